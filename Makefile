@@ -1,0 +1,112 @@
+# `make` sets up and runs the quick grid to its report; `make help` lists the rest. GNU Make 3.81 is enough.
+
+PYTHON   ?= python3
+DATASET  ?= builtin
+PROFILE  ?= auto
+OUTPUTS  ?= outputs
+# More arguments for pip. On Linux without NVIDIA, an --extra-index-url that names PyTorch's CPU index saves gigabytes.
+PIP_ARGS ?=
+
+# Where everything is installed: an active conda environment (base is nobody's project), else .venv.
+VENV := .venv
+ifneq ($(CONDA_PREFIX),)
+ifneq ($(CONDA_DEFAULT_ENV),base)
+VENV := $(CONDA_PREFIX)
+endif
+endif
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: all setup data train-embedding-sweep train-glu-sweep grid reports lab test bench clean help
+
+all: setup  ## set up, then the quick grid on the built-in corpus and its report
+	@# Cells may fail: the report shows the others, and the exit status still tells.
+	$(BIN)/paramalloc sweep params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)"; swept=$$?; \
+	$(BIN)/paramalloc report params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --name quick \
+	    && exit $$swept
+
+## The study: DATASET=<name or path> PROFILE=<auto, quick or study> OUTPUTS=<folder>
+
+data: setup  ## prepare DATASET and show it
+	@mkdir -p "$(OUTPUTS)/notebooks"
+	$(BIN)/papermill notebooks/data.ipynb "$(OUTPUTS)/notebooks/data.ipynb" \
+	    -r dataset "$(DATASET)" -r profile "$(PROFILE)" -r outputs "$(OUTPUTS)"
+
+STUDY = --profile "$(PROFILE)" --dataset "$(DATASET)" --outputs "$(OUTPUTS)"
+
+train-embedding-sweep: setup  ## three embedding shares at one GLU expansion
+	$(BIN)/paramalloc sweep params/embedding_sweep.yaml $(STUDY)
+
+train-glu-sweep: setup  ## four GLU expansions at one embedding share
+	$(BIN)/paramalloc sweep params/glu_sweep.yaml $(STUDY)
+
+grid: setup  ## all twelve cells
+	$(BIN)/paramalloc sweep params/grid.yaml $(STUDY)
+
+reports: setup  ## RESULTS.md and report.html of the three
+	@set -e; for name in embedding_sweep glu_sweep grid; do \
+	    $(BIN)/paramalloc report params/$$name.yaml $(STUDY) --name $$name; done
+
+## Around it
+
+setup: $(VENV)/.paramalloc  ## install into .venv, or into the active conda environment
+
+lab: setup  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+test: $(VENV)/.paramalloc-test  ## the tests but for the slow ones, and every notebook executed
+	$(BIN)/python -m pytest -m "not slow" --nbval-lax --nbval-current-env tests notebooks
+
+bench: setup  ## the benchmarks in tests/bench, on DATASET
+	@set -e; for script in tests/bench/bench_*.py; do $(BIN)/python "$$script" "$(DATASET)"; done
+
+clean:  ## remove .venv and caches; outputs stay
+	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis "$(VENV)"/.paramalloc*
+	find paramalloc tests notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+
+help:  ## this list
+	@awk -F ':.*## ' '/^## / {print "\n" substr($$0, 4)} \
+	    /^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
+
+# ---- Installation -----------------------------------------------------------------------------------------------
+
+# Asked of a Python of any age: what is wrong with it? Nothing is printed when it will do.
+WRONG = import sys; v = sys.version_info[:2]; has = lambda m: __import__("importlib.util").util.find_spec(m); \
+    print("is Python %d.%d" % v if not (3, 11) <= v < (3, 15) else \
+    "" if has("venv") and has("ensurepip") else "has no venv and ensurepip (Debian: apt install python3-venv)")
+wrong = $(shell $(1) -c '$(WRONG)' 2>/dev/null || echo does not run)
+refuse = $(if $(call wrong,$(1)),$(error $(1) $(call wrong,$(1)): paramalloc needs Python 3.11 to 3.14, $(2)))
+
+# Prints where a torch that will do is installed; fails where there is none.
+TORCH = import pathlib, sys, torch; v = tuple(map(int, torch.__version__.split(".")[:2])); \
+    print(pathlib.Path(torch.__file__).parents[1]); sys.exit(v < (2, 6))
+
+LINK = import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "torch.pth").write_text(sys.argv[1])
+
+# A torch that PYTHON has (say, a CUDA build that suits the card) is used in place, all else is our own: it comes in by
+# a .pth file after the rest is installed, so that pip takes nothing but torch from there.
+.venv/bin/pip:
+	$(call refuse,$(PYTHON),name one: make PYTHON=python3.12)
+	$(PYTHON) -m venv --clear .venv
+	@if site=$$($(PYTHON) -c '$(TORCH)' 2>/dev/null); then \
+	    grep -v '^torch==' requirements.txt > .venv/without-torch.txt && \
+	    .venv/bin/python -m pip install $(PIP_ARGS) -r .venv/without-torch.txt && \
+	    echo "The torch in $$site is used." && .venv/bin/python -c '$(LINK)' "$$site"; fi
+
+ifneq ($(VENV),.venv)
+$(BIN)/pip:
+	$(error $(VENV) has no pip: conda install "python>=3.11,<3.15" pip)
+endif
+
+# Each stamp is newer than what it was installed from, so that a second `make` installs nothing.
+$(VENV)/.paramalloc: EXTRAS := lab
+$(VENV)/.paramalloc-test: EXTRAS := lab,test
+$(VENV)/.paramalloc $(VENV)/.paramalloc-test: pyproject.toml requirements.txt | $(BIN)/pip
+	$(if $(wildcard $(BIN)/python),$(call refuse,$(BIN)/python,so remove that environment or activate another))
+	@# A torch that is there already and will do is not replaced by the pinned one.
+	@pin=none; if $(BIN)/python -c '$(TORCH)' >/dev/null 2>&1; then pin=torch; fi; \
+	grep -v "^$$pin==" requirements.txt > $(VENV)/.paramalloc-constraints.txt
+	$(BIN)/python -m pip install $(PIP_ARGS) -c $(VENV)/.paramalloc-constraints.txt -e '.[$(EXTRAS)]'
+	@touch $(VENV)/.paramalloc $@
