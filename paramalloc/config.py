@@ -1,0 +1,287 @@
+"""Configuration: notebook parameters, YAML and profiles become frozen dataclasses, strictly.
+
+An unknown name, a wrong type or a value out of range is refused with one line that says what to do.
+Sizes that nobody set by name (None) are filled from the profile, `params/profiles/<profile>.yaml`.
+"""
+
+import ast
+import difflib
+import math
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]  # relative paths mean the repository root
+
+
+class UserError(ValueError):
+    """A user's mistake; the message is one line that says what was wrong and what to do."""
+
+
+class ConfigError(UserError):
+    """An unknown parameter name, a wrong type, or a value out of range."""
+
+
+class DataError(UserError):
+    """A corpus that is missing, empty, unreadable or too small."""
+
+
+# ------------------------------------------------------------------ values
+
+
+def whole(low=1, high=10**12, default=None):
+    return field(default=default, metadata={"kind": int, "low": low, "high": high})
+
+
+def number(low=0.0, high=math.inf, default=None, many=False):
+    return field(default=default, metadata={"kind": float, "low": low, "high": high, "many": many})
+
+
+def text(default="", choices=None):
+    return field(default=default, metadata={"kind": str, "choices": choices})
+
+
+def as_number(name: str, value, kind=float):
+    """`value` as a finite int or float; numeric text such as `1_000` or YAML's `1e-3` is understood."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        result = value if isinstance(value, int) else float(str(value).replace("_", ""))
+    except ValueError:
+        raise ConfigError(f"{name} must be a number, not {value!r}") from None
+    if not math.isfinite(result):
+        raise ConfigError(f"{name} must be a finite number, not {value}")
+    if kind is int and result != int(result):
+        raise ConfigError(f"{name} must be a whole number, not {value}")
+    return kind(result)
+
+
+def as_text(name: str, value, choices):
+    if isinstance(value, bool):  # YAML reads on and off as booleans
+        value = "on" if value else "off"
+    if not isinstance(value, (str, Path)):
+        raise ConfigError(f"{name} must be text, not {value!r}")
+    value = str(value)
+    if choices and value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}, not '{value}'")
+    return value
+
+
+def convert(spec, value):
+    """One parameter's value by its field's type and range; None stays None (the profile fills it)."""
+    name, rule = spec.name, spec.metadata
+    if value is None:
+        return None
+    if rule["kind"] is str:
+        return as_text(name, value, rule["choices"])
+    if rule.get("many") and isinstance(value, str) and "," in value:
+        value = [part.strip() for part in value.split(",")]
+    if rule.get("many") and isinstance(value, (list, tuple)):
+        if not value:
+            raise ConfigError(f"{name} is an empty list: give at least one value")
+        return tuple(convert(spec, item) for item in value)
+    result = as_number(name, value, rule["kind"])
+    if not rule["low"] <= result <= rule["high"]:
+        raise ConfigError(f"{name} must be between {rule['low']:g} and {rule['high']:g}, not {value}")
+    return result
+
+
+def refuse_unknown(names, known, what="parameter"):
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known))}"
+            raise ConfigError(f"unknown {what} '{name}': {hint}")
+
+
+def injected_names(namespace: dict) -> list[str]:
+    """The names that papermill's injected cell sets; papermill itself only warns of unknown ones."""
+    cells = [source for source in namespace.get("In", []) if source.startswith("# Parameters")]
+    tree = ast.parse(cells[-1]) if cells else ast.Module([], [])
+    return [target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+
+
+# ---------------------------------------------------------------- profiles
+
+
+def cuda_available() -> bool:
+    import torch  # only here: everything else in this module works without torch
+
+    return torch.cuda.is_available()
+
+
+def load_yaml(path: Path) -> dict:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise ConfigError(f"there is no file {path}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold names and values")
+    return content
+
+
+def load_profile(profile: str) -> tuple[str, dict]:
+    """(name, sizes); "auto" is `study` where a CUDA device is present, else `quick`."""
+    if profile == "auto":
+        profile = "study" if cuda_available() else "quick"
+    folder = ROOT / "params" / "profiles"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if profile not in known:
+        raise ConfigError(f"unknown profile '{profile}': there are auto, {', '.join(known)}")
+    return profile, load_yaml(folder / f"{profile}.yaml")
+
+
+# ------------------------------------------------------------------ configs
+
+
+class FromParameters:
+    @classmethod
+    def names(cls) -> list[str]:
+        return [spec.name for spec in fields(cls)]
+
+    @classmethod
+    def from_dict(cls, values: dict):
+        """Checked and filled from the profile. ConfigError names the first parameter that is wrong."""
+        refuse_unknown(values, cls.names())
+        given = {spec.name: convert(spec, values[spec.name]) for spec in fields(cls) if spec.name in values}
+        profile, sizes = load_profile(given.get("profile") or "auto")
+        for spec in fields(cls):
+            if given.get(spec.name) is None and spec.name in sizes:
+                given[spec.name] = convert(spec, sizes[spec.name])
+            elif given.get(spec.name) is None:
+                given[spec.name] = spec.default
+        given["profile"] = profile
+        return cls(**given)
+
+    @classmethod
+    def from_notebook(cls, namespace: dict):
+        """Build from a notebook's globals(), refusing what papermill injected under an unknown name."""
+        refuse_unknown(injected_names(namespace), cls.names())
+        return cls.from_dict({name: namespace[name] for name in cls.names() if name in namespace})
+
+    @property
+    def output_folder(self) -> Path:
+        return ROOT / self.outputs
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        cells = [f"<b>{name}</b>&nbsp;{escape(str(value))}" for name, value in asdict(self).items() if value is not None]
+        return "<p style='line-height:1.7'>" + " &ensp; ".join(cells) + "</p>"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a decoder: what `model.DecoderLM` builds and `allocator.count_parameters` counts."""
+
+    vocab_size: int
+    d_model: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_ff: int
+    embedding: str = "tied"
+    d_embed: int | None = None
+
+
+@dataclass(frozen=True)
+class DataConfig(FromParameters):
+    dataset: str = text("builtin")
+    vocab_size: int = whole(257, 65_536)
+    tokens: int = whole()
+    profile: str = text("auto")
+    outputs: str = text("outputs")
+
+
+@dataclass(frozen=True)
+class TrainConfig(FromParameters):
+    """One cell: an allocation and a recipe. `lr` and `seed` may be lists: one run for each pair."""
+
+    total_params: int = whole(10_000, 10**9)
+    vocab_size: int = whole(257, 65_536)
+    embed_share: float = number(0.01, 0.98, 0.35)
+    glu: float = number(0.25, 16.0, 2.66)
+    embedding: str = text("tied", ("tied",))
+    multiple: int = whole(2, 512)
+    tolerance: float = number(1e-6, 0.5)
+    d_model: int = whole()
+    n_layers: int = whole(1, 1000)
+    n_heads: int = whole()
+    n_kv_heads: int = whole()
+    d_head: int = whole(2, 512)
+    d_ff: int = whole()
+    dataset: str = text("builtin")
+    tokens: int = whole()
+    seq_len: int = whole(8, 65_536)
+    batch_tokens: int = whole(8, 2**24)
+    optimizer: str = text("adamw", ("adamw",))
+    lr: float | tuple = number(1e-7, 10.0, many=True)
+    warmup: float = number(0.0, 1.0, 0.05)
+    weight_decay: float = number(0.0, 10.0, 0.1)
+    grad_clip: float = number(1e-6, 1e6, 1.0)
+    seed: int | tuple = field(default=0, metadata={"kind": int, "low": 0, "high": 2**31, "many": True})
+    probes: int = whole(1, 10_000)
+    probe_tokens: int = whole()
+    early_stop: str = text(None, ("kill", "flag", "off"))
+    stop_margin: float = number(0.0, 1e6, 0.5)
+    stop_patience: int = whole()
+    stop_grace: int = whole(0)
+    baseline_share: float = number(0.01, 0.98, 0.35)
+    baseline_glu: float = number(0.25, 16.0, 2.66)
+    precision: str = text("auto", ("auto", "bf16", "fp16", "fp32"))
+    profile: str = text("auto")
+    device: str = text("auto")
+    compile: str = text("auto", ("auto", "on", "off"))
+    outputs: str = text("outputs")
+
+    def __post_init__(self):
+        if self.batch_tokens % self.seq_len:
+            raise ConfigError(f"batch_tokens {self.batch_tokens} must be a multiple of seq_len {self.seq_len}")
+        if self.tokens < self.batch_tokens:
+            raise ConfigError(f"tokens {self.tokens} is less than one step of batch_tokens {self.batch_tokens}")
+
+    @property
+    def steps(self) -> int:
+        return self.tokens // self.batch_tokens
+
+    @property
+    def probe_steps(self) -> set[int]:
+        """The steps after which dev is probed: `probes` of them, evenly spaced, the last at the end."""
+        return {round(n * self.steps / self.probes) for n in range(1, self.probes + 1)}
+
+    @property
+    def log_every(self) -> int:
+        return max(1, self.steps // 200)
+
+    @property
+    def patience(self) -> int:
+        """Tokens in a row: 1M at 50M, less in proportion for smaller budgets, never under four probes."""
+        return self.stop_patience or max(min(10**6, self.tokens // 50), 4 * self.tokens // self.probes)
+
+    @property
+    def grace(self) -> int:
+        return self.tokens // 10 if self.stop_grace is None else self.stop_grace
+
+    def runs(self) -> list["TrainConfig"]:
+        """One config with a single lr and a single seed for each run of the cell."""
+        rates = self.lr if isinstance(self.lr, tuple) else (self.lr,)
+        seeds = self.seed if isinstance(self.seed, tuple) else (self.seed,)
+        return [replace(self, lr=lr, seed=seed) for lr in rates for seed in seeds]
+
+    def baseline(self) -> "TrainConfig":
+        """The cell that early stop compares with: same recipe, the baseline's share and GLU."""
+        shape = dict.fromkeys(("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff"))
+        return replace(self, embed_share=self.baseline_share, glu=self.baseline_glu, **shape)
+
+
+@dataclass(frozen=True)
+class AnalysisConfig(FromParameters):
+    runs: str = text("")
+    dataset: str = text("")
+    profile: str = text("auto")
+    name: str = text("all")
+    outputs: str = text("outputs")

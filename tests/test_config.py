@@ -1,0 +1,91 @@
+"""Parameters are understood or refused, never guessed."""
+
+import pytest
+
+from paramalloc.config import AnalysisConfig, ConfigError, TrainConfig
+
+QUICK = {"profile": "quick"}
+
+
+def build(**values) -> TrainConfig:
+    return TrainConfig.from_dict(QUICK | values)
+
+
+def test_the_profile_fills_only_what_is_not_set():
+    """A name that is given wins over the profile; None leaves it to the profile."""
+    config = build(tokens=409_600, lr=None)
+    assert (config.tokens, config.lr, config.vocab_size) == (409_600, 3e-3, 4096)
+
+
+@pytest.mark.parametrize("text, value", [("1e-3", 1e-3), ("0.002", 2e-3), (1, 1.0)])
+def test_numeric_text_is_a_number(text, value):
+    """YAML reads 1e-3 as text; it is understood."""
+    assert build(lr=text).lr == value
+
+
+def test_whole_numbers_may_be_written_as_people_do():
+    """1_000_000, "1_000_000", 1e6 and "1e6" are one value."""
+    assert {build(total_params=value).total_params for value in (10**6, "1_000_000", 1e6, "1e6")} == {10**6}
+
+
+@pytest.mark.parametrize("value", ["1e-3,3e-3", [1e-3, "3e-3"], (0.001, 0.003)])
+def test_a_list_makes_one_run_for_each_value(value):
+    """lr and seed take one value or a list; the runs are their product, seeds innermost."""
+    runs = build(lr=value, seed="0,1").runs()
+    assert [(run.lr, run.seed) for run in runs] == [(1e-3, 0), (1e-3, 1), (3e-3, 0), (3e-3, 1)]
+
+
+def test_on_and_off_are_booleans_in_yaml():
+    """YAML's `compile: off` arrives as False and is understood."""
+    assert (build(compile=False).compile, build(compile=True).compile) == ("off", "on")
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"gul": 4}, "unknown parameter 'gul': did you mean 'glu'?"),
+    ({"glu": "abc"}, "glu must be a number, not 'abc'"),
+    ({"glu": float("nan")}, "glu must be a finite number, not nan"),
+    ({"glu": -1}, "glu must be between 0.25 and 16, not -1"),
+    ({"glu": True}, "glu must be a number, not True"),
+    ({"glu": [2, 3]}, "glu must be a number"),
+    ({"vocab_size": 100_000}, "vocab_size must be between 257 and 65536, not 100000"),
+    ({"tokens": 1.5}, "tokens must be a whole number, not 1.5"),
+    ({"lr": []}, "lr is an empty list"),
+    ({"dataset": 3}, "dataset must be text, not 3"),
+    ({"early_stop": "maybe"}, "early_stop must be one of kill, flag, off, not 'maybe'"),
+    ({"profile": "huge"}, "unknown profile 'huge': there are auto, quick, study"),
+    ({"batch_tokens": 1000}, "batch_tokens 1000 must be a multiple of seq_len 256"),
+    ({"tokens": 512}, "tokens 512 is less than one step of batch_tokens 1024"),
+])
+def test_what_is_wrong_is_named_in_one_line(values, message):
+    """Every mistake is a ConfigError whose one line names the parameter."""
+    with pytest.raises(ConfigError) as error:
+        build(**values)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_name_that_only_papermill_injected_is_refused():
+    """Papermill warns of an unknown name and goes on; the notebook does not."""
+    notebook = {"In": ["", "x = 1", "# Parameters\ngul = 4\n"], "gul": 4, "glu": 2.66, "profile": "quick"}
+    with pytest.raises(ConfigError, match="unknown parameter 'gul'"):
+        TrainConfig.from_notebook(notebook)
+
+
+def test_other_variables_of_a_notebook_are_nobodys_business():
+    """A second Run All, with the notebook's own variables about, works."""
+    notebook = {"In": ["# Parameters\nglu = 3.0\n"], "glu": 3.0, "config": object(), "profile": "quick", "results": []}
+    assert TrainConfig.from_notebook(notebook).glu == 3.0
+
+
+def test_at_least_four_probes_fall_within_one_patience():
+    """The early-stop rule sees at least four probes before it fires, at any budget."""
+    for tokens in (30_720, 307_200, 5_000_000, 50_000_000, 200_000_000):
+        for probes in (4, 20, 200):
+            config = build(tokens=tokens, probes=probes, batch_tokens=1024)
+            assert config.patience >= 4 * (tokens // probes)
+    assert build(tokens=50_000_000, probes=200).patience == 1_000_000
+
+
+def test_the_analysis_has_its_own_names():
+    """Each notebook refuses the names of the other."""
+    with pytest.raises(ConfigError, match="unknown parameter 'glu'"):
+        AnalysisConfig.from_dict(QUICK | {"glu": 2})
