@@ -1,0 +1,121 @@
+"""The decoder: pre-norm, RMSNorm, RoPE, causal attention, SwiGLU, tied embedding, no biases.
+
+The weights are those of a Llama-family model (Touvron et al. 2023, arXiv 2302.13971), so that a trained run
+can be exported as one. Shapes: B sequences of T tokens, D = d_model, H heads of size E, V = vocab_size.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import ModelConfig
+
+NORM_EPS = 1e-5
+ROPE_BASE = 10_000.0
+
+
+def rotary(seq_len: int, d_head: int, device=None) -> Tensor:
+    """cos and sin of t * ROPE_BASE^(-2i / d_head): (2, seq_len, d_head / 2) (Su et al. 2021, eq. 15)."""
+    frequency = ROPE_BASE ** (-torch.arange(0, d_head, 2, device=device, dtype=torch.float32) / d_head)
+    angle = torch.outer(torch.arange(seq_len, device=device, dtype=torch.float32), frequency)
+    return torch.stack((angle.cos(), angle.sin()))
+
+
+def rotate(x: Tensor, cos_sin: Tensor) -> Tensor:
+    """Rotate the pairs (x_i, x_{i + E/2}) of x (B, H, T, E) by the angles of their positions."""
+    cos, sin = cos_sin.to(x.dtype)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight over the last dimension (Zhang & Sennrich 2019)."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d_model))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), NORM_EPS)
+
+
+class Attention(nn.Module):
+    """Causal self-attention; query, key and value share one product. (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.heads, self.kv_heads, self.d_head = config.n_heads, config.n_kv_heads, config.d_head
+        self.qkv = nn.Linear(config.d_model, (self.heads + 2 * self.kv_heads) * self.d_head, bias=False)
+        self.out = nn.Linear(self.heads * self.d_head, config.d_model, bias=False)
+
+    def forward(self, x: Tensor, cos_sin: Tensor) -> Tensor:
+        batch, length, _ = x.shape
+        heads = self.qkv(x).view(batch, length, -1, self.d_head).transpose(1, 2)  # (B, H + 2 H_kv, T, E)
+        q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
+        q, k = rotate(q, cos_sin), rotate(k, cos_sin)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.kv_heads != self.heads)
+        return self.out(y.transpose(1, 2).reshape(batch, length, -1))
+
+
+class GLU(nn.Module):
+    """SwiGLU: down(silu(gate x) * up x), gate and up in one product (Shazeer 2020, arXiv 2002.05202)."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.gate_up = nn.Linear(config.d_model, 2 * config.d_ff, bias=False)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)). (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.attention_norm = RMSNorm(config.d_model)
+        self.attention = Attention(config)
+        self.mlp_norm = RMSNorm(config.d_model)
+        self.mlp = GLU(config)
+
+    def forward(self, x: Tensor, cos_sin: Tensor) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), cos_sin)
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class DecoderLM(nn.Module):
+    """A decoder of the given shape; its parameters number exactly `count_parameters(config)["total"]`."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.norm = RMSNorm(config.d_model)
+        self.init_weights()
+
+    def init_weights(self):
+        """N(0, 0.02), and N(0, 0.02 / sqrt(2 L)) for what writes to the residual stream (GPT-2)."""
+        for name, weight in self.named_parameters():
+            if weight.dim() == 2:
+                writes = name.endswith(("out.weight", "down.weight"))
+                nn.init.normal_(weight, std=0.02 / (2 * self.config.n_layers) ** 0.5 if writes else 0.02)
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, T) -> final hidden states (B, T, D), normalised."""
+        cos_sin = rotary(tokens.shape[1], self.config.d_head, tokens.device)
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            x = block(x, cos_sin)
+        return self.norm(x)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, T) -> logits (B, T, V) of the next token."""
+        return F.linear(self.hidden(tokens), self.embedding.weight)
+
+    def loss(self, tokens: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+        """Cross-entropy in nats of targets (B, T) after tokens (B, T), in float32 whatever the products are in."""
+        logits = self(tokens).flatten(0, 1).float()
+        return F.cross_entropy(logits, targets.flatten(), reduction=reduction)

@@ -1,0 +1,82 @@
+"""The decoder is a Llama, and nothing it computes sees the future."""
+
+import pytest
+import torch
+from test_allocator import llama_config
+from transformers import LlamaForCausalLM
+
+from paramalloc.config import ModelConfig
+from paramalloc.model import NORM_EPS, ROPE_BASE, DecoderLM, rotary, rotate
+
+TINY = ModelConfig(vocab_size=300, d_model=48, n_layers=3, n_heads=4, n_kv_heads=2, d_head=12, d_ff=100)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return DecoderLM(TINY)
+
+
+def as_llama(model: DecoderLM) -> LlamaForCausalLM:
+    """The same weights in transformers' model."""
+    config, shape = llama_config(model.config), model.config
+    config.rms_norm_eps, config.rope_parameters = NORM_EPS, {"rope_type": "default", "rope_theta": ROPE_BASE}
+    llama, sizes = LlamaForCausalLM(config), [shape.n_heads * shape.d_head] + 2 * [shape.n_kv_heads * shape.d_head]
+    state = {"model.embed_tokens.weight": model.embedding.weight, "model.norm.weight": model.norm.weight,
+             "lm_head.weight": model.embedding.weight}
+    for i, block in enumerate(model.blocks):
+        at = f"model.layers.{i}."
+        for name, weight in zip("qkv", block.attention.qkv.weight.split(sizes)):
+            state[f"{at}self_attn.{name}_proj.weight"] = weight
+        state[at + "self_attn.o_proj.weight"] = block.attention.out.weight
+        state[at + "mlp.gate_proj.weight"], state[at + "mlp.up_proj.weight"] = block.mlp.gate_up.weight.chunk(2)
+        state[at + "mlp.down_proj.weight"] = block.mlp.down.weight
+        state[at + "input_layernorm.weight"] = block.attention_norm.weight
+        state[at + "post_attention_layernorm.weight"] = block.mlp_norm.weight
+    llama.load_state_dict(state)
+    return llama.eval()
+
+
+@torch.no_grad()
+def test_logits_and_loss_are_those_of_transformers_llama(model):
+    """The same weights give the same logits and the same loss in LlamaForCausalLM, grouped-query attention included."""
+    for weight in model.parameters():
+        weight.copy_(torch.randn_like(weight) * 0.2)
+    tokens, llama = torch.randint(300, (2, 40)), as_llama(model)
+    torch.testing.assert_close(model(tokens), llama(tokens).logits, atol=2e-4, rtol=1e-4)
+    theirs = llama(tokens, labels=tokens).loss
+    torch.testing.assert_close(model.loss(tokens[:, :-1], tokens[:, 1:]), theirs, atol=1e-4, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_no_token_sees_a_later_one(model):
+    """Changing token t leaves the logits before t as they are, and changes those at t."""
+    tokens = torch.randint(300, (1, 20))
+    other = tokens.clone()
+    other[0, 10] = (other[0, 10] + 1) % 300
+    before, after = model(tokens), model(other)
+    assert torch.equal(before[:, :10], after[:, :10]) and not torch.equal(before[:, 10], after[:, 10])
+
+
+def test_attention_scores_depend_on_distance_alone():
+    """RoPE: rotated query and key at t and s have the product they have at t + 5 and s + 5."""
+    q, k = torch.randn(2, 1, 1, 1, 16)
+    turn = lambda x, t: rotate(x, rotary(32, 16)[:, t : t + 1])
+    torch.testing.assert_close((turn(q, 3) * turn(k, 1)).sum(), (turn(q, 8) * turn(k, 6)).sum(), atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_are_those_of_float64(model):
+    """Every parameter's gradient in float32 is that of the float64 model."""
+    tokens, double = torch.randint(300, (2, 17)), DecoderLM(TINY).double()
+    double.load_state_dict(model.state_dict())
+    for one in (model, double):
+        one.loss(tokens[:, :-1], tokens[:, 1:]).backward()
+    for (name, weight), exact in zip(model.named_parameters(), double.parameters()):
+        error = (weight.grad - exact.grad).norm() / exact.grad.norm()
+        assert error < 1e-4, f"{name}: {error}"
+
+
+def test_an_untrained_model_is_as_uncertain_as_a_uniform_guess(model):
+    """The first loss is close to ln V."""
+    tokens, targets = torch.randint(300, (2, 4, 64))
+    assert model.loss(tokens, targets).item() == pytest.approx(torch.tensor(300.0).log().item(), abs=0.1)
