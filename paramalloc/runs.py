@@ -1,0 +1,171 @@
+"""The run folder: what a run is (its id), what it recorded, and all runs as a table. No torch.
+
+    runs/<run_id>/   config.json   metrics.jsonl   checkpoint/final/model.safetensors   result.json (last)
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from .allocator import Allocation, flops_per_token
+from .config import ROOT, TrainConfig
+
+RECIPE = 1  # raise it when the same parameters train differently
+
+# Not part of what a run is: where and how fast it is computed, where it is kept, and when it is cut short.
+OUTSIDE = {"device", "compile", "outputs", "profile", "early_stop", "stop_margin", "stop_patience", "stop_grace",
+           "baseline_share", "baseline_glu"}
+
+RESULT_COLUMNS = [
+    "run_id", "status", "requested_share", "requested_glu", "total_params", "embed_params", "embed_share", "glu",
+    "d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed", "vocab_size", "embedding",
+    "seq_len", "batch_tokens", "lr", "seed", "tokens", "tokens_trained", "dev_loss", "dev_ppl", "dev_bpb",
+    "dev_word_ppl", "test_loss", "test_ppl", "test_bpb", "smallbench", "flops_per_token", "train_flops",
+    "tokens_per_s", "decode_ms_per_token", "peak_memory_bytes", "wall_s", "dataset", "data_fingerprint",
+    "unigram_loss", "flagged_at_tokens", "steps", "precision", "device", "profile", "recipe",
+    "params_attention", "params_mlp", "params_norm", "created",
+]
+
+METRIC_COLUMNS = ["step", "tokens", "train_loss", "dev_loss", "dev_ppl", "tokens_per_s"]
+
+
+def run_id(config: TrainConfig, fingerprint: str) -> str:
+    """12 hex digits of a hash of the canonical parameters, the data fingerprint and the recipe version."""
+    what = {name: value for name, value in asdict(config).items() if name not in OUTSIDE | {"dataset"}}
+    identity = json.dumps({"parameters": what, "data": fingerprint, "recipe": RECIPE}, sort_keys=True)
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+
+class Run:
+    """One run's folder. Records are appended as they come; result.json is written last, atomically."""
+
+    def __init__(self, config: TrainConfig, fingerprint: str):
+        self.id = run_id(config, fingerprint)
+        self.folder = config.output_folder / "runs" / self.id
+        self.mode = config.early_stop
+
+    @property
+    def result(self) -> dict | None:
+        return read_json(self.folder / "result.json")
+
+    @property
+    def finished(self) -> bool:
+        """A killed run is finished only for who asks for early stop by `kill`; others train it in full."""
+        result = self.result
+        return result is not None and (result["status"] != "stopped_early" or self.mode == "kill")
+
+    def start(self, config: dict):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "result.json").unlink(missing_ok=True)
+        (self.folder / "metrics.jsonl").write_text("")
+        write_json(self.folder / "config.json", config)
+
+    def record(self, **values):
+        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def finish(self, result: dict) -> dict:
+        result = {name: result.get(name) for name in RESULT_COLUMNS}
+        write_json(self.folder / "result.json", result)
+        return result
+
+    def curve(self) -> dict[int, float]:
+        """Tokens -> dev perplexity of the probes so far."""
+        return {row["tokens"]: row["dev_ppl"] for row in read_metrics(self.folder) if "dev_ppl" in row}
+
+
+def describe_run(run_id: str, config: TrainConfig, shape: Allocation, corpus) -> dict:
+    """The columns of a result that are known before training."""
+    recipe = ("embedding", "seq_len", "batch_tokens", "lr", "seed", "tokens", "dataset", "profile")
+    model = asdict(shape.model)
+    return {name: getattr(config, name) for name in recipe} | model | {
+        "run_id": run_id,
+        "requested_share": shape.requested_share,
+        "requested_glu": shape.requested_glu,
+        "total_params": shape.params["total"],
+        "embed_params": shape.params["embedding"] + shape.params["head"],
+        "params_attention": shape.params["attention"],
+        "params_mlp": shape.params["mlp"],
+        "params_norm": shape.params["norm"],
+        "embed_share": shape.embed_share,
+        "glu": shape.glu,
+        "flops_per_token": flops_per_token(shape.model, config.seq_len)["train"],
+        "data_fingerprint": corpus.fingerprint,
+        "unigram_loss": corpus.unigram_entropy("valid"),
+        "recipe": RECIPE,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def provenance(corpus) -> dict:
+    """Versions, machine and commit: what a reader needs to train this again."""
+    return {
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("paramalloc", "torch", "tokenizers", "numpy")},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "commit": commit(),
+        "corpus": corpus.folder.name,
+    }
+
+
+def commit() -> str | None:
+    """The commit of this checkout, marked where files differ from it; None outside of git."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def write_json(path: Path, content: dict):
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> dict | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+
+
+def read_metrics(folder: Path) -> list[dict]:
+    """The records of metrics.jsonl; a last line that is still being written is left out."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def load_runs(outputs: Path) -> pd.DataFrame:
+    """One row per finished run under outputs/runs, the keys of result.json as columns; missing is NaN."""
+    found = (read_json(path) for path in sorted((Path(outputs) / "runs").glob("*/result.json")))
+    return pd.DataFrame([result for result in found if result], columns=RESULT_COLUMNS)
+
+
+def load_curves(outputs: Path, run_ids) -> pd.DataFrame:
+    """The probes of the named runs: columns run_id, tokens, dev_loss, dev_ppl."""
+    rows = [{"run_id": name} | row for name in run_ids for row in read_metrics(Path(outputs) / "runs" / name)
+            if "dev_loss" in row]
+    return pd.DataFrame(rows, columns=["run_id", "tokens", "dev_loss", "dev_ppl"])
+
+
+def load_metrics(outputs: Path, run_id: str) -> pd.DataFrame:
+    """All records of one run: columns tokens, train_loss, dev_loss and more."""
+    return pd.DataFrame(read_metrics(Path(outputs) / "runs" / run_id), columns=METRIC_COLUMNS)
+
+
+def summary(results: list[dict]) -> pd.DataFrame:
+    """What a reader looks for first, a column per run."""
+    rows = ["status", "lr", "seed", "tokens_trained", "dev_loss", "dev_ppl", "dev_bpb", "test_ppl", "unigram_loss",
+            "tokens_per_s", "wall_s", "precision", "device"]
+    show = lambda value: f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+    return pd.DataFrame({result["run_id"]: {row: show(result[row]) for row in rows} for result in results})

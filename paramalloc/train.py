@@ -1,0 +1,193 @@
+"""One run: optimizer, schedule, loop, dev probes, early stop. Progress goes to a callback."""
+
+import math
+import time
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from .allocator import allocation
+from .config import TrainConfig
+from .data import Batches, Corpus
+from .device import autocast, device_name, keep_freed_memory, peak_memory, pick_device, pick_precision
+from .evaluate import mean_loss, scores
+from .model import DecoderLM
+from .runs import Run, describe_run, provenance
+
+
+# -------------------------------------------------------------------- recipe
+
+
+def make_optimizer(model: DecoderLM, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019); gains of the norms are not decayed."""
+    matrices = [weight for weight in model.parameters() if weight.dim() >= 2]
+    gains = [weight for weight in model.parameters() if weight.dim() < 2]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": gains, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95), fused=True)
+
+
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """Factor on lr at step 1..steps: linear warm-up over `warmup` of the steps, then linear decay to zero.
+
+    Decay to zero: Bergsma et al. 2025, "Straight to Zero" (arXiv 2502.15938).
+    """
+    rising = max(1, round(warmup * steps))
+    return min(step / rising, (steps - step + 1) / max(1, steps - rising + 1))
+
+
+class EarlyStop:
+    """Fires when dev perplexity was at least `margin` above the baseline's, at equal tokens, `patience` tokens long.
+
+    Probes before `grace` tokens, and token counts that the baseline has no probe for, do not count.
+    """
+
+    def __init__(self, baseline: dict[int, float], margin: float, patience: int, grace: int):
+        self.baseline, self.margin, self.patience, self.grace = baseline, margin, patience, grace
+        self.since = self.fired = None
+
+    def __call__(self, tokens: int, dev_ppl: float) -> bool:
+        worse = tokens >= self.grace and dev_ppl - self.baseline.get(tokens, math.inf) >= self.margin
+        self.since = None if not worse else tokens if self.since is None else self.since
+        if worse and tokens - self.since >= self.patience and self.fired is None:
+            self.fired = tokens
+        return self.fired is not None
+
+
+# ---------------------------------------------------------------------- loop
+
+
+class Learner:
+    """A model with its optimizer on a device: `step` trains it on one batch, `probe` scores it."""
+
+    def __init__(self, config: TrainConfig, model: DecoderLM, device: torch.device, precision: str):
+        self.config, self.model, self.device, self.precision = config, model.to(device), device, precision
+        self.optimizer = make_optimizer(model, config)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        compiled = config.compile == "on" or config.compile == "auto" and device.type == "cuda"
+        self.loss = torch.compile(model.loss) if compiled else model.loss
+
+    def step(self, x: np.ndarray, y: np.ndarray, lr: float) -> torch.Tensor:
+        """One update on tokens x and targets y (B, T); the loss stays on the device."""
+        x, y = (torch.from_numpy(part).to(self.device, non_blocking=True) for part in (x, y))
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        with autocast(self.precision, self.device):
+            loss = self.loss(x, y)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        return loss.detach()
+
+    def probe(self, tokens: np.ndarray) -> dict[str, float]:
+        with autocast(self.precision, self.device):
+            loss = mean_loss(self.model, tokens, self.config.seq_len)
+        return {"dev_loss": loss, "dev_ppl": math.exp(loss)}
+
+
+def train(config: TrainConfig, corpus: Corpus, on_record=None) -> list[dict]:
+    """Train every run of a cell that is not finished yet; their results. `on_record(dict)` sees the progress."""
+    allocation(config)  # an infeasible cell is refused before anything is computed
+    return [train_run(run, corpus, on_record) for run in config.runs()]
+
+
+def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
+    """Train one run and evaluate it; what stands in result.json."""
+    run, started = Run(config, corpus.fingerprint), time.perf_counter()
+    if run.finished:
+        return run.result
+    shape, device = allocation(config), pick_device(config.device)
+    precision = pick_precision(config.precision, device)
+    batches = Batches(corpus.split("train"), config.seq_len, config.batch_tokens // config.seq_len, config.seed)
+    probe = np.asarray(corpus.split("valid")[:config.probe_tokens])
+    keep_freed_memory()
+    torch.manual_seed(config.seed)
+    learner = Learner(config, DecoderLM(shape.model), device, precision)
+    identity = describe_run(run.id, config, shape, corpus) | {"device": device_name(device), "precision": precision}
+
+    run.start({"parameters": asdict(config), "ledger": shape.params, "provenance": provenance(corpus), **identity})
+    status, losses, stop, meter = "completed", [], early_stop(config, run, corpus), Meter(config, run, on_record)
+    for step in range(1, config.steps + 1):
+        x, y = batches(step - 1)
+        losses.append(learner.step(x, y, config.lr * schedule(step, config.steps, config.warmup)))
+        probing = step in config.probe_steps
+        if probing or step % config.log_every == 0:
+            train_loss = torch.stack(losses).mean().item()  # the only place that waits for the device
+            meter.lap(step)
+            losses.clear()
+            scored = learner.probe(probe) if probing and math.isfinite(train_loss) else {}
+            meter.record(step, train_loss=train_loss, **scored)
+            if not math.isfinite(train_loss):
+                status = "diverged"
+                break
+            if scored and stop(step * config.batch_tokens, scored["dev_ppl"]) and config.early_stop == "kill":
+                status = "stopped_early"
+                break
+
+    result = identity | meter.totals(step) | {"status": status, "flagged_at_tokens": stop.fired}
+    result["train_flops"] = result["flops_per_token"] * result["tokens_trained"]
+    if status == "completed":
+        save_weights(learner.model, run.folder / "checkpoint" / "final")
+        result |= final_scores(learner.model, corpus, config.seq_len)
+    return run.finish(result | {"peak_memory_bytes": peak_memory(device), "wall_s": time.perf_counter() - started})
+
+
+def early_stop(config: TrainConfig, run: Run, corpus: Corpus) -> EarlyStop:
+    """The rule against the baseline's curve, if that run is there; the baseline itself is never stopped."""
+    baseline = Run(config.baseline(), corpus.fingerprint)
+    curve = {} if baseline.id == run.id or config.early_stop == "off" else baseline.curve()
+    return EarlyStop(curve, config.stop_margin, config.patience, config.grace)
+
+
+class Meter:
+    """Counts tokens and the seconds spent on training steps alone: no start-up, compilation or evaluation."""
+
+    def __init__(self, config: TrainConfig, run: Run, on_record):
+        self.config, self.run, self.on_record = config, run, on_record
+        self.seconds, self.steps, self.mark = 0.0, 0, None
+
+    def lap(self, step: int):
+        """Close a stretch of steps. The first one holds warm-up and compilation and is not counted."""
+        now = time.perf_counter()
+        if self.mark is not None:
+            self.seconds += now - self.mark[0]
+            self.steps += step - self.mark[1]
+        self.last = step
+
+    def record(self, step: int, **values):
+        tokens, rate = step * self.config.batch_tokens, self.tokens_per_s
+        self.run.record(step=step, tokens=tokens, tokens_per_s=rate, **values)
+        if self.on_record:
+            left = (self.config.tokens - tokens) / rate if rate else None
+            self.on_record({"run_id": self.run.id, "tokens": tokens, "budget": self.config.tokens,
+                            "tokens_per_s": rate, "time_left_s": left} | values)
+        self.mark = time.perf_counter(), step
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        return self.steps * self.config.batch_tokens / self.seconds if self.steps else None
+
+    def totals(self, step: int) -> dict:
+        return {"steps": step, "tokens_trained": step * self.config.batch_tokens, "tokens_per_s": self.tokens_per_s}
+
+
+# ------------------------------------------------------------------- results
+
+
+def final_scores(model: DecoderLM, corpus: Corpus, seq_len: int) -> dict[str, float]:
+    """Loss, perplexity and bits per byte of the whole dev and test splits, in float32."""
+    result = {}
+    for split, prefix in (("valid", "dev"), ("test", "test")):
+        found = scores(mean_loss(model, corpus.split(split), seq_len), corpus.meta["splits"][split])
+        result |= {f"{prefix}_{name}": value for name, value in found.items()}
+    return result
+
+
+def save_weights(model: DecoderLM, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")

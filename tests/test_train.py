@@ -1,0 +1,154 @@
+"""A run learns, is a pure function of its parameters, and stops by the rule."""
+
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from paramalloc import device, train as training
+from paramalloc.config import ConfigError, TrainConfig
+from paramalloc.runs import RESULT_COLUMNS, Run, load_curves, load_runs, run_id
+from paramalloc.train import EarlyStop, schedule, train
+
+
+def cell(tiny, tmp_path, **values) -> TrainConfig:
+    return TrainConfig.from_dict(tiny | {"outputs": str(tmp_path)} | values)
+
+
+def weights(config, corpus):
+    return load_file(Run(config, corpus.fingerprint).folder / "checkpoint" / "final" / "model.safetensors")
+
+
+def test_a_run_learns_and_leaves_its_record(tiny, tiny_corpus, tmp_path):
+    """Dev loss ends far below the unigram's; result.json holds every key; the weights are the ledger's total."""
+    config = cell(tiny, tmp_path)
+    [result] = train(config, tiny_corpus)
+    folder = Run(config, tiny_corpus.fingerprint).folder
+    assert result["status"] == "completed" and result["dev_loss"] < result["unigram_loss"] - 0.8
+    assert list(json.loads((folder / "result.json").read_text())) == RESULT_COLUMNS
+    assert result["smallbench"] is None and result["decode_ms_per_token"] is None
+    assert sum(weight.numel() for weight in weights(config, tiny_corpus).values()) == result["total_params"]
+    assert result["tokens_trained"] == config.steps * config.batch_tokens <= config.tokens
+    assert result["train_flops"] == result["flops_per_token"] * result["tokens_trained"]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [result["run_id"]]
+    curves = load_curves(tmp_path, [result["run_id"]])
+    assert len(curves) == config.probes and curves.tokens.is_monotonic_increasing
+    assert load_runs(tmp_path).iloc[0].dev_loss == result["dev_loss"]
+
+
+def test_a_run_in_a_list_equals_the_run_alone(tiny, tiny_corpus, tmp_path):
+    """Nothing is carried over from one run of a cell to the next: the weights agree bit for bit."""
+    short = {"tokens": 8192, "probes": 2}
+    listed = cell(tiny, tmp_path / "a", lr=[1e-3, 3e-3], seed=[0, 1], **short)
+    train(listed, tiny_corpus)
+    alone = cell(tiny, tmp_path / "b", lr=3e-3, seed=1, **short)
+    train(alone, tiny_corpus)
+    first, second = weights(listed.runs()[3], tiny_corpus), weights(alone, tiny_corpus)
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    other = weights(listed.runs()[2], tiny_corpus)
+    assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
+
+
+def test_a_finished_run_is_never_trained_again(tiny, tiny_corpus, tmp_path):
+    """The second call returns the same result without a single step."""
+    config, records = cell(tiny, tmp_path, tokens=4096, probes=2), []
+    first = train(config, tiny_corpus)
+    assert train(config, tiny_corpus, records.append) == first and records == []
+
+
+def test_where_a_run_is_computed_is_not_what_it_is(tiny):
+    """2.66 and 2.660 are one run; so are other devices, outputs and early stops; another seed or corpus is not."""
+    config = TrainConfig.from_dict(tiny)
+    same = [tiny | change for change in ({"glu": "2.660"}, {"compile": "on"}, {"outputs": "elsewhere"}, {"early_stop": "kill"})]
+    other = [tiny | change for change in ({"glu": 2.67}, {"seed": 1}, {"tokens": 41_984})]
+    assert {run_id(TrainConfig.from_dict(values), "f") for values in same} == {run_id(config, "f")}
+    assert run_id(config, "f") not in {run_id(TrainConfig.from_dict(values), "f") for values in other} | {run_id(config, "g")}
+
+
+def test_early_stop_needs_an_unbroken_stretch_of_patience():
+    """It fires when every probe of `patience` tokens in a row is worse by the margin, and not a probe earlier."""
+    stop = EarlyStop({n: 10.0 for n in range(0, 1000, 10)}, margin=0.5, patience=40, grace=100)
+    assert not any(stop(tokens, 99.0) for tokens in range(0, 100, 10))        # grace
+    assert not any(stop(tokens, 10.5) for tokens in range(100, 140, 10))      # 30 tokens of it
+    assert not stop(140, 10.4)                                                # the stretch breaks
+    assert [stop(tokens, 10.6) for tokens in range(150, 200, 10)] == [False] * 4 + [True] and stop.fired == 190
+
+
+def test_early_stop_compares_at_equal_tokens_only():
+    """A count that the baseline has no probe for says nothing."""
+    stop = EarlyStop({}, margin=0.5, patience=10, grace=0)
+    assert not any(stop(tokens, 1e9) for tokens in range(0, 1000, 10))
+
+
+@pytest.mark.parametrize("mode, status", [("kill", "stopped_early"), ("flag", "completed"), ("off", "completed")])
+def test_a_run_far_above_the_baseline_is_stopped_at_the_count_the_rule_gives(tiny, tiny_corpus, tmp_path, mode, status):
+    """`kill` ends it there, `flag` marks that count and trains on, `off` does neither."""
+    config = cell(tiny, tmp_path, glu=2.0, early_stop=mode, stop_patience=20_480, stop_grace=10_000)
+    baseline = Run(config.baseline(), tiny_corpus.fingerprint)
+    baseline.start({})
+    for tokens in range(5_120, 40_961, 5_120):
+        baseline.record(tokens=tokens, dev_loss=0.0, dev_ppl=1.0)
+    [result] = train(config, tiny_corpus)
+    expected = 10_240 + 20_480  # the first probe after the grace period, then the patience
+    assert result["status"] == status and result["flagged_at_tokens"] == (None if mode == "off" else expected)
+    assert result["tokens_trained"] == (expected if mode == "kill" else 40_960)
+    assert (result["dev_loss"] is None) == (mode == "kill")
+
+
+def test_a_killed_run_is_trained_in_full_by_who_wants_it_whole(tiny, tiny_corpus, tmp_path):
+    """stopped_early counts as finished only under `kill`."""
+    config = cell(tiny, tmp_path, early_stop="kill")
+    run = Run(config, tiny_corpus.fingerprint)
+    run.start({})
+    run.finish({"status": "stopped_early"})
+    assert run.finished and not Run(cell(tiny, tmp_path, early_stop="off"), tiny_corpus.fingerprint).finished
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tiny, tiny_corpus, tmp_path, monkeypatch):
+    """It says `diverged` and has no dev loss, rather than a number nobody may use."""
+    monkeypatch.setattr(training.Learner, "step", lambda *_: torch.tensor(math.nan))
+    [result] = train(cell(tiny, tmp_path), tiny_corpus)
+    assert result["status"] == "diverged" and result["dev_loss"] is None and result["tokens_trained"] == 1024
+
+
+def test_the_schedule_rises_to_one_and_falls_to_nearly_zero():
+    """Linear warm-up over the given fraction, then linear decay; never zero, never above one."""
+    factors = [schedule(step, 100, 0.1) for step in range(1, 101)]
+    assert factors[0] == pytest.approx(0.1) and max(factors) == factors[9] == 1.0
+    assert 0 < factors[-1] < 0.02 and factors[9:] == sorted(factors[9:], reverse=True)
+
+
+def test_half_precision_is_used_only_where_the_hardware_has_it(monkeypatch):
+    """bf16 from compute capability 8.0 and on CPUs with bf16 instructions, fp16 on a V100, else fp32."""
+    for capability, expected in (((7, 0), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+        assert device.pick_precision("auto", torch.device("cuda")) == expected
+    for features, expected in (({"amx_bf16": True}, "bf16"), ({"avx512_bf16": True}, "bf16"), ({"avx512_f": True}, "fp32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
+        assert device.pick_precision("auto", torch.device("cpu")) == expected
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
+@pytest.mark.parametrize("name", ["cuda", "tpu"])
+def test_a_device_that_is_not_there_is_refused(name):
+    """One line says what to use instead."""
+    with pytest.raises(ConfigError, match="device"):
+        device.pick_device(name)
+
+
+@pytest.mark.parametrize("precision, tolerance", [("fp32", 1e-6), ("bf16", 0.03)])
+def test_precisions_agree(tiny, tiny_corpus, tmp_path, precision, tolerance):
+    """The dev loss after 40 steps in bf16 is that of float32 within 0.03 nats."""
+    reference = train(cell(tiny, tmp_path / "fp32", precision="fp32"), tiny_corpus)[0]["dev_loss"]
+    found = train(cell(tiny, tmp_path / precision, precision=precision), tiny_corpus)[0]["dev_loss"]
+    assert found == pytest.approx(reference, abs=tolerance)
+
+
+@pytest.mark.gpu
+def test_a_run_on_cuda_agrees_with_the_cpu(tiny, tiny_corpus, tmp_path):
+    """The dev loss of a compiled CUDA run is that of the CPU within 0.05 nats."""
+    here = train(cell(tiny, tmp_path / "cpu"), tiny_corpus)[0]["dev_loss"]
+    there = train(cell(tiny, tmp_path / "cuda", device="cuda"), tiny_corpus)[0]["dev_loss"]
+    assert there == pytest.approx(here, abs=0.05)
