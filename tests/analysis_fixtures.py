@@ -1,0 +1,78 @@
+"""A grid of made-up runs, shaped like `runs.load_runs` returns them: enough to draw and to judge, nothing trained."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+SHARES, GLUS = (0.25, 0.35, 0.45), (2.0, 2.66, 3.0, 4.0)
+UNIGRAM = 6.6
+MEASURED = ("dev_loss", "dev_ppl", "dev_bpb", "test_loss", "test_ppl", "test_bpb",
+            "train_flops", "tokens_per_s", "wall_s")
+
+
+def run(share: float, glu: float, seed: int = 0, lr: float = 3e-3, **changed) -> dict:
+    """One completed run of a cell at 1M parameters and vocabulary 4,096; `changed` overrides any column."""
+    d = 8 * round(share * 1e6 / 4096 / 8)
+    d_ff = 8 * round(glu * d / 8)
+    layers = round((1e6 - 4096 * d) / (4 * d * d + 3 * d * d_ff))
+    attention, mlp, norm = layers * 4 * d * d, layers * 3 * d * d_ff, (2 * layers + 1) * d
+    flops = 6 * (4096 * d + attention + mlp) + 3072 * layers * d
+    total, loss = 4096 * d + attention + mlp + norm, changed.get("dev_loss")
+    loss = 5.2 + 2 * (share - 0.36) ** 2 + 0.02 * (glu - 2.9) ** 2 + 0.003 * seed if loss is None else loss
+    row = {
+        "run_id": f"{share}-{glu}-{seed}-{lr}", "status": "completed", "requested_share": share, "requested_glu": glu,
+        "total_params": total, "embed_params": 4096 * d, "embed_share": 4096 * d / total, "glu": d_ff / d,
+        "params_attention": attention, "params_mlp": mlp, "params_norm": norm, "d_model": d, "n_layers": layers,
+        "n_heads": d // 8, "n_kv_heads": d // 8, "d_head": 8, "d_ff": d_ff, "d_embed": None, "vocab_size": 4096,
+        "embedding": "tied", "seq_len": 256, "batch_tokens": 2048, "lr": lr, "seed": seed, "tokens": 300_000,
+        "tokens_trained": 300_000, "dev_loss": loss, "dev_ppl": math.exp(loss), "dev_bpb": loss / math.log(2) / 4.1,
+        "dev_word_ppl": None, "test_loss": loss, "test_ppl": math.exp(loss), "test_bpb": loss / math.log(2) / 4.1,
+        "smallbench": None, "flops_per_token": flops, "train_flops": 3e5 * flops, "wall_s": 30.0,
+        "tokens_per_s": 16_000 / (1 + layers / 20), "decode_ms_per_token": None, "peak_memory_bytes": None,
+        "dataset": "builtin", "data_fingerprint": "f1", "unigram_loss": UNIGRAM, "profile": "quick",
+        "flagged_at_tokens": None,
+        "precision": "float32", "device": "cpu", "steps": 147, "recipe": 1, "created": "2024-11-01T10:00:00",
+    }  # fmt: skip
+    return row | changed
+
+
+def unfinished(share: float, glu: float, status: str, reached: float | None = None, **changed) -> dict:
+    """A run without a final loss: stopped early or diverged after `reached` tokens, failed or missing without any."""
+    nothing = dict.fromkeys(MEASURED, None)
+    return run(share, glu) | nothing | {"status": status, "tokens_trained": reached} | changed
+
+
+def grid(*changed: dict, seeds: int = 1) -> pd.DataFrame:
+    """The 12 cells; a run in `changed` replaces the runs of its cell."""
+    replaced = {(row["requested_share"], row["requested_glu"]) for row in changed}
+    rows = [run(s, g, seed) for s in SHARES for g in GLUS for seed in range(seeds) if (s, g) not in replaced]
+    return pd.DataFrame([*rows, *changed])
+
+
+def broken_grid() -> pd.DataFrame:
+    """A grid in which every way to end without a result happens once."""
+    return grid(
+        unfinished(0.25, 4.0, "stopped_early", 180_000),
+        unfinished(0.45, 2.0, "diverged", 60_000),
+        unfinished(0.45, 3.0, "failed"),
+        unfinished(0.45, 4.0, "missing", run_id=None, data_fingerprint=None),
+    )
+
+
+def curves(runs: pd.DataFrame) -> pd.DataFrame:
+    """Probes at 20 token counts that fall from the unigram entropy towards each run's dev_loss."""
+    started = runs[runs.tokens_trained.notna() & runs.run_id.notna()]
+    return pd.concat([_curve(row) for row in started.itertuples()], ignore_index=True)
+
+
+def _curve(row) -> pd.DataFrame:
+    end = 5.45 if pd.isna(row.dev_loss) else row.dev_loss
+    tokens = np.arange(15_000, row.tokens_trained + 1, 15_000)
+    loss = end + (UNIGRAM + 0.6 - end) * np.exp(-tokens / 60_000)
+    return pd.DataFrame({"run_id": row.run_id, "tokens": tokens, "dev_loss": loss, "dev_ppl": np.exp(loss)})
+
+
+def empty() -> pd.DataFrame:
+    """What a fresh clone has: all columns, no row."""
+    return grid().head(0)
