@@ -1,0 +1,110 @@
+"""A sweep trains what is missing, once, and one bad cell does not stop the others."""
+
+import json
+
+import pytest
+import yaml
+
+from paramalloc import sweep as sweeps
+from paramalloc.cli import main
+from paramalloc.config import ROOT, AnalysisConfig, ConfigError, TrainConfig
+from paramalloc.runs import RESULT_COLUMNS, Run, load_runs, run_id
+from paramalloc.sweep import load_sweep, select_runs
+
+STUDY = ["embedding_sweep", "glu_sweep", "grid"]
+
+
+@pytest.mark.parametrize("name, count", zip(STUDY, (3, 4, 12)))
+def test_the_baseline_is_the_first_of_the_studys_cells(name, count):
+    """Early stop needs the baseline's curve, so that cell goes first."""
+    sweep = load_sweep(name, profile="quick")
+    first = sweep.cells[0].config
+    assert len(sweep.cells) == count and (first.embed_share, first.glu) == (0.35, 2.66)
+    assert len({cell.name for cell in sweep.cells}) == count and not any(cell.error for cell in sweep.cells)
+
+
+def test_cells_common_to_two_sweeps_are_the_same_runs():
+    """Both small sweeps lie within the grid, and share the baseline."""
+    ids = {name: {run_id(cell.config, "data") for cell in load_sweep(name, profile="quick").cells} for name in STUDY}
+    assert ids["embedding_sweep"] < ids["grid"] and ids["glu_sweep"] < ids["grid"]
+    assert len(ids["embedding_sweep"] & ids["glu_sweep"]) == 1
+
+
+def test_the_command_line_replaces_profile_and_dataset():
+    """`--profile study` trains the study's sizes, whatever the file says."""
+    config = load_sweep("grid", profile="study", dataset="wikitext-103").config
+    assert (config.total_params, config.vocab_size, config.tokens) == (10_000_000, 16_000, 50_000_000)
+    assert config.dataset == "wikitext-103" and config.early_stop == "kill"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "params").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_key_of_every_yaml_is_a_parameter_of_its_notebook(path):
+    """A typo in params/ is found here and not after a night."""
+    content = yaml.safe_load(path.read_text())
+    names = set(content) if path.parent.name == "profiles" else {*content["axes"], *content.get("parameters", {})}
+    assert names <= set(TrainConfig.names())
+    if path.parent.name != "profiles":
+        head = path.read_text()
+        assert all(f"# {word}" in head for word in ("Question", "Expected", "Cost", "Command"))
+
+
+def test_an_unknown_key_is_refused(tmp_path):
+    """The message names the nearest key that exists."""
+    path = tmp_path / "x.yaml"
+    path.write_text("axes: {gul: [2, 3]}\n")
+    with pytest.raises(ConfigError, match="unknown parameter 'gul': did you mean 'glu'"):
+        load_sweep(str(path))
+    with pytest.raises(ConfigError, match="there is no file"):
+        load_sweep("nothing")
+
+
+@pytest.fixture
+def plan(tiny, tmp_path):
+    """A sweep of three tiny cells, of which one cannot exist; the outputs folder is not there yet."""
+    path = tmp_path / "three.yaml"
+    shared = tiny | {"tokens": 4096, "probes": 2}
+    path.write_text(yaml.safe_dump({"axes": {"embed_share": [0.3, 0.35, 0.97]}, "parameters": shared}))
+    return path, tmp_path / "new" / "outputs"
+
+
+def test_a_sweep_goes_on_after_a_failed_cell_and_trains_nothing_twice(plan, capsys, monkeypatch):
+    """Two cells are trained, the third is named with its reason, non-zero; the second time nothing is executed."""
+    path, outputs = plan
+    assert main(["sweep", str(path), "--outputs", str(outputs)]) == 1
+    said = capsys.readouterr()
+    assert "embed_share-0.97" in said.err and "nearest embed_share that fits" in said.err
+    assert list(load_runs(outputs).status) == ["completed"] * 2
+    executed = {file.name for file in (outputs / "notebooks" / "three").iterdir()}
+    assert executed == {"embed_share-0.3.ipynb", "embed_share-0.35.ipynb"}
+    monkeypatch.setattr(sweeps, "papermill", lambda *_: pytest.fail("a finished cell was executed again"))
+    assert main(["sweep", str(path), "--outputs", str(outputs)]) == 1
+
+    rows = select_runs(AnalysisConfig.from_dict({"runs": str(path), "outputs": str(outputs)}))
+    assert sorted(rows.status) == ["completed", "completed", "failed"]
+
+
+def test_a_cell_that_never_ran_is_missing(plan):
+    """Its row says so and holds no number that was not requested."""
+    path, outputs = plan
+    sweep = load_sweep(str(path), outputs=str(outputs))
+    corpus = sweeps.prepare(sweep.config.dataset, sweep.config.vocab_size, sweep.config.output_folder)
+    done = Run(sweep.cells[0].config, corpus.fingerprint)
+    done.start({})
+    done.finish({"run_id": done.id, "status": "completed", "dev_loss": 5.0})
+    rows = select_runs(AnalysisConfig.from_dict({"runs": str(path), "outputs": str(outputs)}))
+    assert list(rows.status) == ["completed", "missing", "failed"] and list(rows.columns) == RESULT_COLUMNS
+    assert rows.dev_loss.isna().tolist() == [False, True, True]
+
+
+def test_the_parameters_reach_papermill_with_their_types():
+    """Lists, numbers and text arrive as such, through YAML."""
+    command = sweeps.papermill(ROOT / "a.ipynb", ROOT / "b.ipynb", {"lr": [1e-3, 3e-3], "glu": 2.0, "dataset": "a b"})
+    assert json.loads(command[command.index("-y") + 1]) == {"lr": [1e-3, 3e-3], "glu": 2.0, "dataset": "a b"}
+
+
+def test_allocate_prints_the_shape(capsys):
+    """`paramalloc allocate` answers; a mistake is one line and status 2."""
+    assert main(["allocate", "--total-params", "10e6", "--embed-share", "0.35"]) == 0
+    assert "11 layers of width 224" in capsys.readouterr().out
+    assert main(["allocate", "--glu", "abc"]) == 2
+    assert capsys.readouterr().err == "paramalloc: --glu must be a number, not 'abc'\n"
