@@ -1,0 +1,107 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How well does one allocation learn?
+#
+# A cell of the study is one split of a parameter budget between embedding, depth, attention and MLP, trained with one
+# recipe. Change a parameter and Run All, or from a shell: `papermill notebooks/train.ipynb OUT.ipynb -p glu 4`.
+
+# %%
+from typing import Union
+
+# %% tags=["parameters"]
+total_params: int = None  # parameters in all, 1M (quick) or 10M (study) by the profile
+vocab_size: int = None  # tokens in the vocabulary, end-of-text included, at most 65,536
+embed_share: float = 0.35  # requested share of the embedding in all parameters
+glu: float = 2.66  # requested expansion of the MLP, d_ff over d_model
+embedding: str = "tied"  # tied (input and output share one table)
+multiple: int = None  # d_model, d_ff and d_head are multiples of this
+tolerance: float = None  # how far the realised total may be from total_params, as a fraction
+d_model: int = None  # width, instead of the allocator's
+n_layers: int = None  # depth, instead of the allocator's
+n_heads: int = None  # attention heads, instead of the allocator's
+n_kv_heads: int = None  # key and value heads (grouped-query attention), as many as n_heads by default
+d_head: int = None  # width of a head, instead of the allocator's
+d_ff: int = None  # width of the MLP, instead of the allocator's
+dataset: str = "builtin"  # builtin, wikitext-2, wikitext-103, wmt, or a file or folder of your own; join several by +
+tokens: int = None  # training budget in tokens, by the profile
+seq_len: int = None  # tokens in a window
+batch_tokens: int = None  # tokens per optimizer step
+optimizer: str = "adamw"  # adamw
+lr: Union[float, list] = None  # peak learning rate, or several (one run for each)
+warmup: float = 0.05  # fraction of the steps in which lr rises; then it falls linearly to zero
+weight_decay: float = 0.1  # decoupled weight decay of the matrices
+grad_clip: float = 1.0  # largest norm of the gradient
+seed: Union[int, list] = 0  # of initial weights and data order, or several (one run for each)
+probes: int = None  # how often dev is probed in a run, at equal token counts in all cells
+probe_tokens: int = None  # dev tokens in a probe; the whole split is scored at the end
+early_stop: str = None  # kill, flag or off, for a run clearly worse than the baseline
+stop_margin: float = 0.5  # dev perplexity above the baseline's that counts as worse
+stop_patience: int = None  # tokens in a row that it must last, 1M at a budget of 50M
+stop_grace: int = None  # tokens before which nothing is stopped, a tenth of the budget
+baseline_share: float = 0.35  # embed_share of the baseline cell
+baseline_glu: float = 2.66  # glu of the baseline cell
+precision: str = "auto"  # auto, bf16, fp16 or fp32
+profile: str = "auto"  # what fills the sizes left open: study (with CUDA), quick, or auto
+device: str = "auto"  # auto, cpu, cuda or cuda:N
+compile: str = "auto"  # torch.compile on, off, or auto (on with CUDA)
+outputs: str = "outputs"  # folder of everything that is written
+
+# %%
+from paramalloc.allocator import allocation
+from paramalloc.config import TrainConfig
+
+config = TrainConfig.from_notebook(globals())
+config
+
+# %% [markdown]
+# ## The shape
+# Layers are whole numbers, so what is realised differs a little from what was requested.
+
+# %%
+allocation(config)
+
+# %% [markdown]
+# ## The text
+# Prepared once, then found again: a tokenizer trained on the train split, and three files of tokens.
+
+# %%
+from paramalloc.data import describe, prepare
+from paramalloc.widgets import LiveStages, LiveTraining
+
+corpus = prepare(config.dataset, config.vocab_size, config.output_folder, config.tokens, LiveStages())
+describe(corpus)
+
+# %% [markdown]
+# ## Training
+# A fixed probe of dev text is scored on the way, at the same token counts in every cell; both splits in full at the end.
+
+# %%
+from paramalloc.train import train
+
+results = train(config, corpus, LiveTraining())
+
+# %% [markdown]
+# ## What came out
+# Losses are in nats per token. `unigram_loss` is what word frequencies alone reach: a language model must beat it.
+
+# %%
+from paramalloc.runs import summary
+
+summary(results)
+
+# %%
+from paramalloc.plots import loss_curve, show
+from paramalloc.runs import load_metrics
+
+show(loss_curve(load_metrics(config.output_folder, results[0]["run_id"])))
+
+# %% [markdown]
+# The run is recorded under `outputs/runs`, and never trained twice. How this cell compares with others is the question
+# of `notebooks/analysis`.
