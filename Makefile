@@ -57,7 +57,9 @@ lab: setup  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 test: $(VENV)/.paramalloc-test  ## the tests but for the slow ones, and every notebook executed
-	$(BIN)/python -m pytest -m "not slow" --nbval-lax --nbval-current-env tests notebooks
+	$(BIN)/python -m pytest -m "not slow" tests
+	@# The notebooks run with their defaults, in the quick profile also where there is a GPU.
+	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks
 
 bench: setup  ## the benchmarks in tests/bench, on DATASET
 	@set -e; for script in tests/bench/bench_*.py; do $(BIN)/python "$$script" "$(DATASET)"; done

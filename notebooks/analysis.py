@@ -12,7 +12,7 @@
 # %% tags=["parameters"]
 runs: str = ""  # which runs: empty for all in `outputs`, or a sweep by its name or YAML file (grid)
 dataset: str = ""  # only runs of this dataset; empty for the sweep's own, or any
-profile: str = "auto"  # sizes of the sweep's cells: auto, quick, study or a YAML file
+profile: str = ""  # sizes of the sweep's cells: auto, quick or study; empty for the sweep's own
 name: str = "all"  # the report's name, its folder under outputs/reports
 outputs: str = "outputs"  # the folder that holds the runs; the report goes there too
 
@@ -79,7 +79,8 @@ figures["pareto_speed"] = plots.pareto(table, "tokens_per_s")
 plots.show(figures["pareto_speed"])
 
 # %% [markdown]
-# Counted in operations the cells hardly differ; many thin layers are slower than a few wide ones all the same.
+# Counted in operations the cells differ little: the weights are as many, only attention grows with the depth. Many thin
+# layers are slower than a few wide ones all the same.
 
 # %%
 figures["pareto_flops"] = plots.pareto(table, "train_flops")
@@ -101,8 +102,7 @@ report.unfinished(results)
 # ## Provenance
 
 # %%
-command = f"papermill notebooks/analysis.ipynb analysis.ipynb -p runs '{config.runs}' -p name {config.name}"
-report.provenance(results, command)
+report.provenance(results, report.command(config))
 
 # %% [markdown]
 # ## The record
@@ -110,4 +110,4 @@ report.provenance(results, command)
 
 # %%
 folder = config.output_folder / "reports" / config.name
-report.write_results(table, results, answer, figures, folder, command)
+report.write_results(table, results, answer, figures, folder, report.command(config))

@@ -41,12 +41,12 @@ def flops_per_token(model: ModelConfig, seq_len: int) -> dict[str, int]:
     """Floating-point operations per token at `seq_len`: a product of (m, k) by (k, n) is 2 m k n.
 
     `matmul` counts the weight products of a forward pass, head included, embedding look-up excluded;
-    `attention` the two products with the full T x T score matrix, as torch's FLOP counter counts them
-    (a causal kernel needs half). `forward` is their sum; `train` is forward and backward, three times it.
+    `attention` the two products of causal attention, half of those with the full T x T score matrix (which is
+    what torch's FLOP counter counts). `forward` is their sum; `train` is forward and backward, three times it.
     """
     params = count_parameters(model)
     matmul = 2 * (params["attention"] + params["mlp"] + model.vocab_size * model.d_model)
-    attention = 4 * model.n_layers * model.n_heads * model.d_head * seq_len
+    attention = 2 * model.n_layers * model.n_heads * model.d_head * seq_len
     forward = matmul + attention
     return {"matmul": matmul, "attention": attention, "forward": forward, "train": 3 * forward}
 
@@ -70,7 +70,8 @@ class Allocation:
 
     def rows(self) -> list[tuple[str, str]]:
         model, total = self.model, self.params["total"]
-        shape = f"{model.n_layers} layers of width {model.d_model}, {model.n_heads} heads of {model.d_head}"
+        many = lambda count, thing: f"{count} {thing}{'s' * (count > 1)}"
+        shape = f"{many(model.n_layers, 'layer')} of width {model.d_model}, {many(model.n_heads, 'head')} of {model.d_head}"
         asked = lambda value, form: "" if value is None else f" (requested {value:{form}})"
         return [
             ("shape", f"{shape}, d_ff {model.d_ff}"),
@@ -106,6 +107,8 @@ def allocate(total_params: int, embed_share: float, glu: float, vocab_size: int,
     """
     if embedding != "tied":
         raise InfeasibleError(f"embedding must be 'tied', not '{embedding}'")
+    if not (total_params > 0 and vocab_size > 0 and glu > 0 and 0 < embed_share < 1):
+        raise InfeasibleError("total_params, vocab_size and glu must be positive, and embed_share between 0 and 1")
     given = {"d_model": d_model, "n_layers": n_layers, "n_heads": n_heads, "n_kv_heads": n_kv_heads,
              "d_head": d_head, "d_ff": d_ff}
     request = Request(total_params, embed_share, glu, vocab_size, tolerance, multiple, given)

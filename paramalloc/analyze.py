@@ -23,7 +23,7 @@ COUNTS = ["total_params", "embed_params", "params_attention", "params_mlp", "par
 REALISED = ["embed_share", "glu", *COUNTS, "tokens", "unigram_loss"]
 TEXTS = ["embedding", "dataset", "data_fingerprint"]
 MEANS = ["dev_loss", "dev_ppl", "dev_bpb", "train_flops"]
-NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, "tokens_per_s", "lr", "tokens_trained"]
+NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, "tokens_per_s", "lr", "tokens_trained", "flagged_at_tokens"]
 COLUMNS = ["cell", *NUMBERS, *TEXTS, "n_seeds", "status", "run_ids"]
 
 SAME = ["data_fingerprint", "vocab_size", "embedding", "tokens", "seq_len", "batch_tokens", "recipe"]
@@ -96,6 +96,7 @@ def _cell(runs: pd.DataFrame) -> dict:
         "lr": used.lr.max(),
         "n_seeds": used.seed.nunique(),
         "tokens_trained": shown.tokens_trained.max(),
+        "flagged_at_tokens": used.flagged_at_tokens.min(),
         "status": min(runs.status, key=_rank),
         "run_ids": list(shown.run_id.dropna()),
     }

@@ -1,6 +1,8 @@
 """The command line, thin: `paramalloc allocate | sweep | report`."""
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,9 @@ from .config import ROOT, UserError, as_number
 def main(argv: list[str] | None = None) -> int:
     """Run one command. A user's mistake is one line on standard error and exit status 2."""
     arguments = parser().parse_args(argv)
+    for name in ("SIGTERM", "SIGHUP"):  # they end like Ctrl-C: children first
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         return arguments.command(arguments) or 0
     except UserError as error:
@@ -65,17 +70,18 @@ def run_sweep(arguments) -> int:
 
 def run_report(arguments):
     from .report import write_html
-    from .sweep import papermill
+    from .sweep import last_line, papermill
 
     name = arguments.name or (Path(arguments.sweep).stem if arguments.sweep else "all")
     folder = ROOT / arguments.outputs / "reports" / name
-    parameters = {"runs": arguments.sweep, "dataset": arguments.dataset, "profile": arguments.profile or "auto",
+    parameters = {"runs": arguments.sweep, "dataset": arguments.dataset, "profile": arguments.profile,
                   "name": name, "outputs": arguments.outputs}
     with tempfile.TemporaryDirectory() as scratch:
         notebook = Path(scratch) / "analysis.ipynb"
         done = subprocess.run(papermill(ROOT / "notebooks" / "analysis.ipynb", notebook, parameters), cwd=ROOT,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode:
-            raise UserError(done.stderr.strip().splitlines()[-1])
+            raise UserError(last_line(done.stderr))
         page = write_html(notebook, folder / "report.html")
-    print(f"wrote {page.relative_to(ROOT)} and RESULTS.md beside it")
+    results = folder / "RESULTS.md"
+    print(f"wrote {os.path.relpath(page)}" + (f" and {os.path.relpath(results)}" if results.exists() else "; there are no runs yet"))

@@ -7,6 +7,7 @@ Sizes that nobody set by name (None) are filled from the profile, `params/profil
 import ast
 import difflib
 import math
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -38,8 +39,8 @@ def number(low=0.0, high=math.inf, default=None, many=False):
     return field(default=default, metadata={"kind": float, "low": low, "high": high, "many": many})
 
 
-def text(default="", choices=None):
-    return field(default=default, metadata={"kind": str, "choices": choices})
+def text(default="", choices=None, pattern=""):
+    return field(default=default, metadata={"kind": str, "choices": choices, "pattern": pattern})
 
 
 def as_number(name: str, value, kind=float):
@@ -50,14 +51,14 @@ def as_number(name: str, value, kind=float):
         result = value if isinstance(value, int) else float(str(value).replace("_", ""))
     except ValueError:
         raise ConfigError(f"{name} must be a number, not {value!r}") from None
-    if not math.isfinite(result):
+    if isinstance(result, int) and abs(result) > 10**18 or not math.isfinite(result):
         raise ConfigError(f"{name} must be a finite number, not {value}")
     if kind is int and result != int(result):
         raise ConfigError(f"{name} must be a whole number, not {value}")
     return kind(result)
 
 
-def as_text(name: str, value, choices):
+def as_text(name: str, value, choices=None, pattern=""):
     if isinstance(value, bool):  # YAML reads on and off as booleans
         value = "on" if value else "off"
     if not isinstance(value, (str, Path)):
@@ -65,6 +66,8 @@ def as_text(name: str, value, choices):
     value = str(value)
     if choices and value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}, not '{value}'")
+    if pattern and not re.fullmatch(pattern, value):
+        raise ConfigError(f"{name} '{value}' is not of the form {pattern}")
     return value
 
 
@@ -74,7 +77,7 @@ def convert(spec, value):
     if value is None:
         return None
     if rule["kind"] is str:
-        return as_text(name, value, rule["choices"])
+        return as_text(name, value, rule["choices"], rule["pattern"])
     if rule.get("many") and isinstance(value, str) and "," in value:
         value = [part.strip() for part in value.split(",")]
     if rule.get("many") and isinstance(value, (list, tuple)):
@@ -131,13 +134,17 @@ def load_profile(profile: str) -> tuple[str, dict]:
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if profile not in known:
         raise ConfigError(f"unknown profile '{profile}': there are auto, {', '.join(known)}")
-    return profile, load_yaml(folder / f"{profile}.yaml")
+    sizes = load_yaml(folder / f"{profile}.yaml")
+    refuse_unknown(sizes, TrainConfig.names(), f"key of profile {profile}")
+    return profile, sizes
 
 
 # ------------------------------------------------------------------ configs
 
 
 class FromParameters:
+    sized = True  # has sizes that a profile fills
+
     @classmethod
     def names(cls) -> list[str]:
         return [spec.name for spec in fields(cls)]
@@ -147,14 +154,17 @@ class FromParameters:
         """Checked and filled from the profile. ConfigError names the first parameter that is wrong."""
         refuse_unknown(values, cls.names())
         given = {spec.name: convert(spec, values[spec.name]) for spec in fields(cls) if spec.name in values}
-        profile, sizes = load_profile(given.get("profile") or "auto")
+        profile, sizes = load_profile(given.get("profile") or "auto") if cls.sized else (given.get("profile"), {})
+        return cls(**cls.fill(given, sizes) | {"profile": profile})
+
+    @classmethod
+    def fill(cls, given: dict, sizes: dict) -> dict:
+        """Every parameter: as given, else the profile's, else the default."""
+        values = {spec.name: given.get(spec.name) for spec in fields(cls)}
         for spec in fields(cls):
-            if given.get(spec.name) is None and spec.name in sizes:
-                given[spec.name] = convert(spec, sizes[spec.name])
-            elif given.get(spec.name) is None:
-                given[spec.name] = spec.default
-        given["profile"] = profile
-        return cls(**given)
+            if values[spec.name] is None:
+                values[spec.name] = convert(spec, sizes[spec.name]) if spec.name in sizes else spec.default
+        return values
 
     @classmethod
     def from_notebook(cls, namespace: dict):
@@ -199,11 +209,15 @@ class DataConfig(FromParameters):
 
 @dataclass(frozen=True)
 class TrainConfig(FromParameters):
-    """One cell: an allocation and a recipe. `lr` and `seed` may be lists: one run for each pair."""
+    """One cell: an allocation and a recipe. `lr` and `seed` may be lists: one run for each pair.
+
+    An lr that is not set is the profile's, times sqrt(the profile's total_params / total_params): the best one falls
+    about as 1 / width (Yang et al. 2022), and width grows about as the root of the budget. All cells of a grid share it.
+    """
 
     total_params: int = whole(10_000, 10**9)
     vocab_size: int = whole(257, 65_536)
-    embed_share: float = number(0.01, 0.98, 0.35)
+    embed_share: float = number(0.001, 0.999, 0.35)
     glu: float = number(0.25, 16.0, 2.66)
     embedding: str = text("tied", ("tied",))
     multiple: int = whole(2, 512)
@@ -234,13 +248,22 @@ class TrainConfig(FromParameters):
     baseline_glu: float = number(0.25, 16.0, 2.66)
     precision: str = text("auto", ("auto", "bf16", "fp16", "fp32"))
     profile: str = text("auto")
-    device: str = text("auto")
+    device: str = text("auto", pattern=r"auto|cpu|cuda(:\d+)?")
     compile: str = text("auto", ("auto", "on", "off"))
     outputs: str = text("outputs")
+
+    @classmethod
+    def fill(cls, given: dict, sizes: dict) -> dict:
+        values = super().fill(given, sizes)
+        if given.get("lr") is None:
+            values["lr"] = float(f"{values['lr'] * math.sqrt(sizes['total_params'] / values['total_params']):.3g}")
+        return values
 
     def __post_init__(self):
         if self.batch_tokens % self.seq_len:
             raise ConfigError(f"batch_tokens {self.batch_tokens} must be a multiple of seq_len {self.seq_len}")
+        if self.device.startswith("cuda") and not cuda_available():
+            raise ConfigError(f"device is {self.device}, but torch finds no CUDA device: use device cpu or auto")
         if self.tokens < self.batch_tokens:
             raise ConfigError(f"tokens {self.tokens} is less than one step of batch_tokens {self.batch_tokens}")
 
@@ -260,7 +283,8 @@ class TrainConfig(FromParameters):
     @property
     def patience(self) -> int:
         """Tokens in a row: 1M at 50M, less in proportion for smaller budgets, never under four probes."""
-        return self.stop_patience or max(min(10**6, self.tokens // 50), 4 * self.tokens // self.probes)
+        between = math.ceil(self.steps / min(self.probes, self.steps)) * self.batch_tokens
+        return self.stop_patience or max(min(10**6, self.tokens // 50), 4 * between)
 
     @property
     def grace(self) -> int:
@@ -280,8 +304,10 @@ class TrainConfig(FromParameters):
 
 @dataclass(frozen=True)
 class AnalysisConfig(FromParameters):
+    sized = False
+
     runs: str = text("")
     dataset: str = text("")
-    profile: str = text("auto")
+    profile: str = text("")
     name: str = text("all")
     outputs: str = text("outputs")

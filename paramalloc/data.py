@@ -42,6 +42,10 @@ class Corpus:
     folder: Path
     meta: dict
 
+    @classmethod
+    def open(cls, folder: Path) -> "Corpus":
+        return cls(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+
     @property
     def name(self) -> str:
         return self.meta["name"]
@@ -111,13 +115,13 @@ def prepare(
     folder, parts, meta = _identify(dataset, vocab_size, outputs, tokens)
     if not (folder / "meta.json").exists():
         _make(folder, [source for part in parts for source in part.open()], meta, progress or (lambda *_: None))
-    return Corpus(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+    return Corpus.open(folder)
 
 
 def find(dataset: str, vocab_size: int, outputs: Path, tokens: int | None = None) -> Corpus | None:
     """The corpus if it is prepared already, else None."""
     folder, _, _ = _identify(dataset, vocab_size, outputs, tokens)
-    return prepare(dataset, vocab_size, outputs, tokens) if (folder / "meta.json").exists() else None
+    return Corpus.open(folder) if (folder / "meta.json").exists() else None
 
 
 def _identify(dataset: str, vocab_size: int, outputs: Path, tokens: int | None) -> tuple[Path, list[Part], dict]:
@@ -194,14 +198,14 @@ def _encode(sources: list[Source], tokenizer: Tokenizer, folder: Path, progress:
         split.flush()
         if not split.counts["documents"]:
             raise DataError(
-                f"no text for the {name} split: name a file with the word {name}, or give more documents "
-                f"(a missing split is held out of train, about 2 % of {splits['train'].counts['documents']} documents)"
+                f"no text for the {name} split: name a file with the word {name}, or give more documents (in .txt, empty "
+                f"lines part them; about 2 % of the {splits['train'].counts['documents']} documents are held out)"
             )
     return {name: split.counts | {"sha256": sha256(split.path)} for name, split in splits.items()}
 
 
 class _Split:
-    """One token file: documents wait until a batch is full, then are encoded together and appended."""
+    """One token file: pieces of documents wait until a batch is full, then are encoded together and appended."""
 
     def __init__(self, path: Path, tokenizer: Tokenizer):
         self.path, self.waiting, self.chars = path, [], 0
@@ -213,19 +217,18 @@ class _Split:
         new = dict(documents=1, lines=lines, words=words, bytes=len(text.encode()), ppl_words=words + lines * wikitext)
         for key, value in new.items():
             self.counts[key] += value
-        self.waiting.append(text)
-        self.chars += len(text)
-        if self.chars >= BATCH_CHARS:
-            self.flush()
+        *head, tail = _pieces(text)
+        for piece, end in [*((piece, []) for piece in head), (tail, [EOT])]:
+            self.waiting.append((piece, end))
+            self.chars += len(piece)
+            if self.chars >= BATCH_CHARS:
+                self.flush()
 
     def flush(self) -> None:
-        pieces = [_pieces(text) for text in self.waiting]
-        encodings = iter(self.encode([*chain.from_iterable(pieces)], add_special_tokens=False))
         ids = array.array("H")
-        for document in pieces:
-            for _ in document:
-                ids.extend(next(encodings).ids)
-            ids.append(EOT)
+        encodings = self.encode([piece for piece, _ in self.waiting], add_special_tokens=False)
+        for encoding, (_, end) in zip(encodings, self.waiting):
+            ids.extend(encoding.ids + end)
         with open(self.path, "ab") as file:
             ids.tofile(file)
         self.counts["tokens"] += len(ids)

@@ -2,23 +2,37 @@
 
 import ctypes
 import platform
-import resource
 import sys
 from contextlib import nullcontext
 
 import torch
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 from .config import ConfigError
 
 
 def pick_device(name: str) -> torch.device:
+    """The device of that name; auto is CUDA where there is a card. ConfigError where torch cannot use it."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.split(":")[0] not in ("cpu", "cuda"):
-        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, not '{name}'")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("device is cuda, but torch finds no CUDA device: use device cpu or auto")
-    return torch.device(name)
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device is {name}, but torch finds {torch.cuda.device_count()} CUDA devices: use cpu or auto")
+    if device.type == "cuda" and not built_for(torch.cuda.get_device_capability(device), torch.cuda.get_arch_list()):
+        raise ConfigError(f"this torch has no kernels for {torch.cuda.get_device_name(device)}: install a build of torch "
+                          "for an older CUDA (12.6 for V100), or use device cpu")
+    return device
+
+
+def built_for(capability: tuple[int, int], architectures: list[str]) -> bool:
+    """Whether a build with these architectures runs on a card: same major version, minor not newer; or PTX to compile."""
+    known = [(kind, int(number.rstrip("af")[:-1]), int(number.rstrip("af")[-1]))
+             for kind, number in (name.split("_") for name in architectures)]
+    return any((major, minor) <= capability and (kind == "compute" or major == capability[0]) for kind, major, minor in known)
 
 
 def pick_precision(name: str, device: torch.device) -> str:
@@ -48,9 +62,17 @@ def keep_freed_memory():
         ctypes.CDLL(None).mallopt(trim_threshold, 2**31 - 1)
 
 
-def peak_memory(device: torch.device) -> int:
+def reset_peak_memory(device: torch.device):
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes at the most: of the run on a CUDA device, of this whole process on the CPU; None where nobody tells."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if resource is None:
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

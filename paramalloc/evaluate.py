@@ -34,6 +34,11 @@ def mean_loss(model, tokens: np.ndarray, seq_len: int) -> float:
     return total.item() / len(tokens)
 
 
+def perplexity(loss: float) -> float:
+    """exp(loss), at most exp(700): a float holds no more."""
+    return math.exp(min(loss, 700.0))
+
+
 def scores(loss: float, counts: dict) -> dict[str, float]:
     """loss, ppl, bpb and word_ppl of a split from its nats per token and its counts (meta.json).
 
@@ -42,7 +47,7 @@ def scores(loss: float, counts: dict) -> dict[str, float]:
     nats = loss * counts["tokens"]
     return {
         "loss": loss,
-        "ppl": math.exp(loss),
+        "ppl": perplexity(loss),
         "bpb": nats / math.log(2) / counts["bytes"],
-        "word_ppl": math.exp(min(nats / counts["ppl_words"], 700.0)),
+        "word_ppl": perplexity(nats / counts["ppl_words"]),
     }

@@ -9,7 +9,7 @@ import html
 import json
 import os
 import platform
-import subprocess
+import shlex
 from base64 import b64encode
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +20,7 @@ from nbconvert import HTMLExporter
 
 from . import plots
 from .analyze import NO_RUNS, NOTHING, Note, Verdict, cell_name, comparable, completed, front_table
-from .config import ROOT
+from .runs import commit, write_text
 
 TITLE = "Where should a small language model keep its parameters?"
 COSTS = {"tokens_per_s": "training speed (more is better)", "train_flops": "training FLOPs (less is better)"}
@@ -44,9 +44,15 @@ def readable(table: pd.DataFrame) -> pd.DataFrame | Note:
         "dev bpb (bits/byte)": _join(table, "", dev_bpb="{:.3f}"),
         "tokens/s": _join(table, "", tokens_per_s="{:,.0f}"),
         "seeds": [str(n) if n else "—" for n in table.n_seeds],
-        "status": table.status.str.replace("_", " "),
+        "status": [_status(cell) for cell in table.itertuples()],
     }
     return pd.DataFrame(columns).set_index("cell (requested)").rename_axis(None).rename_axis("cell (requested)", axis=1)
+
+
+def _status(cell) -> str:
+    """`flag` mode trains on: the table says from how many tokens on early stop would have ended a run of the cell."""
+    flagged = f", flagged at {plots.short(cell.flagged_at_tokens)}" if cell.flagged_at_tokens > 0 else ""
+    return cell.status.replace("_", " ") + flagged
 
 
 def _join(table: pd.DataFrame, between: str, **formats: str) -> list[str]:
@@ -157,19 +163,12 @@ def write_results(table: pd.DataFrame, runs: pd.DataFrame, verdict: Verdict, fig
     folder, charts = Path(folder), {name: chart for name, chart in figures.items() if not isinstance(chart, Note)}
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for name, chart in charts.items():
-        _replace(folder / "figures" / f"{name}.svg", plots.show(chart).svg)
+        write_text(folder / "figures" / f"{name}.svg", plots.show(chart).svg)
     cells = runs.map(lambda value: json.dumps(value) if isinstance(value, dict | list) else value)
-    _replace(folder / "results.csv", cells.to_csv(index=False))
-    _replace(folder / "RESULTS.md", _results(table, runs, verdict, charts, command))
+    write_text(folder / "results.csv", cells.to_csv(index=False))
+    write_text(folder / "RESULTS.md", _results(table, runs, verdict, charts, command))
     files = f"RESULTS.md, results.csv ({len(runs)} runs) and {len(charts)} figures"
     return Note(f"Wrote {files} to {code('reports/' + folder.name)}.")
-
-
-def _replace(path: Path, text: str):
-    """Write beside, then rename: a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _results(table: pd.DataFrame, runs: pd.DataFrame, verdict: Verdict, charts: dict, command: str) -> str:
@@ -189,6 +188,13 @@ def _results(table: pd.DataFrame, runs: pd.DataFrame, verdict: Verdict, charts: 
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+def command(config) -> str:
+    """The command that writes this report again, from the parameters of the analysis notebook."""
+    given = {"name": config.name, "profile": config.profile, "dataset": config.dataset, "outputs": config.outputs}
+    options = [word for name, value in given.items() if value for word in (f"--{name}", value)]
+    return shlex.join(["paramalloc", "report", *([config.runs] if config.runs else []), *options])
+
+
 def provenance(runs: pd.DataFrame, command: str) -> Note:
     """Where and with what this report was made; what trained a run stands in its config.json."""
     used = comparable(runs)
@@ -196,7 +202,7 @@ def provenance(runs: pd.DataFrame, command: str) -> Note:
     dates = sorted(used.created.dropna().astype(str))
     lines = {
         "command": code(command),
-        "commit": code(_commit()),
+        "commit": code(commit() or 'unknown'),
         "python": f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
         "packages": ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name))),
         "devices of the runs": _plain(devices),
@@ -212,15 +218,6 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str:
-    try:
-        describe = ["git", "describe", "--always", "--dirty"]
-        asked = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True)
-    except OSError:  # a machine without git
-        return "unknown"
-    return asked.stdout.strip() or "unknown"
-
-
 def write_html(notebook: Path, page: Path) -> Path:
     """The executed notebook as one page without code: no script, nothing loaded from anywhere."""
     content = nbformat.read(notebook, as_version=4)
@@ -231,7 +228,7 @@ def write_html(notebook: Path, page: Path) -> Path:
     body, _ = HTMLExporter(template_name="basic", **hidden).from_notebook_node(content)
     page = Path(page)
     page.parent.mkdir(parents=True, exist_ok=True)
-    _replace(page, PAGE.format(title=html.escape(f"{TITLE} ({page.parent.name})"), style=STYLE, body=body))
+    write_text(page, PAGE.format(title=html.escape(f"{TITLE} ({page.parent.name})"), style=STYLE, body=body))
     return page
 
 

@@ -70,7 +70,7 @@ class Run:
 
     def record(self, **values):
         with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+            file.write(json.dumps(values, allow_nan=False) + "\n")
 
     def finish(self, result: dict) -> dict:
         result = {name: result.get(name) for name in RESULT_COLUMNS}
@@ -125,10 +125,15 @@ def commit() -> str | None:
         return None
 
 
-def write_json(path: Path, content: dict):
+def write_text(path: Path, text: str):
+    """Write beside, then rename: a reader never sees half a file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
+
+
+def write_json(path: Path, content: dict):
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict | None:

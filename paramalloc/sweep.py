@@ -6,6 +6,8 @@ The record is the run folder. A cell whose runs are finished is skipped, so the 
 import itertools
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -44,7 +46,7 @@ class Sweep:
 
     @property
     def config(self) -> TrainConfig:
-        """Any valid cell's: dataset, vocabulary and outputs are the same in all of them."""
+        """Any valid cell's: the outputs folder is the same in all of them."""
         valid = [cell.config for cell in self.cells if cell.config]
         if not valid:
             raise ConfigError(f"no cell of sweep {self.name} can be trained: {self.cells[0].error}")
@@ -54,15 +56,24 @@ class Sweep:
     def folder(self) -> Path:
         return self.config.output_folder / "notebooks" / self.name
 
+    def log(self, cell: Cell, runs: list[Run]) -> Path:
+        """Where a failed cell's output is kept; other profiles and datasets have other runs."""
+        return self.folder / f"{cell.name}.{runs[0].id}.log"
+
 
 def load_sweep(source: str, **overrides) -> Sweep:
     """The sweep of a YAML file, or of params/<source>.yaml; overrides (profile, dataset, outputs) that are set win."""
     path = ROOT / source if source.endswith((".yaml", ".yml")) else ROOT / "params" / f"{source}.yaml"
     content = load_yaml(path)
     refuse_unknown(content, KEYS, "key")
-    shared = content.get("parameters", {}) | {"profile": content.get("profile", "auto")}
+    axes, parameters = content.get("axes") or {}, content.get("parameters") or {}
+    if not isinstance(parameters, dict) or not isinstance(axes, dict):
+        raise ConfigError(f"{path}: axes and parameters must hold names and values")
+    for name, values in axes.items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"{path}: axis {name} must be a list of values, as in {name}: [1, 2]")
+    shared = {"profile": content.get("profile", "auto")} | parameters
     shared |= {name: value for name, value in overrides.items() if value}
-    axes = content.get("axes", {})
     refuse_unknown([*shared, *axes], TrainConfig.names())
     cells = [make_cell(dict(zip(axes, values)), shared) for values in itertools.product(*axes.values())]
     cells.sort(key=lambda cell: cell.config is None or cell.config != cell.config.baseline())  # the baseline first
@@ -85,36 +96,69 @@ def make_cell(point: dict, shared: dict) -> Cell:
 
 def run_sweep(sweep: Sweep) -> dict[str, str]:
     """Train every cell that is not finished; the failed cells with the reason of each."""
-    corpus = prepare(sweep.config.dataset, sweep.config.vocab_size, sweep.config.output_folder, sweep.config.tokens)
-    sweep.folder.mkdir(parents=True, exist_ok=True)
     failed = {}
+    sweep.folder.mkdir(parents=True, exist_ok=True)
     budget = sum(cell.config.tokens * len(cell.config.runs()) for cell in sweep.cells if cell.config)
     with tqdm(total=budget, unit="token", unit_scale=True, smoothing=0.02, disable=not sys.stderr.isatty()) as bar:
         for number, cell in enumerate(sweep.cells, 1):
             bar.set_description(cell.name)
-            error = cell.error or run_cell(sweep, cell, corpus, bar)
-            say = f"[{number}/{len(sweep.cells)}] {cell.name}: "
-            if error:
-                failed[cell.name] = error
-            tqdm.write(say + (f"FAILED, {error}" if error else summary(cell, corpus)))
+            try:
+                said = run_cell(sweep, cell, bar)
+            except CellError as error:
+                said = failed[cell.name] = str(error)
+            tqdm.write(f"[{number}/{len(sweep.cells)}] {cell.name}: {said}")
+            sys.stdout.flush()
     return failed
 
 
-def run_cell(sweep: Sweep, cell: Cell, corpus: Corpus, bar: tqdm) -> str | None:
-    """Execute one cell, unless its runs are finished; why it failed, or None."""
+class CellError(UserError):
+    """Why a cell failed; the sweep goes on with the others."""
+
+
+class Stages:
+    """A callback for `data.prepare`: a line for each stage as it begins."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def __call__(self, stage: str, fraction: float):
+        if stage not in self.seen:
+            self.seen.add(stage)
+            print(f"preparing the corpus: {stage} …", flush=True)
+
+
+def run_cell(sweep: Sweep, cell: Cell, bar: tqdm) -> str:
+    """Execute one cell, unless its runs are finished; what came out, in a line. CellError says why it failed."""
+    if cell.error:
+        raise CellError(cell.error)
+    config, before = cell.config, bar.n
+    try:
+        corpus = prepare(config.dataset, config.vocab_size, config.output_folder, config.tokens, Stages())
+    except UserError as error:
+        raise CellError(str(error)) from None
     runs = cell.runs(corpus)
-    before = bar.n
     if not all(run.finished for run in runs):
-        notebook, log = sweep.folder / f"{cell.name}.ipynb", sweep.folder / f"{cell.name}.log"
-        with open(log, "w", encoding="utf-8") as output:
-            process = subprocess.Popen(papermill(sweep.notebook, notebook, cell.parameters), cwd=ROOT,
-                                       stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        execute(sweep, cell, runs, bar)
+    bar.update(before + config.tokens * len(runs) - bar.n)
+    return "; ".join(map(summary, runs))
+
+
+def execute(sweep: Sweep, cell: Cell, runs: list[Run], bar: tqdm):
+    """Papermill in a process of its own; what it printed is kept as a log only if the cell failed."""
+    log = sweep.log(cell, runs)
+    running = log.with_name(f".{log.name}")
+    try:
+        with open(running, "w", encoding="utf-8") as output:
+            command = papermill(sweep.notebook, sweep.folder / f"{cell.name}.ipynb", cell.parameters)
+            process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                       start_new_session=True)  # Ctrl-C reaches it once, through `watch`
             watch(process, runs, bar)
+        log.unlink(missing_ok=True)
         if process.returncode or not all(run.finished for run in runs):
-            return f"{last_line(log)} (log: {os.path.relpath(log)})"
-        log.unlink()
-    bar.update(before + cell.config.tokens * len(runs) - bar.n)
-    return None
+            running.rename(log)
+            raise CellError(f"{last_line(log.read_text(encoding='utf-8', errors='replace'))} (log: {os.path.relpath(log)})")
+    finally:
+        running.unlink(missing_ok=True)
 
 
 def papermill(source: Path, target: Path, parameters: dict) -> list[str]:
@@ -135,24 +179,25 @@ def watch(process: subprocess.Popen, runs: list[Run], bar: tqdm):
             bar.set_postfix_str(f"dev ppl {dev[-1]:.1f}" if dev else "")
             time.sleep(0.5)
     except BaseException:
-        process.terminate()
-        process.wait()
+        process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
+        try:  # papermill shuts its kernel down
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
         raise
 
 
-def last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "papermill ended without a word"
+def last_line(text: str) -> str:
+    """The message of an error as papermill prints it: its last line, without the name of the exception."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return re.sub(r"^[\w.]+: ", "", lines[-1]) if lines else "papermill ended without a word"
 
 
-def summary(cell: Cell, corpus: Corpus) -> str:
-    parts = []
-    for run in cell.runs(corpus):
-        result = run.result
-        loss = f"dev loss {result['dev_loss']:.3f}" if result["dev_loss"] else result["status"].replace("_", " ")
-        speed = f"{result['tokens_per_s']:,.0f} tokens/s" if result["tokens_per_s"] else "speed not measured"
-        parts.append(f"{loss}, {speed}, {result['wall_s']:.0f} s, run {run.id}")
-    return "; ".join(parts)
+def summary(run: Run) -> str:
+    result = run.result
+    loss = f"dev loss {result['dev_loss']:.3f}" if result["dev_loss"] else result["status"].replace("_", " ")
+    speed = f"{result['tokens_per_s']:,.0f} tokens/s" if result["tokens_per_s"] else "speed not measured"
+    return f"{loss}, {speed}, {result['wall_s']:.0f} s, run {run.id}"
 
 
 # ------------------------------------------------------------------- results
@@ -164,18 +209,19 @@ def select_runs(config: AnalysisConfig) -> pd.DataFrame:
     if not config.runs:
         return results[results.dataset == config.dataset] if config.dataset else results
     sweep = load_sweep(config.runs, profile=config.profile, dataset=config.dataset, outputs=config.outputs)
-    corpus = find(sweep.config.dataset, sweep.config.vocab_size, sweep.config.output_folder, sweep.config.tokens)
-    rows = [row for cell in sweep.cells for row in expected(sweep, cell, corpus)]
+    rows = [row for cell in sweep.cells for row in expected(sweep, cell)]
     frame = pd.DataFrame(rows, columns=RESULT_COLUMNS)
     return frame if (frame.status != "missing").any() else frame.iloc[:0]
 
 
-def expected(sweep: Sweep, cell: Cell, corpus: Corpus | None) -> list[dict]:
+def expected(sweep: Sweep, cell: Cell) -> list[dict]:
     """One row per run of a cell: its result, or what is known of a run that has none."""
-    status = "failed" if cell.error or (sweep.folder / f"{cell.name}.log").exists() else "missing"
-    absent = {"status": status, "requested_share": cell.parameters.get("embed_share"),
-              "requested_glu": cell.parameters.get("glu")}
+    asked = {"requested_share": cell.parameters.get("embed_share"), "requested_glu": cell.parameters.get("glu")}
     if cell.config is None:
-        return [absent]
-    runs = zip(cell.runs(corpus), cell.config.runs()) if corpus else ((None, config) for config in cell.config.runs())
-    return [(run and run.result) or absent | {"lr": config.lr, "seed": config.seed} for run, config in runs]
+        return [asked | {"status": "failed"}]
+    config = cell.config
+    corpus = find(config.dataset, config.vocab_size, config.output_folder, config.tokens)
+    runs = cell.runs(corpus) if corpus else []
+    status = "failed" if runs and sweep.log(cell, runs).exists() else "missing"
+    absent = [asked | {"status": status, "lr": run.lr, "seed": run.seed} for run in config.runs()]
+    return [run.result or row for run, row in zip(runs, absent)] if runs else absent

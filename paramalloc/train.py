@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from .allocator import allocation
 from .config import TrainConfig
 from .data import Batches, Corpus
-from .device import autocast, device_name, keep_freed_memory, peak_memory, pick_device, pick_precision
-from .evaluate import mean_loss, scores
+from .device import autocast, device_name, keep_freed_memory, peak_memory, pick_device, pick_precision, reset_peak_memory
+from .evaluate import mean_loss, perplexity, scores
 from .model import DecoderLM
 from .runs import Run, describe_run, provenance
 
@@ -66,6 +66,7 @@ class Learner:
         self.optimizer = make_optimizer(model, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         compiled = config.compile == "on" or config.compile == "auto" and device.type == "cuda"
+        torch.compiler.reset()  # after eight models torch would quietly stop compiling
         self.loss = torch.compile(model.loss) if compiled else model.loss
 
     def step(self, x: np.ndarray, y: np.ndarray, lr: float) -> torch.Tensor:
@@ -86,7 +87,7 @@ class Learner:
     def probe(self, tokens: np.ndarray) -> dict[str, float]:
         with autocast(self.precision, self.device):
             loss = mean_loss(self.model, tokens, self.config.seq_len)
-        return {"dev_loss": loss, "dev_ppl": math.exp(loss)}
+        return {"dev_loss": loss, "dev_ppl": perplexity(loss)}
 
 
 def train(config: TrainConfig, corpus: Corpus, on_record=None) -> list[dict]:
@@ -103,8 +104,9 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
     shape, device = allocation(config), pick_device(config.device)
     precision = pick_precision(config.precision, device)
     batches = Batches(corpus.split("train"), config.seq_len, config.batch_tokens // config.seq_len, config.seed)
-    probe = np.asarray(corpus.split("valid")[:config.probe_tokens])
+    probe = spread(corpus.split("valid"), config.seq_len, config.probe_tokens)
     keep_freed_memory()
+    reset_peak_memory(device)
     torch.manual_seed(config.seed)
     learner = Learner(config, DecoderLM(shape.model), device, precision)
     identity = describe_run(run.id, config, shape, corpus) | {"device": device_name(device), "precision": precision}
@@ -119,11 +121,11 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
             train_loss = torch.stack(losses).mean().item()  # the only place that waits for the device
             meter.lap(step)
             losses.clear()
-            scored = learner.probe(probe) if probing and math.isfinite(train_loss) else {}
-            meter.record(step, train_loss=train_loss, **scored)
-            if not math.isfinite(train_loss):
+            scored = learner.probe(probe) if probing else {}
+            if not all(map(math.isfinite, (train_loss, *scored.values()))):
                 status = "diverged"
                 break
+            meter.record(step, train_loss=train_loss, **scored)
             if scored and stop(step * config.batch_tokens, scored["dev_ppl"]) and config.early_stop == "kill":
                 status = "stopped_early"
                 break
@@ -133,13 +135,17 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
     if status == "completed":
         save_weights(learner.model, run.folder / "checkpoint" / "final")
         result |= final_scores(learner.model, corpus, config.seq_len)
+    meter.end()
     return run.finish(result | {"peak_memory_bytes": peak_memory(device), "wall_s": time.perf_counter() - started})
 
 
 def early_stop(config: TrainConfig, run: Run, corpus: Corpus) -> EarlyStop:
     """The rule against the baseline's curve, if that run is there; the baseline itself is never stopped."""
     baseline = Run(config.baseline(), corpus.fingerprint)
-    curve = {} if baseline.id == run.id or config.early_stop == "off" else baseline.curve()
+    compares = config.early_stop != "off" and baseline.id != run.id
+    curve = baseline.curve() if compares else {}
+    if compares and not curve:
+        print(f"early stop: no baseline run {baseline.id} to compare with, so this run is neither marked nor stopped")
     return EarlyStop(curve, config.stop_margin, config.patience, config.grace)
 
 
@@ -156,16 +162,21 @@ class Meter:
         if self.mark is not None:
             self.seconds += now - self.mark[0]
             self.steps += step - self.mark[1]
-        self.last = step
 
     def record(self, step: int, **values):
         tokens, rate = step * self.config.batch_tokens, self.tokens_per_s
         self.run.record(step=step, tokens=tokens, tokens_per_s=rate, **values)
+        budget = self.config.steps * self.config.batch_tokens
+        self.state = {"run_id": self.run.id, "tokens": tokens, "budget": budget, "tokens_per_s": rate,
+                      "time_left_s": (budget - tokens) / rate if rate else None, "done": False} | values
         if self.on_record:
-            left = (self.config.tokens - tokens) / rate if rate else None
-            self.on_record({"run_id": self.run.id, "tokens": tokens, "budget": self.config.tokens,
-                            "tokens_per_s": rate, "time_left_s": left} | values)
+            self.on_record(self.state)
         self.mark = time.perf_counter(), step
+
+    def end(self):
+        """Tell who watches that no more records come."""
+        if self.on_record and self.mark:
+            self.on_record(self.state | {"done": True})
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -178,11 +189,21 @@ class Meter:
 # ------------------------------------------------------------------- results
 
 
-def final_scores(model: DecoderLM, corpus: Corpus, seq_len: int) -> dict[str, float]:
-    """Loss, perplexity and bits per byte of the whole dev and test splits, in float32."""
+def spread(tokens: np.ndarray, seq_len: int, count: int) -> np.ndarray:
+    """About `count` of the tokens, as whole windows of seq_len spread evenly: a probe of all of a split's text."""
+    windows = max(1, len(tokens) // seq_len)
+    starts = np.linspace(0, windows - 1, min(windows, max(1, count // seq_len))).astype(int) * seq_len
+    return np.concatenate([tokens[start:start + seq_len] for start in starts])
+
+
+def final_scores(model: DecoderLM, corpus: Corpus, seq_len: int) -> dict:
+    """Loss, perplexity and bits per byte of the whole dev and test splits, in float32; no scores if one is not finite."""
     result = {}
     for split, prefix in (("valid", "dev"), ("test", "test")):
-        found = scores(mean_loss(model, corpus.split(split), seq_len), corpus.meta["splits"][split])
+        loss = mean_loss(model, corpus.split(split), seq_len)
+        if not math.isfinite(loss):
+            return {"status": "diverged"}
+        found = scores(loss, corpus.meta["splits"][split])
         result |= {f"{prefix}_{name}": value for name, value in found.items()}
     return result
 

@@ -36,7 +36,7 @@ class LiveTraining:
         if record["run_id"] != self.run_id:
             self.run_id, self.records = record["run_id"], []
         self.records.append(record)
-        now, last = time.monotonic(), record["tokens"] >= record["budget"]
+        now, last = time.monotonic(), record["done"]
         if last or now >= self.next_line:
             self.line.update(progress_line(record, self.records), raw=True)
             self.next_line = now + 0.5

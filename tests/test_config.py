@@ -14,7 +14,13 @@ def build(**values) -> TrainConfig:
 def test_the_profile_fills_only_what_is_not_set():
     """A name that is given wins over the profile; None leaves it to the profile."""
     config = build(tokens=409_600, lr=None)
-    assert (config.tokens, config.lr, config.vocab_size) == (409_600, 3e-3, 4096)
+    assert (config.tokens, config.total_params, config.vocab_size) == (409_600, 1_000_000, 4096)
+
+
+def test_a_larger_model_gets_a_smaller_learning_rate_unless_one_is_given():
+    """The profile's lr holds at its size; ten times the parameters divide it by the root of ten; a given one stays."""
+    assert [build(total_params=size).lr for size in (10**6, 10**7)] == [3e-3, 9.49e-4]
+    assert build(total_params=10**7, lr=3e-3).lr == 3e-3
 
 
 @pytest.mark.parametrize("text, value", [("1e-3", 1e-3), ("0.002", 2e-3), (1, 1.0)])
@@ -51,6 +57,8 @@ def test_on_and_off_are_booleans_in_yaml():
     ({"tokens": 1.5}, "tokens must be a whole number, not 1.5"),
     ({"lr": []}, "lr is an empty list"),
     ({"dataset": 3}, "dataset must be text, not 3"),
+    ({"device": "tpu"}, "device 'tpu' is not of the form auto|cpu|cuda(:\\d+)?"),
+    ({"tokens": "9" * 400}, "tokens must be a finite number"),
     ({"early_stop": "maybe"}, "early_stop must be one of kill, flag, off, not 'maybe'"),
     ({"profile": "huge"}, "unknown profile 'huge': there are auto, quick, study"),
     ({"batch_tokens": 1000}, "batch_tokens 1000 must be a multiple of seq_len 256"),
@@ -81,8 +89,15 @@ def test_at_least_four_probes_fall_within_one_patience():
     for tokens in (30_720, 307_200, 5_000_000, 50_000_000, 200_000_000):
         for probes in (4, 20, 200):
             config = build(tokens=tokens, probes=probes, batch_tokens=1024)
-            assert config.patience >= 4 * (tokens // probes)
-    assert build(tokens=50_000_000, probes=200).patience == 1_000_000
+            counts = sorted(step * config.batch_tokens for step in config.probe_steps if step)
+            within = [sum(start < count <= start + config.patience for count in counts) for start in counts]
+            assert min(within[: max(1, len(counts) - 4)]) >= min(4, len(counts) - 1)
+
+
+def test_the_studys_patience_is_a_million_tokens():
+    """The rule as published: 0.5 perplexity for 1M tokens in a row, after a tenth of the budget."""
+    config = TrainConfig.from_dict({"profile": "study"})
+    assert (config.patience, config.grace, config.stop_margin, config.early_stop) == (1_000_000, 5_000_000, 0.5, "kill")
 
 
 def test_the_analysis_has_its_own_names():

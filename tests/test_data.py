@@ -381,6 +381,7 @@ def test_progress(tmp_path):
 
 PEAK = """
 import resource, sys
+from pathlib import Path
 from paramalloc.data import prepare
 for path in sys.argv[2:]:
     prepare(path, 300, Path(sys.argv[1]))
@@ -389,7 +390,7 @@ for path in sys.argv[2:]:
 
 
 def test_memory_does_not_grow(tmp_path):
-    """Ten times the text, without one empty line or with many, takes hardly more memory."""
+    """Ten times the text takes hardly more memory."""
     lines = ["\n".join(sentences(1000, seed)) for seed in range(10)]
     small = folder(tmp_path / "small", train="\n\n".join(lines))  # 2 MB
     large = folder(tmp_path / "large", train="\n\n".join(lines * 10))  # 20 MB

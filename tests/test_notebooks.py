@@ -1,14 +1,18 @@
 """The notebooks are what the README says: explained, paired, refusing what is wrong."""
 
+import ast
 import dataclasses
+import os
 import re
 import subprocess
 import sys
 
 import jupytext
+import pandas as pd
 import pytest
 
 from paramalloc.config import ROOT, AnalysisConfig, DataConfig, TrainConfig
+from paramalloc.runs import RESULT_COLUMNS
 
 CONFIGS = {"data": DataConfig, "train": TrainConfig, "analysis": AnalysisConfig}
 
@@ -27,11 +31,9 @@ def parameters_cell(name: str) -> str:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_parameters_cell_and_the_config_agree(name):
     """Same names, same defaults, in the same order."""
-    scope = {}
-    exec("from typing import Union\n" + parameters_cell(name), scope)
+    cell = {node.target.id: ast.literal_eval(node.value) for node in ast.parse(parameters_cell(name)).body}
     fields = {field.name: field.default for field in dataclasses.fields(CONFIGS[name])}
-    assert {key: scope[key] for key in scope["__annotations__"]} == fields
-    assert list(scope["__annotations__"]) == list(fields)
+    assert cell == fields and list(cell) == list(fields)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -56,31 +58,50 @@ BAD = [
     (["-p", "gul", "4"], "unknown parameter 'gul': did you mean 'glu'?"),
     (["-p", "glu", "abc"], "glu must be a number, not 'abc'"),
     (["-p", "glu", "nan"], "glu must be a finite number, not nan"),
-    (["-p", "embed_share", "0.97"], "the nearest embed_share that fits is"),
+    (["-p", "glu", "-1"], "glu must be between 0.25 and 16, not -1"),
+    (["-p", "embed_share", "0.99"], "the nearest embed_share that fits is"),
     (["-p", "vocab_size", "100000"], "vocab_size must be between 257 and 65536, not 100000"),
-    (["-p", "dataset", "no/such/folder"], "no/such/folder"),
+    (["-p", "dataset", "no/such/folder"], "no such file or folder"),
+    (["-p", "dataset", "{tmp}/empty"], "no .txt, .jsonl or .parquet file in it"),
+    (["-p", "dataset", "{tmp}/latin"], "UTF-8"),
+    (["-p", "dataset", "{tmp}/small"], "use a vocab_size of at most"),
+    (["-p", "dataset", "wikitext-2"], "check the network"),
 ]
 
 
 @pytest.mark.parametrize("arguments, message", BAD, ids=lambda value: value[1] if isinstance(value, list) else "")
 def test_a_mistake_is_papermills_last_line(arguments, message, tmp_path):
     """One clear line at the end, non-zero, before anything is computed or written."""
-    done = papermill("notebooks/train.ipynb", tmp_path / "x.ipynb", "-p", "outputs", tmp_path / "outputs",
-                     "-p", "profile", "quick", *arguments)
+    texts = {"latin": "caf\xe9 " * 100, "small": "a small text.\n\n" * 200}
+    for name in ("empty", *texts):
+        (tmp_path / name).mkdir()
+    for name, text in texts.items():
+        (tmp_path / name / "train.txt").write_text(text, encoding="latin-1")
+    done = papermill("notebooks/train.ipynb", tmp_path / "x.ipynb", "-p", "outputs", tmp_path / "outputs", "-p", "profile",
+                     "quick", *(word.format(tmp=tmp_path) for word in arguments), env=os.environ | NO_NETWORK)
     assert done.returncode != 0
     assert message in done.stderr.strip().splitlines()[-1]
-    assert not (tmp_path / "outputs").exists()
+    assert not list((tmp_path / "outputs").rglob("*.*"))
+
+
+NO_NETWORK = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_CACHE": "/nonexistent"}  # whatever this machine reaches or has
 
 
 def test_one_cell_end_to_end(tiny, tmp_path):
     """papermill trains a cell on a corpus it prepares itself; lists and text arrive; the notebook shows a result."""
-    given = [f"-p{name} {value}".split(" ", 1) for name, value in (tiny | {"tokens": 4096, "probes": 2}).items()]
-    pairs = [part for name, value in given for part in ("-p", name[2:], value)]
-    done = papermill("notebooks/train.ipynb", tmp_path / "one.ipynb", *pairs, "-p", "outputs", tmp_path / "o", "-p", "lr", "1e-3,3e-3")
+    given = [part for name, value in (tiny | {"tokens": 4096, "probes": 2}).items() for part in ("-p", name, str(value))]
+    done = papermill("notebooks/train.ipynb", tmp_path / "one.ipynb", *given, "-p", "outputs", tmp_path / "o", "-p", "lr", "1e-3,3e-3")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "o" / "runs").glob("*/result.json"))) == 2
     shown = (tmp_path / "one.ipynb").read_text()
     assert "completed" in shown and "image/svg+xml" in shown
+    assert "1 layer of width 60, 1 head of 60, d_ff 144" in shown  # the allocator's table is deterministic
+
+    done = papermill("notebooks/analysis.ipynb", tmp_path / "all.ipynb", "-p", "outputs", tmp_path / "o", "-p", "name", "two")
+    assert done.returncode == 0, done.stderr
+    results = pd.read_csv(tmp_path / "o" / "reports" / "two" / "results.csv")
+    assert sorted(results.lr) == [1e-3, 3e-3] and (results.d_model == 60).all() and list(results.columns) == RESULT_COLUMNS
+    assert "35 % × 2.66" in (tmp_path / "o" / "reports" / "two" / "RESULTS.md").read_text()
 
 
 def test_papermill_may_write_to_standard_output(tiny, tmp_path):

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import jupytext
@@ -148,3 +149,22 @@ def test_page_shows_no_code(page):
 def test_page_pictures_have_a_text_alternative(page):
     """Both charts are images with a sentence as alt."""
     assert len(re.findall(r'<img alt="[^"]{30,}" src="data:', page)) == 2
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_report_with_the_network_cut(tmp_path):
+    """Chromium, which cannot reach anything, paints the heading, the table and every chart at its full width."""
+    notebook = jupytext.read(TESTS.parent / "notebooks" / "analysis.py")
+    charts = cells_table(grid())
+    notebook.cells = [nbformat.v4.new_markdown_cell("# A heading"), nbformat.v4.new_code_cell("chart")]
+    picture = plots.show(plots.share_glu_heatmap(charts))
+    data = {"image/svg+xml": picture.svg, "text/plain": "a chart"}
+    notebook.cells[1].outputs = [nbformat.v4.new_output("display_data", data)]
+    nbformat.write(notebook, tmp_path / "n.ipynb")
+    page = report.write_html(tmp_path / "n.ipynb", tmp_path / "report.html")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+             "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'chromium'}", "--window-size=1000,800"]
+    shot = tmp_path / "shot.png"
+    subprocess.run(["chromium", *flags, f"--screenshot={shot}", page.as_uri()], check=True, capture_output=True, timeout=120)
+    # An empty page compresses to a few kB; text and twelve coloured squares do not.
+    assert shot.stat().st_size > 20_000

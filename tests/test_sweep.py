@@ -58,6 +58,16 @@ def test_an_unknown_key_is_refused(tmp_path):
         load_sweep("nothing")
 
 
+@pytest.mark.parametrize("text", ["axes: {glu: 2.0}", "axes: {glu: []}", "axes: [glu]", "- glu", "axes: {glu: [2"])
+def test_yaml_of_another_form_is_refused(tmp_path, text):
+    """One line, no traceback, whatever the file holds."""
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_sweep(str(path))
+    assert "\n" not in str(error.value)
+
+
 @pytest.fixture
 def plan(tiny, tmp_path):
     """A sweep of three tiny cells, of which one cannot exist; the outputs folder is not there yet."""
@@ -100,6 +110,11 @@ def test_the_parameters_reach_papermill_with_their_types():
     """Lists, numbers and text arrive as such, through YAML."""
     command = sweeps.papermill(ROOT / "a.ipynb", ROOT / "b.ipynb", {"lr": [1e-3, 3e-3], "glu": 2.0, "dataset": "a b"})
     assert json.loads(command[command.index("-y") + 1]) == {"lr": [1e-3, 3e-3], "glu": 2.0, "dataset": "a b"}
+
+
+def test_a_papermill_error_is_passed_on_without_the_name_of_the_exception():
+    """Our own commands print only the message."""
+    assert sweeps.last_line("Traceback\n ...\nparamalloc.config.DataError: it is empty: add text\n\n") == "it is empty: add text"
 
 
 def test_allocate_prints_the_shape(capsys):

@@ -130,20 +130,35 @@ def test_half_precision_is_used_only_where_the_hardware_has_it(monkeypatch):
         assert device.pick_precision("auto", torch.device("cpu")) == expected
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
-@pytest.mark.parametrize("name", ["cuda", "tpu"])
-def test_a_device_that_is_not_there_is_refused(name):
-    """One line says what to use instead."""
-    with pytest.raises(ConfigError, match="device"):
-        device.pick_device(name)
+def test_a_device_that_is_not_there_is_refused(tiny, monkeypatch):
+    """One line says what to use instead, before anything is computed."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="torch finds no CUDA device: use device cpu or auto"):
+        TrainConfig.from_dict(tiny | {"device": "cuda"})
 
 
-@pytest.mark.parametrize("precision, tolerance", [("fp32", 1e-6), ("bf16", 0.03)])
-def test_precisions_agree(tiny, tiny_corpus, tmp_path, precision, tolerance):
+@pytest.mark.parametrize("capability, architectures, runs", [
+    ((7, 0), ["sm_75", "sm_80", "sm_90"], False), ((7, 0), ["sm_70", "sm_80"], True), ((8, 6), ["sm_80", "sm_90a"], True),
+    ((8, 0), ["sm_86"], False), ((12, 0), ["sm_90", "compute_90"], True), ((9, 0), ["sm_80"], False),
+])
+def test_a_card_needs_a_build_of_torch_for_its_generation(capability, architectures, runs):
+    """Kernels run on a card of the same major version and no older minor; PTX runs on any newer card."""
+    assert device.built_for(capability, architectures) == runs
+
+
+def test_bf16_agrees_with_float32(tiny, tiny_corpus, tmp_path):
     """The dev loss after 40 steps in bf16 is that of float32 within 0.03 nats."""
-    reference = train(cell(tiny, tmp_path / "fp32", precision="fp32"), tiny_corpus)[0]["dev_loss"]
-    found = train(cell(tiny, tmp_path / precision, precision=precision), tiny_corpus)[0]["dev_loss"]
-    assert found == pytest.approx(reference, abs=tolerance)
+    exact, found = (train(cell(tiny, tmp_path, precision=name), tiny_corpus)[0]["dev_loss"] for name in ("fp32", "bf16"))
+    assert found == pytest.approx(exact, abs=0.03) and found != exact
+
+
+def test_the_probe_is_whole_windows_from_all_of_the_text():
+    """Evenly spread, none twice, in order, the first and the last window among them."""
+    probe = training.spread(torch.arange(1000).numpy(), seq_len=10, count=100)
+    windows = probe.reshape(-1, 10)
+    assert len(windows) == 10 and windows[0, 0] == 0 and windows[-1, -1] == 999
+    assert (windows[:, 0] % 10 == 0).all() and len(set(windows[:, 0].tolist())) == 10
+    assert len(training.spread(torch.arange(25).numpy(), seq_len=10, count=100)) == 20
 
 
 @pytest.mark.gpu

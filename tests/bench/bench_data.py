@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from paramalloc.builtin import resolve
 from paramalloc.data import EOT_TEXT, prepare
+from paramalloc.sources import resolve
 
 
 def ours(dataset, vocab_size):
