@@ -478,7 +478,7 @@ def test_split_without_text(tmp_path):
     """A split that the hold-out leaves empty, or whose file is blank, is named."""
     refuse(tmp_path, folder(tmp_path / "a", test=" \n\n"), "no text for the test split")
     refuse(tmp_path, folder(tmp_path / "b", n=3, train=("a cat " * 99 + "\n\n") * 3, valid=None, test="x"),
-           "no text for the valid split.*held out of train", 258)  # fmt: skip
+           "no text for the valid split.*are held out", 258)  # fmt: skip
     refuse(tmp_path, folder(tmp_path / "c", train=None), "no text for the train split")
 
 

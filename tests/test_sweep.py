@@ -14,7 +14,7 @@ from paramalloc.sweep import load_sweep, select_runs
 STUDY = ["embedding_sweep", "glu_sweep", "grid"]
 
 
-@pytest.mark.parametrize("name, count", zip(STUDY, (3, 4, 12)))
+@pytest.mark.parametrize("name, count", list(zip(STUDY, (3, 4, 12))))
 def test_the_baseline_is_the_first_of_the_studys_cells(name, count):
     """Early stop needs the baseline's curve, so that cell goes first."""
     sweep = load_sweep(name, profile="quick")
