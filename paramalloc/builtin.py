@@ -24,7 +24,7 @@ SMALL = ["filelock", "fsspec", "httpx", "ipykernel", "ipywidgets", "jinja2", "ju
          "urllib3"]
 SKIP = {"test", "tests", "testing", "idlelib", "lib2to3", "licenses", "site-packages", "dist-packages"}
 LICENCE = re.compile(r"permission is hereby granted|redistribution and use|licensed under|copyright \(c\)", re.I)
-HELD_OUT_CHARS = 260_000  # per held-out split: about 65k tokens at vocabulary 4,096
+HELD_OUT_CHARS = 160_000  # per held-out split: about 40k tokens at vocabulary 4,096
 MIN_CHARS = 200
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
