@@ -234,7 +234,7 @@ class TrainConfig(FromParameters):
     batch_tokens: int = whole(8, 2**24)
     optimizer: str = text("adamw", ("adamw",))
     lr: float | tuple = number(1e-7, 10.0, many=True)
-    warmup: float = number(0.0, 1.0, 0.05)
+    warmup: float = number(0.0, 1.0, 0.1)
     weight_decay: float = number(0.0, 10.0, 0.1)
     grad_clip: float = number(1e-6, 1e6, 1.0)
     seed: int | tuple = field(default=0, metadata={"kind": int, "low": 0, "high": 2**31, "many": True})

@@ -19,7 +19,7 @@ def test_the_profile_fills_only_what_is_not_set():
 
 def test_a_larger_model_gets_a_smaller_learning_rate_unless_one_is_given():
     """The profile's lr holds at its size; ten times the parameters divide it by the root of ten; a given one stays."""
-    assert [build(total_params=size).lr for size in (10**6, 10**7)] == [4e-3, 1.26e-3]
+    assert [build(total_params=size).lr for size in (10**6, 10**7)] == [3e-3, 9.49e-4]
     assert build(total_params=10**7, lr=3e-3).lr == 3e-3
 
 
