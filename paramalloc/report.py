@@ -272,6 +272,7 @@ img { display: block; min-width: 34rem; max-width: 100%; height: auto; margin: .
 table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; border: 0; margin: .6rem 0; }
 th, td { padding: .35rem .45rem; text-align: right; white-space: nowrap; border: 0; }
 tr { border-bottom: 1px solid var(--line); }
+td:last-child { white-space: normal; min-width: 6rem; text-align: left; }
 thead th { color: var(--quiet); font-weight: 600; white-space: normal; vertical-align: bottom; }
 tbody tr:nth-child(odd) { background: var(--band); }
 @media print {
