@@ -76,9 +76,10 @@ class Learner:
         self.config, self.model, self.device, self.precision = config, model.to(device), device, precision
         self.optimizer = make_optimizer(model, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-        compiled = config.compile == "on" or config.compile == "auto" and device.type == "cuda"
-        torch.compiler.reset()  # after eight models torch would quietly stop compiling
-        self.loss = torch.compile(model.loss) if compiled else model.loss
+        self.loss = model.loss
+        if config.compile == "on" or config.compile == "auto" and device.type == "cuda":
+            torch.compiler.reset()  # after eight models torch would quietly stop compiling
+            self.loss = torch.compile(model.loss)
 
     def step(self, x: np.ndarray, y: np.ndarray, lr: float) -> torch.Tensor:
         """One update on tokens x and targets y (B, T); the loss stays on the device."""
@@ -123,11 +124,12 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
     identity = describe_run(run.id, config, shape, corpus) | {"device": device_name(device), "precision": precision}
 
     run.start({"parameters": asdict(config), "ledger": shape.params, "provenance": provenance(corpus), **identity})
-    status, losses, stop, meter = "completed", [], early_stop(config, run, corpus), Meter(config, run, on_record)
+    stop, meter, probe_steps = early_stop(config, run, corpus), Meter(config, run, on_record), config.probe_steps
+    status, losses = "completed", []
     for step in range(1, config.steps + 1):
         x, y = batches(step - 1)
         losses.append(learner.step(x, y, config.lr * schedule(step, config.steps, config.warmup)))
-        probing = step in config.probe_steps
+        probing = step in probe_steps
         if probing or step % config.log_every == 0:
             train_loss = torch.stack(losses).mean().item()  # the only place that waits for the device
             meter.lap(step)
