@@ -1,54 +1,21 @@
 """The allocator: a parameter budget becomes the shape of a decoder, by exhaustive search.
 
-With a tied embedding a decoder of width d, L layers and GLU width f over V tokens holds
-
-    embedding  V d          attention  L (2 d a + 2 d k),  a = n_heads d_head,  k = n_kv_heads d_head
-    mlp        3 L d f      norm       (2 L + 1) d         head  0 (it is the embedding)
-
-so the share of the embedding, V d / total, *is* the width, and the GLU expansion f / d is the depth.
+With a tied embedding the share of the embedding, V d_model / total, *is* the width, and the GLU expansion d_ff / d_model
+is the depth. Only a factorized embedding (V x d_embed, d_embed x d_model) separates share from width; then either the MLP
+pays for the share (d_model and n_layers given) or the depth does (d_model given, the expansion kept).
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from html import escape
 
-from .config import ModelConfig, TrainConfig, UserError
-
-D_HEAD = range(24, 65)      # narrower heads are slow, wider ones leave fewer than three at these widths
-SHARE_LIMIT = 0.05          # a realised share further off than this is not what was asked for
-GLU_LIMIT = math.log(1.25)
+from .config import EMBEDDINGS, MLPS, ModelConfig, TrainConfig, UserError
+from .ledger import count_parameters, flops_per_token, memory_bytes, roofline
+from .search import D_HEAD, Request
 
 
 class InfeasibleError(UserError):
     """No shape meets the request; the message names the constraint that binds and the nearest request."""
-
-
-def count_parameters(model: ModelConfig) -> dict[str, int]:
-    """Parameters by group, in whole numbers: embedding, attention, mlp, norm, head and their total."""
-    d, layers = model.d_model, model.n_layers
-    queries, keys = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
-    groups = {
-        "embedding": model.vocab_size * d,
-        "attention": layers * 2 * d * (queries + keys),
-        "mlp": layers * 3 * d * model.d_ff,
-        "norm": (2 * layers + 1) * d,
-        "head": 0,
-    }
-    return groups | {"total": sum(groups.values())}
-
-
-def flops_per_token(model: ModelConfig, seq_len: int) -> dict[str, int]:
-    """Floating-point operations per token at `seq_len`: a product of (m, k) by (k, n) is 2 m k n.
-
-    `matmul` counts the weight products of a forward pass, head included, embedding look-up excluded;
-    `attention` the two products of causal attention, half of those with the full T x T score matrix (which is
-    what torch's FLOP counter counts). `forward` is their sum; `train` is forward and backward, three times it.
-    """
-    params = count_parameters(model)
-    matmul = 2 * (params["attention"] + params["mlp"] + model.vocab_size * model.d_model)
-    attention = 2 * model.n_layers * model.n_heads * model.d_head * seq_len
-    forward = matmul + attention
-    return {"matmul": matmul, "attention": attention, "forward": forward, "train": 3 * forward}
 
 
 @dataclass(frozen=True)
@@ -66,22 +33,58 @@ class Allocation:
 
     @property
     def glu(self) -> float:
-        return self.model.d_ff / self.model.d_model
+        """d_ff / d_model; without a gate, that of the gated MLP with as many parameters."""
+        return self.model.d_ff * self.model.mlp_matrices / (3 * self.model.d_model)
+
+    def details(self, seq_len: int = 512, batch_tokens: int = 32_768, hardware: str = "H100 SXM") -> dict:
+        """Everything the ledger knows of the shape: dimensions, parameters, FLOPs, bytes, roofline."""
+        return {
+            "model": asdict(self.model),
+            "params": self.params,
+            "embed_share": self.embed_share,
+            "glu": self.glu,
+            "requested_share": self.requested_share,
+            "requested_glu": self.requested_glu,
+            "seq_len": seq_len,
+            "batch_tokens": batch_tokens,
+            "flops_per_token": flops_per_token(self.model, seq_len),
+            "memory_bytes": memory_bytes(self.model, seq_len, batch_tokens),
+            "roofline": {"hardware": hardware} | roofline(self.model, hardware, seq_len, batch_tokens),
+        }
+
+    def costs(self, seq_len: int = 512, batch_tokens: int = 32_768, hardware: str = "H100 SXM") -> list[tuple[str, str]]:
+        """FLOPs, memory and roofline in words, for reading."""
+        found = self.details(seq_len, batch_tokens, hardware)
+        flops, memory, roof = found["flops_per_token"], found["memory_bytes"], found["roofline"]
+        mebi = lambda name: f"{memory[name] / 2**20:,.1f} MiB"
+        both = lambda name: f"{flops[name] / 1e6:,.1f}M per token, causal attention ({flops[name + '_full'] / 1e6:,.1f}M with the full score matrix)"
+        return [
+            ("forward FLOPs", both("forward")),
+            ("train FLOPs", both("train")),
+            ("generating", f"{mebi('weights')} of weights in bf16, {memory['kv_per_token']:,} bytes of cache per token"),
+            ("training", f"{mebi('training')}: {mebi('parameters')} parameters, {mebi('gradients')} gradients, {mebi('optimizer')} "
+                         f"optimizer, {mebi('activations')} activations of {batch_tokens:,} tokens"),
+            ("roofline", f"{hardware}: training at most {roof['train_tokens_per_s']:,.0f} tokens/s ({roof['train_bound']} binds), "
+                         f"generating {roof['decode_tokens_per_s']:,.0f} tokens/s ({roof['decode_bound']} binds)"),
+        ]
 
     def rows(self) -> list[tuple[str, str]]:
         model, total = self.model, self.params["total"]
         many = lambda count, thing: f"{count} {thing}{'s' * (count > 1)}"
         shape = f"{many(model.n_layers, 'layer')} of width {model.d_model}, {many(model.n_heads, 'head')} of {model.d_head}"
+        shape += f" (key and value: {model.n_kv_heads})" * (model.n_kv_heads != model.n_heads)
+        factorized = [("d_embed", f"{model.d_embed}")] if model.d_embed else []
         asked = lambda value, form: "" if value is None else f" (requested {value:{form}})"
         return [
             ("shape", f"{shape}, d_ff {model.d_ff}"),
+            *factorized,
             ("embed_share", f"{self.embed_share:.2%}" + asked(self.requested_share, ".0%")),
             ("glu", f"{self.glu:.3f}" + asked(self.requested_glu, "g")),
             *((name, f"{count:,} ({count / total:.1%})") for name, count in self.params.items() if count),
         ]
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:12}{value}" for name, value in self.rows())
+        return "\n".join(f"{name:15}{value}" for name, value in self.rows())
 
     def _repr_html_(self) -> str:
         cells = "".join(f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{escape(value)}</td></tr>"
@@ -90,126 +93,134 @@ class Allocation:
 
 
 def allocate(total_params: int, embed_share: float, glu: float, vocab_size: int, embedding: str = "tied", *,
-             tolerance: float = 0.005, multiple: int = 8, d_model=None, n_layers=None, n_heads=None,
-             n_kv_heads=None, d_head=None, d_ff=None) -> Allocation:
+             mlp: str = "swiglu", tolerance: float = 0.005, multiple: int = 8, d_model=None, n_layers=None, n_heads=None,
+             n_kv_heads=None, d_head=None, d_ff=None, d_embed=None) -> Allocation:
     """The shape nearest to the requested share and expansion among all that fit the budget.
 
-    Constraints: |total / total_params - 1| <= tolerance; d_model, d_ff and d_head multiples of `multiple`;
-    n_heads d_head = d_model with 24 <= d_head <= 64; |share - embed_share| <= 0.05;
-    |ln(glu' / glu)| <= ln 1.25. Objective, minimised over every such (d_model, n_layers, d_head, d_ff):
+    Constraints: |total / total_params - 1| <= tolerance; d_model, d_ff, d_head and d_embed multiples of `multiple`;
+    n_heads d_head = d_model with 24 <= d_head <= 64; d_embed <= d_model; at most 1,000 layers; |share - embed_share|
+    <= min(0.05, embed_share / 2); |ln(glu' / glu)| <= ln 1.25. Objective, minimised over every such (d_model, d_embed, n_layers, d_head, d_ff):
 
         ((share - embed_share) / 0.01)^2 + (ln(glu' / glu) / ln 1.05)^2 + (64 / d_head - 1)^2
 
-    The last term prefers fewer, wider heads. Ties go to the smaller deviation from the budget, then to the
-    smaller width. A dimension given by name is kept as it is, and the limits on share and expansion, which
-    it may make impossible, are lifted; with d_model, n_layers and d_ff all given the budget is not used.
-    Raises InfeasibleError.
+    The last term prefers fewer, wider heads. Ties go to the smaller deviation from the budget, then to the smaller
+    width. share counts all of the embedding, head included, and glu' is d_ff / d_model, without a gate (mlp "relu2")
+    2/3 of it, so that equal requests hold equal parameters.
+
+    A dimension given by name is kept as it is. What it fixes leaves the objective: the share when all of the embedding
+    is given, the expansion when d_ff is, or d_model and n_layers are (the MLP takes the rest). With a tied or untied
+    embedding it also lifts the limits on both; with d_model, n_layers and d_ff all given the budget is not used.
+    A factorized embedding with neither d_model nor n_layers given adds (ln(d_model / (48 n_layers)))^2 to the
+    objective, with a limit of ln 2 on that logarithm. Raises InfeasibleError.
     """
-    if embedding != "tied":
-        raise InfeasibleError(f"embedding must be 'tied', not '{embedding}'")
-    if not (total_params > 0 and vocab_size > 0 and glu > 0 and 0 < embed_share < 1):
-        raise InfeasibleError("total_params, vocab_size and glu must be positive, and embed_share between 0 and 1")
-    given = {"d_model": d_model, "n_layers": n_layers, "n_heads": n_heads, "n_kv_heads": n_kv_heads,
-             "d_head": d_head, "d_ff": d_ff}
-    request = Request(total_params, embed_share, glu, vocab_size, tolerance, multiple, given)
-    best = min((pair for pair in map(request.rank, request.shapes()) if pair), default=None)
-    if best is None:
-        raise InfeasibleError(request.explain())
-    model = request.shape(*best[-1])
-    return Allocation(model, count_parameters(model), None if d_model else embed_share, None if d_ff else glu)
+    given = dict(locals())
+    return k_best(1, **given)[0]
+
+
+def k_best(k: int, total_params: int, embed_share: float, glu: float, vocab_size: int, embedding: str = "tied",
+           **options) -> list[Allocation]:
+    """The k best shapes by `allocate`'s objective, best first; fewer where fewer fit. Same arguments and errors."""
+    request = Request(total_params, embed_share, glu, vocab_size, embedding, **options)
+    check(request)
+    found = request.search(k)
+    if not found:
+        raise InfeasibleError(explain(request))
+    asked = (request.embed_share if request.seeks_share else None, request.glu if request.seeks_glu else None)
+    models = [request.shape(*dimensions) for *_, dimensions in found]
+    return [Allocation(model, count_parameters(model), *asked) for model in models]
 
 
 def allocation(config: TrainConfig) -> Allocation:
     """The shape that a cell asks for."""
-    return allocate(config.total_params, config.embed_share, config.glu, config.vocab_size, config.embedding,
-                    tolerance=config.tolerance, multiple=config.multiple, d_model=config.d_model,
-                    n_layers=config.n_layers, n_heads=config.n_heads, n_kv_heads=config.n_kv_heads,
-                    d_head=config.d_head, d_ff=config.d_ff)
+    return k_best(1, **{name: getattr(config, name) for name in Request.__dataclass_fields__})[0]
 
 
-@dataclass(frozen=True)
-class Request:
-    """One request and the domain that is searched for it: (d_model, n_layers, d_head, d_ff)."""
+def comparison(shapes: list[Allocation], seq_len: int = 512, batch_tokens: int = 32_768, hardware: str = "H100 SXM"):
+    """Shapes side by side as a table, requested beside realised."""
+    import pandas as pd  # only here: to allocate needs no more than the standard library
 
-    total_params: int
-    embed_share: float
-    glu: float
-    vocab_size: int
-    tolerance: float
-    multiple: int
-    given: dict
+    percent = lambda value: "" if value is None else f"{value:.1%}"
+    rows = []
+    for shape in shapes:
+        model, roof = shape.model, roofline(shape.model, hardware, seq_len, batch_tokens)
+        rows.append({"requested share": percent(shape.requested_share), "share": f"{shape.embed_share:.2%}",
+                     "requested glu": f"{shape.requested_glu or '':}", "glu": f"{shape.glu:.3f}",
+                     "d_model": model.d_model, "n_layers": model.n_layers, "n_heads": model.n_heads, "d_head": model.d_head,
+                     "d_ff": model.d_ff} | ({"d_embed": model.d_embed} if model.d_embed else {}) | {
+                     "total": f"{shape.params['total']:,}",
+                     "train MFLOPs/token": f"{flops_per_token(model, seq_len)['train'] / 1e6:.1f}",
+                     f"at most tokens/s ({hardware})": f"{roof['train_tokens_per_s']:,.0f}"})
+    return pd.DataFrame(rows)
 
-    def shapes(self):
-        """Every (d_model, n_layers, d_head, d_ff) within the tolerance of the budget."""
-        for d_model in self.widths():
-            for d_head in self.head_sizes(d_model):
-                for n_layers in [self.given["n_layers"]] if self.given["n_layers"] else range(1, 1001):
-                    expansions = self.expansions(d_model, n_layers, d_head)
-                    if expansions is None:  # attention alone is over the budget, and deeper is larger still
-                        break
-                    for d_ff in expansions:
-                        yield d_model, n_layers, d_head, d_ff
 
-    def widths(self):
-        if self.given["d_model"]:
-            return [self.given["d_model"]]
-        slack = 1.0 if self.explicit else SHARE_LIMIT
-        low = (self.embed_share - slack) * self.total_params * (1 - self.tolerance) / self.vocab_size
-        high = min(1.0, self.embed_share + slack) * self.total_params * (1 + self.tolerance) / self.vocab_size
-        step = self.multiple
-        return range(max(1, math.ceil(low / step)) * step, int(high) + 1, step)
+# ---------------------------------------------------------------- infeasible
 
-    def head_sizes(self, d_model):
-        heads, size = self.given["n_heads"], self.given["d_head"]
-        sizes = [size] if size else [d_model // heads] if heads else [n for n in D_HEAD if n % self.multiple == 0]
-        keys = self.given["n_kv_heads"] or 1
-        return [n for n in sizes if n and n % 2 == 0 and d_model % n == 0
-                and heads in (None, d_model // n) and (d_model // n) % keys == 0]
 
-    def expansions(self, d_model, n_layers, d_head):
-        without = count_parameters(self.shape(d_model, n_layers, d_head, 0))["total"]
-        step = 3 * n_layers * d_model
-        low = (self.total_params * (1 - self.tolerance) - without) / step
-        high = (self.total_params * (1 + self.tolerance) - without) / step
-        d_ff, multiple = self.given["d_ff"], self.multiple
-        if d_ff:
-            fits = low <= d_ff <= high or (self.given["d_model"] and self.given["n_layers"])
-            return [d_ff] if fits else []
-        return range(max(1, math.ceil(low / multiple)) * multiple, int(high) + 1, multiple) if high >= 1 else None
+def check(request: Request):
+    """Refuse what no search could answer: values out of range, and dimensions that contradict each other."""
+    d_model, heads, keys, d_head = request.d_model, request.n_heads, request.n_kv_heads, request.d_head
+    wrong = {
+        f"embedding must be one of {', '.join(EMBEDDINGS)}, not '{request.embedding}'": request.embedding not in EMBEDDINGS,
+        f"mlp must be one of {', '.join(MLPS)}, not '{request.mlp}'": request.mlp not in MLPS,
+        "total_params, vocab_size, glu, multiple and tolerance must be positive, embed_share between 0 and 1":
+            not (min(request.total_params, request.vocab_size, request.glu, request.multiple, request.tolerance) > 0
+                 and 0 < request.embed_share < 1),
+        "d_embed belongs to embedding 'factorized': leave it out": request.d_embed and not request.factorized,
+        f"d_embed {request.d_embed} is larger than d_model {d_model}": d_model and (request.d_embed or 0) > d_model,
+        f"d_model {d_model} is not n_heads {heads} x d_head {d_head}: leave one of them out":
+            d_model and heads and d_head and d_model != heads * d_head,
+        f"d_model {d_model} is not a multiple of n_heads {heads}": d_model and heads and d_model % heads,
+        f"d_model {d_model} is not a multiple of d_head {d_head}": d_model and d_head and d_model % d_head,
+        f"n_heads {heads} is not a multiple of n_kv_heads {keys}": heads and keys and heads % keys,
+        f"d_head {d_head} must be even: rotary embedding turns pairs": (d_head or 0) % 2,
+    }
+    for message, holds in wrong.items():
+        if holds:
+            raise InfeasibleError(message)
+    if d_model and not request.head_sizes(d_model):
+        groups = f" in groups of {keys}" if keys else ""
+        raise InfeasibleError(f"no d_head from {D_HEAD[0]} to {D_HEAD[-1]}, a multiple of {request.multiple}, divides "
+                              f"d_model {d_model}{groups}: name d_head or n_heads, or change d_model")
 
-    def shape(self, d_model, n_layers, d_head, d_ff) -> ModelConfig:
-        heads = d_model // d_head
-        return ModelConfig(self.vocab_size, d_model, n_layers, heads, self.given["n_kv_heads"] or heads, d_head, d_ff)
 
-    @property
-    def explicit(self) -> bool:
-        return any(self.given[name] for name in ("d_model", "n_layers", "d_ff"))
+def explain(request: Request) -> str:
+    """Which constraint binds where nothing fits, and the nearest request that does."""
+    asked = f"{request.total_params:,} parameters with vocab_size {request.vocab_size:,}"
+    named = ", ".join(f"{name} {getattr(request, name)}" for name in DIMENSIONS if getattr(request, name))
+    if named:
+        return f"no shape of {asked} within {request.tolerance:.1%} has {named}{nearest_total(request)}"
+    left = request.total_params * (1 - request.embed_share)
+    problem = f"embed_share {request.embed_share:g} of {asked} leaves {left:,.0f} for the layers, and {binding(request)}"
+    shares = sorted((n / 100 for n in range(1, 100)), key=lambda share: abs(share - request.embed_share))
+    near = next((share for share in shares if replace(request, embed_share=share).search(1)), None)
+    if near is None:
+        return f"{problem}, nor at any other share: raise total_params or lower vocab_size"
+    return f"{problem}: the nearest embed_share that fits is {near:g}"
 
-    def rank(self, dimensions):
-        """(objective, deviation from the budget, dimensions), or None where a limit is broken."""
-        d_model, _, d_head, d_ff = dimensions
-        total = count_parameters(self.shape(*dimensions))["total"]
-        share = self.vocab_size * d_model / total - self.embed_share
-        log_glu = math.log(d_ff / d_model / self.glu)
-        if not self.explicit and (abs(share) > SHARE_LIMIT or abs(log_glu) > GLU_LIMIT):
-            return None
-        objective = (share / 0.01) ** 2 + (log_glu / math.log(1.05)) ** 2 + (64 / d_head - 1) ** 2
-        return round(objective, 9), abs(total - self.total_params), dimensions
 
-    def explain(self) -> str:
-        """Why nothing fits, and the nearest share that does."""
-        asked = f"{self.total_params:,} parameters with vocab_size {self.vocab_size:,}"
-        if any(self.given.values()):
-            given = ", ".join(f"{name} {value}" for name, value in self.given.items() if value)
-            return f"no shape of {asked} within {self.tolerance:.1%} has {given}: leave one of them out or change total_params"
-        left = self.total_params - self.embed_share * self.total_params
-        shares = sorted((n / 100 for n in range(1, 99)), key=lambda share: abs(share - self.embed_share))
-        near = next((share for share in shares if self.feasible(share)), None)
-        problem = f"embed_share {self.embed_share:g} of {asked} leaves {left:,.0f} for the layers, and no shape fits at glu {self.glu:g}"
-        if near is None:
-            return f"{problem}, nor at any other share: raise total_params or lower vocab_size"
-        return f"{problem}: the nearest embed_share that fits is {near:g}"
+DIMENSIONS = ("d_model", "n_layers", "d_ff", "d_embed")  # those that a budget may not have room for
 
-    def feasible(self, share: float) -> bool:
-        request = replace(self, embed_share=share)
-        return any(request.rank(shape) for shape in request.shapes())
+
+def binding(request: Request) -> str:
+    """What stands in the way at the requested share."""
+    width = request.embed_share * request.total_params / request.embedding_size(1, 1)
+    narrowest = D_HEAD[0]
+    if request.factorized:
+        return f"no factorized embedding of that size (d_embed at most d_model) leaves whole layers at glu {request.glu:g}"
+    if width < narrowest / 1.5:
+        return f"that share of the budget is a width of {width:.0f}, less than one head of {narrowest}"
+    layer = width * width * (4 + 3 * request.glu)
+    left = request.total_params * (1 - request.embed_share)
+    if left < layer:
+        return f"one layer of width {width:.0f} at glu {request.glu:g} holds {layer:,.0f}"
+    return f"no whole number of layers of width about {width:.0f} comes within {request.tolerance:.1%} of the budget at glu {request.glu:g}"
+
+
+def nearest_total(request: Request) -> str:
+    """A total near the budget that the named dimensions can have."""
+    for tolerance in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9):
+        found = replace(request, tolerance=max(tolerance, request.tolerance)).search(1)
+        if found:
+            total = count_parameters(request.shape(*found[0][-1]))["total"]
+            return f": a total_params that fits is {total:,}"
+    return ": leave one of them out, or change total_params"

@@ -1,6 +1,8 @@
 """The command line, thin: `paramalloc allocate | sweep | report`."""
 
 import argparse
+import itertools
+import json
 import os
 import signal
 import subprocess
@@ -8,8 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .allocator import allocate
-from .config import ROOT, UserError, as_number
+from .allocator import comparison, k_best
+from .config import ROOT, UserError, as_number, load_yaml
+from .ledger import HARDWARE
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,10 +36,14 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="allocate | sweep | report")
 
     allocate = commands.add_parser("allocate", help="the shape for a budget, and where its parameters are")
-    allocate.add_argument("--total-params", default="10_000_000", help="parameters in all (10e6 and 10_000_000 are the same)")
-    allocate.add_argument("--embed-share", default="0.35", help="share of the embedding in all parameters")
-    allocate.add_argument("--glu", default="2.66", help="d_ff / d_model")
-    allocate.add_argument("--vocab-size", default="16_000")
+    for name, (default, what) in REQUEST.items():
+        allocate.add_argument("--" + name.replace("_", "-"), default=default, help=f"{what} (default {default})" if default else what)
+    allocate.add_argument("--seq-len", default=512, help="tokens of context, for FLOPs and memory (default 512)")
+    allocate.add_argument("--batch-tokens", default=32_768, help="tokens in memory at a time when training (default 32768)")
+    allocate.add_argument("--hardware", default="H100 SXM", help=f"for the roofline: {', '.join(HARDWARE)}")
+    allocate.add_argument("--best", default=1, help="print so many of the best shapes")
+    allocate.add_argument("--grid", action="store_true", help="the cells of params/grid.yaml at this budget")
+    allocate.add_argument("--json", action="store_true", help="machine-readable")
     allocate.set_defaults(command=run_allocate)
 
     sweep = commands.add_parser("sweep", help="train the cells of a sweep that are not finished")
@@ -52,9 +59,45 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+REQUEST = {
+    "total_params": ("10_000_000", "parameters in all (10e6 and 10_000_000 are the same)"),
+    "embed_share": ("0.35", "share of the embedding in all parameters"),
+    "glu": ("2.66", "d_ff / d_model"),
+    "vocab_size": ("16_000", "tokens in the vocabulary"),
+    "embedding": ("tied", "tied, untied or factorized"),
+    "mlp": ("swiglu", "swiglu, or relu2 (no gate)"),
+    "tolerance": ("0.005", "how far the total may be from total_params, as a fraction"),
+    "multiple": ("8", "d_model, d_ff, d_head and d_embed are multiples of this"),
+    "d_model": (None, "width, kept as given"),
+    "n_layers": (None, "depth, kept as given"),
+    "n_heads": (None, "attention heads"),
+    "n_kv_heads": (None, "key and value heads (grouped-query attention)"),
+    "d_head": (None, "width of a head"),
+    "d_ff": (None, "width of the MLP, kept as given"),
+    "d_embed": (None, "width of a factorized embedding's table, kept as given"),
+}
+
+
 def run_allocate(arguments):
-    print(allocate(as_number("--total-params", arguments.total_params, int), as_number("--embed-share", arguments.embed_share),
-                   as_number("--glu", arguments.glu), as_number("--vocab-size", arguments.vocab_size, int)))
+    kinds = {"embed_share": float, "glu": float, "tolerance": float, "embedding": str, "mlp": str}
+    given = {name: getattr(arguments, name) for name in REQUEST if getattr(arguments, name) is not None}
+    option = lambda name, value, kind: value if kind is str else as_number("--" + name.replace("_", "-"), value, kind)
+    given = {name: option(name, value, kinds.get(name, int)) for name, value in given.items()}
+    costs = (option("seq_len", arguments.seq_len, int), option("batch_tokens", arguments.batch_tokens, int), arguments.hardware)
+    if arguments.hardware not in HARDWARE:
+        raise UserError(f"unknown hardware '{arguments.hardware}': known are {', '.join(HARDWARE)}")
+    if min(costs[:2]) < 1:
+        raise UserError("--seq-len and --batch-tokens must be at least 1")
+    axes = load_yaml(ROOT / "params" / "grid.yaml")["axes"] if arguments.grid else {}
+    points = [given | dict(zip(axes, values)) for values in itertools.product(*axes.values())]
+    found = [shape for point in points for shape in k_best(option("best", arguments.best, int), **point)]
+    if arguments.json:
+        details = [shape.details(*costs) for shape in found]
+        print(json.dumps(details if len(details) > 1 or arguments.grid else details[0], indent=1))
+    elif len(found) > 1:
+        print(comparison(found, *costs).to_string(index=False))
+    else:
+        print(found[0], *(f"{name:15}{value}" for name, value in found[0].costs(*costs)), sep="\n")
 
 
 def run_sweep(arguments) -> int:

@@ -142,6 +142,10 @@ def load_profile(profile: str) -> tuple[str, dict]:
 # ------------------------------------------------------------------ configs
 
 
+EMBEDDINGS = ("tied", "untied", "factorized")
+MLPS = ("swiglu", "relu2")
+
+
 class FromParameters:
     sized = True  # has sizes that a profile fills
 
@@ -185,7 +189,11 @@ class FromParameters:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of a decoder: what `model.DecoderLM` builds and `allocator.count_parameters` counts."""
+    """The shape of a decoder: what `model.DecoderLM` builds and `ledger.count_parameters` counts.
+
+    `embedding`: "tied" (input and output share a table of V x d_model), "untied" (one each), or "factorized" (input and
+    output share a table of V x d_embed and a projection of d_embed x d_model). `mlp`: "swiglu", or "relu2" (no gate).
+    """
 
     vocab_size: int
     d_model: int
@@ -196,6 +204,16 @@ class ModelConfig:
     d_ff: int
     embedding: str = "tied"
     d_embed: int | None = None
+    mlp: str = "swiglu"
+
+    @property
+    def gated(self) -> bool:
+        return self.mlp == "swiglu"
+
+    @property
+    def mlp_matrices(self) -> int:
+        """Matrices of d_model x d_ff in an MLP."""
+        return 3 if self.gated else 2
 
 
 @dataclass(frozen=True)
@@ -219,7 +237,8 @@ class TrainConfig(FromParameters):
     vocab_size: int = whole(257, 65_536)
     embed_share: float = number(0.001, 0.999, 0.35)
     glu: float = number(0.25, 16.0, 2.66)
-    embedding: str = text("tied", ("tied",))
+    embedding: str = text("tied", EMBEDDINGS)
+    mlp: str = text("swiglu", MLPS)
     multiple: int = whole(2, 512)
     tolerance: float = number(1e-6, 0.5)
     d_model: int = whole()
@@ -228,6 +247,7 @@ class TrainConfig(FromParameters):
     n_kv_heads: int = whole()
     d_head: int = whole(2, 512)
     d_ff: int = whole()
+    d_embed: int = whole()
     dataset: str = text("builtin")
     tokens: int = whole()
     seq_len: int = whole(8, 65_536)
@@ -298,7 +318,7 @@ class TrainConfig(FromParameters):
 
     def baseline(self) -> "TrainConfig":
         """The cell that early stop compares with: same recipe, the baseline's share and GLU."""
-        shape = dict.fromkeys(("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff"))
+        shape = dict.fromkeys(("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed"))
         return replace(self, embed_share=self.baseline_share, glu=self.baseline_glu, **shape)
 
 

@@ -1,7 +1,8 @@
-"""The decoder: pre-norm, RMSNorm, RoPE, causal attention, SwiGLU, tied embedding, no biases.
+"""The decoder: pre-norm, RMSNorm, RoPE, causal attention, SwiGLU, no biases; embedding tied, untied or factorized.
 
-The weights are those of a Llama-family model (Touvron et al. 2023, arXiv 2302.13971), so that a trained run
-can be exported as one. Shapes: B sequences of T tokens, D = d_model, H heads of size E, V = vocab_size.
+The weights are those of a Llama-family model (Touvron et al. 2023, arXiv 2302.13971), so that a trained run can be
+exported as one (but for the control without a gate). Shapes: B sequences of T tokens, D = d_model, H heads of size E,
+V = vocab_size.
 """
 
 import torch
@@ -70,6 +71,18 @@ class GLU(nn.Module):
         return self.down(F.silu(gate) * up)
 
 
+class SquaredReLU(nn.Module):
+    """down(relu(up x)^2): the control without a gate (So et al. 2021, arXiv 2109.08668)."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.up = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.relu(self.up(x)).square())
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)). (B, T, D) -> (B, T, D)."""
 
@@ -78,7 +91,7 @@ class Block(nn.Module):
         self.attention_norm = RMSNorm(config.d_model)
         self.attention = Attention(config)
         self.mlp_norm = RMSNorm(config.d_model)
-        self.mlp = GLU(config)
+        self.mlp = GLU(config) if config.gated else SquaredReLU(config)
 
     def forward(self, x: Tensor, cos_sin: Tensor) -> Tensor:
         x = x + self.attention(self.attention_norm(x), cos_sin)
@@ -91,33 +104,48 @@ class DecoderLM(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.embedding = nn.Embedding(config.vocab_size, config.d_embed or config.d_model)
+        self.projection = nn.Linear(config.d_model, config.d_embed, bias=False) if config.d_embed else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = RMSNorm(config.d_model)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False) if config.embedding == "untied" else None
         self.init_weights()
 
     def init_weights(self):
         """N(0, 2 / (5 D)) (Nguyen & Salazar 2019), and 1 / (2 L) of that variance for what writes to the residual stream.
 
         At these widths GPT-2's fixed 0.02 learns late: 1M parameters, 0.3M tokens, lr 6e-3, dev loss 6.30 against 5.75.
+        A factorized embedding's projection is N(0, 1 / d_embed), so that the table times it is as large as a tied table.
         """
         std = (2 / (5 * self.config.d_model)) ** 0.5
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
                 writes = name.endswith(("out.weight", "down.weight"))
                 nn.init.normal_(weight, std=std / (2 * self.config.n_layers) ** 0.5 if writes else std)
+        if self.projection is not None:
+            nn.init.normal_(self.projection.weight, std=self.config.d_embed**-0.5)
+
+    @property
+    def tables(self) -> list[Tensor]:
+        """What has a row per token: the embedding, and the head where it is another."""
+        return [self.embedding.weight] + ([self.head.weight] if self.head is not None else [])
 
     def hidden(self, tokens: Tensor) -> Tensor:
         """Tokens (B, T) -> final hidden states (B, T, D), normalised."""
         cos_sin = rotary(tokens.shape[1], self.config.d_head, tokens.device)
         x = self.embedding(tokens)
+        if self.projection is not None:
+            x = F.linear(x, self.projection.weight.T)  # (B, T, d_embed) -> (B, T, D)
         for block in self.blocks:
             x = block(x, cos_sin)
         return self.norm(x)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, T) -> logits (B, T, V) of the next token."""
-        return F.linear(self.hidden(tokens), self.embedding.weight)
+        x = self.hidden(tokens)
+        if self.projection is not None:
+            x = self.projection(x)  # the transpose of the way in, as in a tied embedding
+        return F.linear(x, self.tables[-1])
 
     def loss(self, tokens: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
         """Cross-entropy in nats of targets (B, T) after tokens (B, T), in float32 whatever the products are in."""

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from .allocator import Allocation, flops_per_token
+from .allocator import Allocation
 from .config import ROOT, TrainConfig
+from .ledger import flops_per_token
 
 RECIPE = 1  # raise it when the same parameters train differently
 
@@ -26,7 +27,7 @@ OUTSIDE = {"device", "compile", "outputs", "profile", "early_stop", "stop_margin
 
 RESULT_COLUMNS = [
     "run_id", "status", "requested_share", "requested_glu", "total_params", "embed_params", "embed_share", "glu",
-    "d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed", "vocab_size", "embedding",
+    "d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed", "mlp", "vocab_size", "embedding",
     "seq_len", "batch_tokens", "lr", "seed", "tokens", "tokens_trained", "dev_loss", "dev_ppl", "dev_bpb",
     "dev_word_ppl", "test_loss", "test_ppl", "test_bpb", "smallbench", "flops_per_token", "train_flops",
     "tokens_per_s", "decode_ms_per_token", "peak_memory_bytes", "wall_s", "dataset", "data_fingerprint",
@@ -84,7 +85,7 @@ class Run:
 
 def describe_run(run_id: str, config: TrainConfig, shape: Allocation, corpus) -> dict:
     """The columns of a result that are known before training."""
-    recipe = ("embedding", "seq_len", "batch_tokens", "lr", "seed", "tokens", "dataset", "profile")
+    recipe = ("seq_len", "batch_tokens", "lr", "seed", "tokens", "dataset", "profile")
     model = asdict(shape.model)
     return {name: getattr(config, name) for name in recipe} | model | {
         "run_id": run_id,

@@ -25,14 +25,14 @@ EMBEDDING_LR = 3.0  # WikiText-2, 10M parameters, 0.2M tokens, lr 1.5e-3: dev lo
 def make_optimizer(model: DecoderLM, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019); gains of the norms are not decayed.
 
-    The embedding learns at EMBEDDING_LR times lr: the best rate of the matrices falls with the width, its own does not
-    (Yang et al. 2022, table 3).
+    The tables of the embedding learn at EMBEDDING_LR times lr: the best rate of the matrices falls with the width,
+    theirs does not (Yang et al. 2022, table 3).
     """
-    embedding = model.embedding.weight
-    matrices = [weight for weight in model.parameters() if weight.dim() >= 2 and weight is not embedding]
+    tables = model.tables
+    matrices = [weight for weight in model.parameters() if weight.dim() >= 2 and all(weight is not table for table in tables)]
     gains = [weight for weight in model.parameters() if weight.dim() < 2]
     groups = [
-        {"params": [embedding], "weight_decay": config.weight_decay, "lr_scale": EMBEDDING_LR},
+        {"params": tables, "weight_decay": config.weight_decay, "lr_scale": EMBEDDING_LR},
         {"params": matrices, "weight_decay": config.weight_decay, "lr_scale": 1.0},
         {"params": gains, "weight_decay": 0.0, "lr_scale": 1.0},
     ]

@@ -25,7 +25,7 @@ def run(share: float, glu: float, seed: int = 0, lr: float = 3e-3, **changed) ->
         "total_params": total, "embed_params": 4096 * d, "embed_share": 4096 * d / total, "glu": d_ff / d,
         "params_attention": attention, "params_mlp": mlp, "params_norm": norm, "d_model": d, "n_layers": layers,
         "n_heads": d // 8, "n_kv_heads": d // 8, "d_head": 8, "d_ff": d_ff, "d_embed": None, "vocab_size": 4096,
-        "embedding": "tied", "seq_len": 256, "batch_tokens": 2048, "lr": lr, "seed": seed, "tokens": 300_000,
+        "embedding": "tied", "mlp": "swiglu", "seq_len": 256, "batch_tokens": 2048, "lr": lr, "seed": seed, "tokens": 300_000,
         "tokens_trained": 300_000, "dev_loss": loss, "dev_ppl": math.exp(loss), "dev_bpb": loss / math.log(2) / 4.1,
         "dev_word_ppl": None, "test_loss": loss, "test_ppl": math.exp(loss), "test_bpb": loss / math.log(2) / 4.1,
         "smallbench": None, "flops_per_token": flops, "train_flops": 3e5 * flops, "wall_s": 30.0,

@@ -1,8 +1,10 @@
 """The decoder is a Llama, and nothing it computes sees the future."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from test_allocator import llama_config
+from test_ledger import llama_config
 from transformers import LlamaForCausalLM
 
 from paramalloc.config import ModelConfig
@@ -18,12 +20,13 @@ def model():
 
 
 def as_llama(model: DecoderLM) -> LlamaForCausalLM:
-    """The same weights in transformers' model."""
+    """The same weights in transformers' model; a factorized embedding is multiplied out."""
     config, shape = llama_config(model.config), model.config
     config.rms_norm_eps, config.rope_parameters = NORM_EPS, {"rope_type": "default", "rope_theta": ROPE_BASE}
     llama, sizes = LlamaForCausalLM(config), [shape.n_heads * shape.d_head] + 2 * [shape.n_kv_heads * shape.d_head]
-    state = {"model.embed_tokens.weight": model.embedding.weight, "model.norm.weight": model.norm.weight,
-             "lm_head.weight": model.embedding.weight}
+    table = model.embedding.weight if model.projection is None else model.embedding.weight @ model.projection.weight
+    state = {"model.embed_tokens.weight": table, "model.norm.weight": model.norm.weight,
+             "lm_head.weight": table if model.head is None else model.head.weight}
     for i, block in enumerate(model.blocks):
         at = f"model.layers.{i}."
         for name, weight in zip("qkv", block.attention.qkv.weight.split(sizes)):
@@ -38,8 +41,10 @@ def as_llama(model: DecoderLM) -> LlamaForCausalLM:
 
 
 @torch.no_grad()
-def test_logits_and_loss_are_those_of_transformers_llama(model):
+@pytest.mark.parametrize("embedding", ("tied", "untied", "factorized"))
+def test_logits_and_loss_are_those_of_transformers_llama(embedding):
     """The same weights give the same logits and the same loss in LlamaForCausalLM, grouped-query attention included."""
+    model = DecoderLM(replace(TINY, embedding=embedding, d_embed=16 if embedding == "factorized" else None))
     for weight in model.parameters():
         weight.copy_(torch.randn_like(weight) * 0.2)
     tokens, llama = torch.randint(300, (2, 40)), as_llama(model)
@@ -76,7 +81,17 @@ def test_gradients_are_those_of_float64(model):
         assert error < 1e-4, f"{name}: {error}"
 
 
-def test_an_untrained_model_is_as_uncertain_as_a_uniform_guess(model):
+@pytest.mark.parametrize("embedding", ("tied", "untied", "factorized"))
+def test_an_untrained_model_is_as_uncertain_as_a_uniform_guess(embedding):
     """The first loss is close to ln V: above it by half the variance of the logits, 0.2."""
+    torch.manual_seed(0)
+    model = DecoderLM(replace(TINY, embedding=embedding, d_embed=16 if embedding == "factorized" else None))
     tokens, targets = torch.randint(300, (2, 4, 64))
     assert model.loss(tokens, targets).item() == pytest.approx(torch.tensor(300.0).log().item(), abs=0.3)
+
+
+def test_the_control_without_a_gate_is_a_squared_relu():
+    """relu2: down(relu(up x)^2), by hand."""
+    mlp = DecoderLM(replace(TINY, mlp="relu2")).blocks[0].mlp
+    x = torch.randn(5, TINY.d_model)
+    torch.testing.assert_close(mlp(x), (x @ mlp.up.weight.T).clamp(min=0) ** 2 @ mlp.down.weight.T)

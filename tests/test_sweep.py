@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from paramalloc import sweep as sweeps
-from paramalloc.cli import main
 from paramalloc.config import ROOT, AnalysisConfig, ConfigError, TrainConfig
 from paramalloc.runs import RESULT_COLUMNS, Run, load_runs, run_id
 from paramalloc.sweep import load_sweep, select_runs
@@ -115,11 +114,3 @@ def test_the_parameters_reach_papermill_with_their_types():
 def test_a_papermill_error_is_passed_on_without_the_name_of_the_exception():
     """Our own commands print only the message."""
     assert sweeps.last_line("Traceback\n ...\nparamalloc.config.DataError: it is empty: add text\n\n") == "it is empty: add text"
-
-
-def test_allocate_prints_the_shape(capsys):
-    """`paramalloc allocate` answers; a mistake is one line and status 2."""
-    assert main(["allocate", "--total-params", "10e6", "--embed-share", "0.35"]) == 0
-    assert "11 layers of width 224" in capsys.readouterr().out
-    assert main(["allocate", "--glu", "abc"]) == 2
-    assert capsys.readouterr().err == "paramalloc: --glu must be a number, not 'abc'\n"

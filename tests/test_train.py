@@ -21,9 +21,10 @@ def weights(config, corpus):
     return load_file(Run(config, corpus.fingerprint).folder / "checkpoint" / "final" / "model.safetensors")
 
 
-def test_a_run_learns_and_leaves_its_record(tiny, tiny_corpus, tmp_path):
+@pytest.mark.parametrize("kind", [{}, {"embedding": "untied"}, {"embedding": "factorized"}, {"mlp": "relu2"}], ids=str)
+def test_a_run_learns_and_leaves_its_record(kind, tiny, tiny_corpus, tmp_path):
     """Dev loss ends far below the unigram's; result.json holds every key; the weights are the ledger's total."""
-    config = cell(tiny, tmp_path)
+    config = cell(tiny, tmp_path, **kind)
     [result] = train(config, tiny_corpus)
     folder = Run(config, tiny_corpus.fingerprint).folder
     assert result["status"] == "completed" and result["dev_loss"] < result["unigram_loss"] - 0.8
