@@ -1,93 +1,14 @@
-"""Charts (Altair), drawn as SVG by vl-convert: they open without a network, in a notebook, on GitHub and on paper.
-
-Every group differs in shape, dash or printed word besides its colour. A chart without data is a `Note` that says so.
-"""
-
-from __future__ import annotations
-
-import html
-from dataclasses import dataclass
-from functools import wraps
-from pathlib import Path
+"""Charts of what training brought: learning curves, the share x GLU map, Pareto fronts."""
 
 import altair as alt
 import numpy as np
 import pandas as pd
-import vl_convert
 
-from .analyze import COST_SENSE, NOTHING, Note, completed, pareto_front
-from .labels import HEIGHT, SIDES, WIDTH, place_labels
+from ..analyze import COST_SENSE, Note, completed, pareto_front
+from ..labels import HEIGHT, SIDES, WIDTH, place_labels
+from .base import BLUE, DASH, FAINT, GREY, INK, PERCENT, SHADES, SI, needs_runs, titled
 
-INK, GREY, FAINT = "#222222", "#767676", "#e4e4e4"
-BLUE = "#0072B2"  # this and the next from Okabe and Ito, which colour-blind readers tell apart
-SHADES = ["#E69F00", "#D55E00", BLUE, "#12263A"]  # light to dark, so that their order survives in grey
-DASH = [6, 4]
-SI = "datum.value == 0 ? '0' : format(datum.value, '~s')"
-PERCENT = "format(100 * datum.value, '~g') + ' %'"
 STEP = {"more": "step-before", "less": "step-after"}  # between two points on a front, only the worse loss is on offer
-
-
-@alt.theme.register("paramalloc", enable=True)
-def _theme() -> alt.theme.ThemeConfig:
-    """White ground, dark ink, Arial's metrics (the renderer has Arial's twin, so no browser sets a label wider)."""
-    text = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": INK, "titleColor": INK, "titleFontWeight": "normal"}
-    subtitle = {"subtitleFontSize": 12, "subtitleColor": "#555555"}
-    return {
-        "config": {
-            "background": "white",
-            "padding": 12,
-            "font": "Arial, Liberation Sans, Helvetica, sans-serif",
-            "view": {"stroke": None, "continuousWidth": WIDTH, "continuousHeight": 340},
-            "title": {"anchor": "start", "fontSize": 15, "color": INK, "offset": 14, **subtitle},
-            "axis": {**text, "gridColor": "#ececec", "domainColor": GREY, "tickColor": GREY, "titlePadding": 8},
-            "legend": {**text, "symbolSize": 90, "titlePadding": 10},
-            "header": {**text, "labelFontWeight": "bold"},
-        }
-    }
-
-
-def needs_runs(draw):
-    """Draw only where the first table has rows: a fresh clone gets a sentence instead of an empty frame."""
-
-    @wraps(draw)
-    def drawn(table: pd.DataFrame, *args, **kwargs):
-        return draw(table, *args, **kwargs) if len(table) else NOTHING
-
-    return drawn
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An SVG for a notebook, with a text alternative for whoever does not see it."""
-
-    svg: str
-    text: str
-
-    def _repr_mimebundle_(self, **_) -> dict:
-        return {"image/svg+xml": self.svg, "text/plain": self.text}
-
-
-def show(chart: alt.TopLevelMixin | Note) -> Picture | Note:
-    """The chart as an SVG display object; a note stays a note."""
-    if isinstance(chart, Note):
-        return chart
-    label = html.escape(chart.to_dict().get("description", ""), quote=True)
-    svg = vl_convert.vegalite_to_svg(chart.to_dict())
-    return Picture(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1), html.unescape(label))
-
-
-def save(chart: alt.TopLevelMixin, path: Path) -> Path:
-    """Write the chart as .svg (with its text alternative) or .png (twice the pixels, for screens of today)."""
-    path = Path(path)
-    if path.suffix == ".png":
-        path.write_bytes(vl_convert.vegalite_to_png(chart.to_dict(), scale=2))
-    else:
-        path.write_text(show(chart).svg, encoding="utf-8")
-    return path
-
-
-def _titled(chart, title: str, subtitle: str):
-    return chart.properties(title=alt.Title(title, subtitle=subtitle), description=f"{title} {subtitle}")
 
 
 @needs_runs
@@ -97,7 +18,7 @@ def learning_curves(curves: pd.DataFrame, table: pd.DataFrame):
     names = sorted(points.panel.unique())
     panels = [_panel(points, name, WIDTH // len(names), table.unigram_loss.mean(), name == names[0]) for name in names]
     chart = alt.hconcat(*panels, spacing=16).resolve_scale(x="shared", y="shared")
-    return _titled(chart, "How fast does each allocation learn?",
+    return titled(chart, "How fast does each allocation learn?",
                    "Dev perplexity during training; lower is better. Dotted: token frequencies alone (unigram).")
 
 
@@ -178,7 +99,7 @@ def share_glu_heatmap(table: pd.DataFrame):
     ]
     chart = alt.layer(*layers).resolve_scale(color="independent")  # the inks are colours already
     chart = chart.properties(width=max(130 * len(glus), 300), height=88 * len(shares))
-    return _titled(chart, "Which allocation ends with the lowest dev loss?",
+    return titled(chart, "Which allocation ends with the lowest dev loss?",
                    "In each square: dev loss, realised share × GLU, d_model × layers. Framed: the lowest.")
 
 
@@ -230,7 +151,7 @@ def pareto(table: pd.DataFrame, cost: str):
         *(_labels(base, front, side) for front in (True, False) for side in SIDES),
     ]
     better = {"more": "right", "less": "left"}[COST_SENSE[cost]]
-    return _titled(alt.layer(*layers).properties(width=WIDTH, height=HEIGHT), question,
+    return titled(alt.layer(*layers).properties(width=WIDTH, height=HEIGHT), question,
                    f"Better is down and to the {better}. Diamonds: the Pareto front. Labels: requested share × GLU.")
 
 
@@ -253,62 +174,3 @@ def _labels(base: alt.Chart, front: bool, side: str):
     style = {"fontWeight": "bold", "color": INK} if front else {"color": GREY}
     here = base.transform_filter((alt.datum.front == front) & (alt.datum.side == side))
     return here.mark_text(dx=dx, dy=dy, align=align, baseline="middle", fontSize=11, **style).encode(text="cell:N")
-
-
-GROUPS = {"embed_params": "embedding", "params_attention": "attention", "params_mlp": "MLP", "params_norm": "norm"}
-
-
-@needs_runs
-def allocation_bars(table: pd.DataFrame):
-    """Parameters of each cell by group, stacked; the number in a segment is its part of the total (%)."""
-    parts = table.melt(["cell", "total_params"], list(GROUPS), "group", "count").dropna()
-    if parts.empty:
-        return Note("No allocation is recorded yet.")
-    end, percent = parts.groupby("cell")["count"].cumsum(), 100 * parts["count"] / parts.total_params
-    parts = parts.assign(
-        rank=parts.group.map(list(GROUPS).index),
-        group=parts.group.map(GROUPS),
-        middle=end - parts["count"] / 2,
-        word=[f"{value:.0f} %" if value >= 5 else "" for value in percent],
-    )
-    fills = alt.Scale(domain=list(GROUPS.values()), range=[BLUE, "#F0C460", "#9BD3BE", INK])
-    hue = alt.Color("group:N", title=None, scale=fills, legend=alt.Legend(orient="top"))
-    y = alt.Y("cell:N", title="requested share × GLU", sort=list(table.cell))
-    x = alt.X("count:Q", title="parameters", stack="zero", axis=alt.Axis(labelExpr=SI))
-    bars = alt.Chart(parts).mark_bar(stroke="white").encode(x=x, y=y, color=hue, order="rank:O")
-    ink = alt.condition(alt.datum.group == "embedding", alt.value("white"), alt.value(INK))
-    middle = alt.X("middle:Q", title="parameters")
-    words = alt.Chart(parts).mark_text(fontSize=11).encode(x=middle, y=y, text="word:N", color=ink)
-    chart = alt.layer(bars, words).properties(width=WIDTH - 40, height=alt.Step(26))
-    return _titled(chart, "Where do the parameters go?",
-                   "Realised parameters of each cell by group; norm weights are too few to see.")
-
-
-@needs_runs
-def loss_curve(metrics: pd.DataFrame):
-    """Training loss (line) and dev probes (points), both in nats per token, against training tokens."""
-    x = alt.X("tokens:Q", title="training tokens", axis=alt.Axis(labelExpr=SI))
-    kinds = alt.Scale(domain=["training batch", "dev probe"], range=["#8CB8D8", "#B34700"])
-    y_title, scale = "loss (nats per token)", alt.Scale(zero=False)
-    batches = metrics[["tokens", "train_loss"]].dropna().assign(kind="training batch")
-    probes = metrics[["tokens", "dev_loss"]].dropna().assign(kind="dev probe")
-    hue = alt.Color("kind:N", title=None, scale=kinds, legend=alt.Legend(orient="top", symbolType="circle"))
-    line = alt.Chart(batches).mark_line(strokeWidth=1.2)
-    line = line.encode(x=x, y=alt.Y("train_loss:Q", title=y_title, scale=scale), color=hue)
-    dots = alt.Chart(probes).mark_line(point={"size": 45, "opacity": 1}, strokeWidth=1)
-    dots = dots.encode(x=x, y=alt.Y("dev_loss:Q", title=y_title, scale=scale), color=hue)
-    return _titled(alt.layer(line, dots).properties(width=WIDTH), "Is it learning?",
-                   "Loss of each training batch, and of the fixed dev probe; lower is better.")
-
-
-@needs_runs
-def zipf(counts: pd.DataFrame):
-    """How often a token occurs against its rank, both logarithmic: a straight line is Zipf's law."""
-    log = {"scale": alt.Scale(type="log", nice=False), "axis": alt.Axis(format="~s", tickCount=6)}
-    x = alt.X("rank:Q", title="rank of the token (1 is the most frequent)", **log)
-    y = alt.Y("count:Q", title="occurrences in the training text", **log)
-    seen = counts[counts["count"] > 0]  # an unused token has no place on a logarithmic axis
-    picks = np.unique(np.geomspace(1, len(seen), 400).astype(int)) - 1  # 400 points draw the same line as 16,000
-    chart = alt.Chart(seen.iloc[picks]).mark_line(color=BLUE, strokeWidth=2).encode(x=x, y=y).properties(width=WIDTH)
-    return _titled(chart, "How are the tokens used?",
-                   "Occurrences of each token by rank; the slope shows how many tokens are rare.")
