@@ -159,7 +159,7 @@ class FromParameters:
         refuse_unknown(values, cls.names())
         given = {spec.name: convert(spec, values[spec.name]) for spec in fields(cls) if spec.name in values}
         profile, sizes = load_profile(given.get("profile") or "auto") if cls.sized else (given.get("profile"), {})
-        return cls(**cls.fill(given, sizes) | {"profile": profile})
+        return cls(**cls.fill(given, sizes) | ({"profile": profile} if cls.sized else {}))
 
     @classmethod
     def fill(cls, given: dict, sizes: dict) -> dict:
@@ -330,4 +330,21 @@ class AnalysisConfig(FromParameters):
     dataset: str = text("")
     profile: str = text("")
     name: str = text("all")
+    outputs: str = text("outputs")
+
+
+@dataclass(frozen=True)
+class ExploreConfig(FromParameters):
+    """What the explorer starts from."""
+
+    sized = False
+
+    total_params: int = whole(10_000, 10**9, 10_000_000)
+    vocab_size: int = whole(256, 65_536, 16_000)
+    embed_share: float = number(0.001, 0.999, 0.35)
+    glu: float = number(0.25, 16.0, 2.66)
+    embedding: str = text("tied", EMBEDDINGS)
+    mlp: str = text("swiglu", MLPS)
+    seq_len: int = whole(8, 65_536, 512)
+    hardware: str = text("H100 SXM")
     outputs: str = text("outputs")

@@ -6,6 +6,7 @@ Equations of the domain and of the objective stand in `allocator.allocate`.
 import math
 from bisect import insort
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 from .config import ModelConfig
 from .ledger import count_parameters
@@ -39,35 +40,35 @@ class Request:
 
     # ---- what is asked
 
-    @property
+    @cached_property
     def factorized(self) -> bool:
         return self.embedding == "factorized"
 
-    @property
+    @cached_property
     def seeks_share(self) -> bool:
         return not (self.d_model and (self.d_embed or not self.factorized))
 
-    @property
+    @cached_property
     def seeks_glu(self) -> bool:
         return not (self.d_ff or self.d_model and self.n_layers)
 
-    @property
+    @cached_property
     def seeks_aspect(self) -> bool:
         return self.factorized and not (self.d_model or self.n_layers)
 
-    @property
+    @cached_property
     def limited(self) -> bool:
         return self.factorized or not (self.d_model or self.n_layers or self.d_ff)
 
-    @property
+    @cached_property
     def share_limit(self) -> float:
         return min(SHARE_LIMIT, self.embed_share / 2)
 
-    @property
+    @cached_property
     def budget_free(self) -> bool:
         return bool(self.d_model and self.n_layers and self.d_ff and (self.d_embed or not self.factorized))
 
-    @property
+    @cached_property
     def budget(self) -> tuple[float, float]:
         if self.budget_free:
             return 0, math.inf
@@ -100,11 +101,12 @@ class Request:
                     yield round((off / 0.01) ** 2, 9), d_model, d_embed
 
     def widths(self):
-        """Widths at which the embedding and the attention of one layer are within the budget."""
+        """Widths at which the embedding and the least that the layers could be are within the budget."""
         step, high = self.multiple, self.budget[1]
-        for d_model in range(step, int(math.sqrt(high / 2)) + 1, step):
+        least = 2 + (3 * self.glu / GLU_LIMIT if self.limited and self.seeks_glu else 0)  # of a layer, in d_model^2
+        for d_model in range(step, int(math.sqrt(high / least)) + 1, step):
             depth = math.ceil(d_model / ASPECT / ASPECT_LIMIT) if self.seeks_aspect else 1
-            if self.embedding_size(d_model, step) + depth * 2 * d_model**2 > high:
+            if self.embedding_size(d_model, step) + depth * least * d_model**2 > high:
                 break
             yield d_model
 
@@ -154,12 +156,8 @@ class Request:
             fewest, deepest = max(fewest, math.ceil(d_model / ASPECT / ASPECT_LIMIT)), min(deepest, int(d_model / ASPECT * ASPECT_LIMIT))
         return range(fewest, deepest + 1)
 
-    def head_sizes(self, d_model):
-        heads, size = self.n_heads, self.d_head
-        sizes = [size] if size else [d_model // heads] if heads else [n for n in D_HEAD if n % self.multiple == 0]
-        keys = self.n_kv_heads or 1
-        return [n for n in sizes if n and n % 2 == 0 and d_model % n == 0
-                and heads in (None, d_model // n) and (d_model // n) % keys == 0]
+    def head_sizes(self, d_model) -> tuple[int, ...]:
+        return head_sizes(d_model, self.n_heads, self.d_head, self.n_kv_heads or 1, self.multiple)
 
     def shape(self, d_model, d_embed, n_layers, d_head, d_ff) -> ModelConfig:
         heads = d_model // d_head
@@ -178,3 +176,11 @@ class Request:
             return None
         objective = (share / 0.01) ** 2 + (glu / math.log(1.05)) ** 2 + (64 / d_head - 1) ** 2 + aspect**2
         return round(objective, 9), abs(total - self.total_params), dimensions
+
+
+@cache
+def head_sizes(d_model, n_heads, d_head, n_kv_heads, multiple) -> tuple[int, ...]:
+    """The d_head that divide the width into heads, and the heads into groups."""
+    sizes = [d_head] if d_head else [d_model // n_heads] if n_heads else [n for n in D_HEAD if n % multiple == 0]
+    return tuple(n for n in sizes if n and n % 2 == 0 and d_model % n == 0
+                 and n_heads in (None, d_model // n) and (d_model // n) % n_kv_heads == 0)

@@ -62,11 +62,11 @@ class Picture:
         return {"image/svg+xml": self.svg, "text/plain": self.text}
 
 
-def show(chart: alt.TopLevelMixin | Note) -> Picture | Note:
-    """The chart as an SVG display object; a note stays a note."""
+def show(chart: alt.TopLevelMixin | dict | Note) -> Picture | Note:
+    """The chart (or its Vega-Lite specification) as an SVG display object; a note stays a note."""
     if isinstance(chart, Note):
         return chart
-    spec = chart.to_dict()
+    spec = chart if isinstance(chart, dict) else chart.to_dict()
     label = html.escape(spec.get("description", ""), quote=True)
     svg = vl_convert.vegalite_to_svg(spec)
     return Picture(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1), html.unescape(label))
@@ -82,5 +82,7 @@ def save(chart: alt.TopLevelMixin, path: Path) -> Path:
     return path
 
 
-def titled(chart, title: str, subtitle: str):
-    return chart.properties(title=alt.Title(title, subtitle=subtitle), description=f"{title} {subtitle}")
+def titled(chart, title: str, subtitle: str | list[str]):
+    """The question as the title, what is drawn as the subtitle (one line or several), both as the text alternative."""
+    words = subtitle if isinstance(subtitle, str) else " ".join(subtitle)
+    return chart.properties(title=alt.Title(title, subtitle=subtitle), description=f"{title} {words}")
