@@ -9,7 +9,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from html import escape
 
-from .config import EMBEDDINGS, MLPS, ModelConfig, TrainConfig, UserError
+from .config import EMBEDDINGS, MLPS, ConfigError, ModelConfig, TrainConfig, UserError, as_number
 from .ledger import count_parameters, flops_per_token, memory_bytes, roofline
 from .search import D_HEAD, Request
 
@@ -74,12 +74,13 @@ class Allocation:
         shape = f"{many(model.n_layers, 'layer')} of width {model.d_model}, {many(model.n_heads, 'head')} of {model.d_head}"
         shape += f" (key and value: {model.n_kv_heads})" * (model.n_kv_heads != model.n_heads)
         factorized = [("d_embed", f"{model.d_embed}")] if model.d_embed else []
-        asked = lambda value, form: "" if value is None else f" (requested {value:{form}})"
+        asked = lambda value, unit="": "" if value is None else f" (requested {value:.3g}{unit})"
+        share = None if self.requested_share is None else 100 * self.requested_share
         return [
             ("shape", f"{shape}, d_ff {model.d_ff}"),
             *factorized,
-            ("embed_share", f"{self.embed_share:.2%}" + asked(self.requested_share, ".0%")),
-            ("glu", f"{self.glu:.3f}" + asked(self.requested_glu, "g")),
+            ("embed_share", f"{self.embed_share:.2%}" + asked(share, "%")),
+            ("glu", f"{self.glu:.3f}" + asked(self.requested_glu)),
             *((name, f"{count:,} ({count / total:.1%})") for name, count in self.params.items() if count),
         ]
 
@@ -98,7 +99,7 @@ def allocate(total_params: int, embed_share: float, glu: float, vocab_size: int,
     """The shape nearest to the requested share and expansion among all that fit the budget.
 
     Constraints: |total / total_params - 1| <= tolerance; d_model, d_ff, d_head and d_embed multiples of `multiple`;
-    n_heads d_head = d_model with 24 <= d_head <= 64; d_embed <= d_model; at most 1,000 layers; |share - embed_share|
+    n_heads d_head = d_model with 24 <= d_head <= 64 (d_head given, or n_heads and d_model: any even one); d_embed <= d_model; at most 1,000 layers; |share - embed_share|
     <= min(0.05, embed_share / 2); |ln(glu' / glu)| <= ln 1.25. Objective, minimised over every such (d_model, d_embed, n_layers, d_head, d_ff):
 
         ((share - embed_share) / 0.01)^2 + (ln(glu' / glu) / ln 1.05)^2 + (64 / d_head - 1)^2
@@ -120,9 +121,8 @@ def allocate(total_params: int, embed_share: float, glu: float, vocab_size: int,
 def k_best(k: int, total_params: int, embed_share: float, glu: float, vocab_size: int, embedding: str = "tied",
            **options) -> list[Allocation]:
     """The k best shapes by `allocate`'s objective, best first; fewer where fewer fit. Same arguments and errors."""
-    request = Request(total_params, embed_share, glu, vocab_size, embedding, **options)
-    check(request)
-    found = request.search(k)
+    request = checked(Request(total_params, embed_share, glu, vocab_size, embedding, **options))
+    found = request.search(whole("k", k))
     if not found:
         raise InfeasibleError(explain(request))
     asked = (request.embed_share if request.seeks_share else None, request.glu if request.seeks_glu else None)
@@ -156,49 +156,79 @@ def comparison(shapes: list[Allocation], seq_len: int = 512, batch_tokens: int =
 # ---------------------------------------------------------------- infeasible
 
 
-def check(request: Request):
-    """Refuse what no search could answer: values out of range, and dimensions that contradict each other."""
+FRACTIONS, TEXTS = ("embed_share", "glu", "tolerance"), ("embedding", "mlp")
+DIMENSIONS = ("d_model", "n_layers", "d_ff", "d_embed")  # those that a budget may not have room for
+SHARES = [n / 1000 for n in (*range(1, 10), *range(10, 1000, 10))]
+
+
+def whole(name: str, value) -> int:
+    try:
+        number = as_number(name, value, int)
+    except ConfigError as error:
+        raise InfeasibleError(str(error)) from None
+    if number < 1:
+        raise InfeasibleError(f"{name} must be at least 1, not {number}")
+    return number
+
+
+def fraction(name: str, value) -> float:
+    try:
+        number = as_number(name, value)
+    except ConfigError as error:
+        raise InfeasibleError(str(error)) from None
+    if number <= 0 or name != "glu" and number >= 1:
+        raise InfeasibleError(f"{name} must be above 0{'' if name == 'glu' else ' and below 1'}, not {number:g}")
+    return number
+
+
+def checked(request: Request) -> Request:
+    """The request in plain whole numbers and floats. Refuses what no search could answer: values of a wrong kind or out
+    of range, and dimensions that contradict each other."""
+    required = ("total_params", "vocab_size", "multiple")
+    values = {name: value if name in TEXTS else fraction(name, value) if name in FRACTIONS else whole(name, value)
+              for name, value in vars(request).items() if value is not None or name in (*required, *FRACTIONS)}
+    request = replace(request, **values)
     d_model, heads, keys, d_head = request.d_model, request.n_heads, request.n_kv_heads, request.d_head
+    split = d_model and (heads or d_head)
+    size, count = (d_head or (heads and d_model and d_model // heads)), (heads or (d_head and d_model and d_model // d_head))
     wrong = {
         f"embedding must be one of {', '.join(EMBEDDINGS)}, not '{request.embedding}'": request.embedding not in EMBEDDINGS,
         f"mlp must be one of {', '.join(MLPS)}, not '{request.mlp}'": request.mlp not in MLPS,
-        "total_params, vocab_size, glu, multiple and tolerance must be positive, embed_share between 0 and 1":
-            not (min(request.total_params, request.vocab_size, request.glu, request.multiple, request.tolerance) > 0
-                 and 0 < request.embed_share < 1),
         "d_embed belongs to embedding 'factorized': leave it out": request.d_embed and not request.factorized,
         f"d_embed {request.d_embed} is larger than d_model {d_model}": d_model and (request.d_embed or 0) > d_model,
         f"d_model {d_model} is not n_heads {heads} x d_head {d_head}: leave one of them out":
             d_model and heads and d_head and d_model != heads * d_head,
         f"d_model {d_model} is not a multiple of n_heads {heads}": d_model and heads and d_model % heads,
         f"d_model {d_model} is not a multiple of d_head {d_head}": d_model and d_head and d_model % d_head,
-        f"n_heads {heads} is not a multiple of n_kv_heads {keys}": heads and keys and heads % keys,
-        f"d_head {d_head} must be even: rotary embedding turns pairs": (d_head or 0) % 2,
+        f"d_head {size} must be even: rotary embedding turns pairs": size and size % 2,
+        f"n_heads {count} is not a multiple of n_kv_heads {keys}": count and keys and count % keys,
+        f"no d_head from {D_HEAD[0]} to {D_HEAD[-1]} is even and a multiple of {request.multiple}: name d_head, or use multiple 8":
+            not (split or d_head) and all(n % request.multiple or n % 2 for n in D_HEAD),
     }
     for message, holds in wrong.items():
         if holds:
             raise InfeasibleError(message)
     if d_model and not request.head_sizes(d_model):
-        groups = f" in groups of {keys}" if keys else ""
-        raise InfeasibleError(f"no d_head from {D_HEAD[0]} to {D_HEAD[-1]}, a multiple of {request.multiple}, divides "
-                              f"d_model {d_model}{groups}: name d_head or n_heads, or change d_model")
+        groups = f" into a multiple of {keys} heads" if keys else ""
+        raise InfeasibleError(f"no d_head from {D_HEAD[0]} to {D_HEAD[-1]}, a multiple of {request.multiple}, divides d_model {d_model}"
+                              f"{groups}: name d_head or n_heads, or change d_model")
+    return request
 
 
 def explain(request: Request) -> str:
     """Which constraint binds where nothing fits, and the nearest request that does."""
     asked = f"{request.total_params:,} parameters with vocab_size {request.vocab_size:,}"
     named = ", ".join(f"{name} {getattr(request, name)}" for name in DIMENSIONS if getattr(request, name))
+    shares = sorted(SHARES, key=lambda share: abs(share - request.embed_share)) if request.seeks_share and request.limited else []
+    near = next((share for share in shares if replace(request, embed_share=share).feasible()), None)
     if named:
-        return f"no shape of {asked} within {request.tolerance:.1%} has {named}{nearest_total(request)}"
+        advice = nearest_total(request) if near is None else f"the nearest embed_share that fits is {near:g}"
+        return f"no shape of {asked} within {request.tolerance:.1%} has {named} at embed_share {request.embed_share:g}: {advice}"
     left = request.total_params * (1 - request.embed_share)
     problem = f"embed_share {request.embed_share:g} of {asked} leaves {left:,.0f} for the layers, and {binding(request)}"
-    shares = sorted((n / 100 for n in range(1, 100)), key=lambda share: abs(share - request.embed_share))
-    near = next((share for share in shares if replace(request, embed_share=share).search(1)), None)
     if near is None:
-        return f"{problem}, nor at any other share: raise total_params or lower vocab_size"
+        return f"{problem}; nor does any other share fit: change total_params or vocab_size"
     return f"{problem}: the nearest embed_share that fits is {near:g}"
-
-
-DIMENSIONS = ("d_model", "n_layers", "d_ff", "d_embed")  # those that a budget may not have room for
 
 
 def binding(request: Request) -> str:
@@ -219,8 +249,8 @@ def binding(request: Request) -> str:
 def nearest_total(request: Request) -> str:
     """A total near the budget that the named dimensions can have."""
     for tolerance in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9):
-        found = replace(request, tolerance=max(tolerance, request.tolerance)).search(1)
-        if found:
-            total = count_parameters(request.shape(*found[0][-1]))["total"]
-            return f": a total_params that fits is {total:,}"
-    return ": leave one of them out, or change total_params"
+        wider = replace(request, tolerance=max(tolerance, request.tolerance))
+        if wider.feasible():
+            total = count_parameters(request.shape(*wider.search(1)[0][-1]))["total"]
+            return f"a total_params that fits is {total:,}"
+    return "leave one of them out, or change total_params"

@@ -88,12 +88,13 @@ def run_allocate(arguments):
         raise UserError(f"unknown hardware '{arguments.hardware}': known are {', '.join(HARDWARE)}")
     if min(costs[:2]) < 1:
         raise UserError("--seq-len and --batch-tokens must be at least 1")
+    best = option("best", arguments.best, int)
     axes = load_yaml(ROOT / "params" / "grid.yaml")["axes"] if arguments.grid else {}
     points = [given | dict(zip(axes, values)) for values in itertools.product(*axes.values())]
-    found = [shape for point in points for shape in k_best(option("best", arguments.best, int), **point)]
+    found = [shape for point in points for shape in k_best(best, **point)]
     if arguments.json:
         details = [shape.details(*costs) for shape in found]
-        print(json.dumps(details if len(details) > 1 or arguments.grid else details[0], indent=1))
+        print(json.dumps(details if arguments.grid or best != 1 else details[0], indent=1))
     elif len(found) > 1:
         print(comparison(found, *costs).to_string(index=False))
     else:

@@ -206,6 +206,10 @@ class ModelConfig:
     d_embed: int | None = None
     mlp: str = "swiglu"
 
+    def __post_init__(self):
+        if (self.embedding == "factorized") != (self.d_embed is not None):
+            raise ConfigError("d_embed goes with embedding 'factorized', and with no other")
+
     @property
     def gated(self) -> bool:
         return self.mlp == "swiglu"
@@ -240,7 +244,7 @@ class TrainConfig(FromParameters):
     embedding: str = text("tied", EMBEDDINGS)
     mlp: str = text("swiglu", MLPS)
     multiple: int = whole(2, 512)
-    tolerance: float = number(1e-6, 0.5)
+    tolerance: float = number(1e-6, 0.1)
     d_model: int = whole()
     n_layers: int = whole(1, 1000)
     n_heads: int = whole()
@@ -340,9 +344,9 @@ class ExploreConfig(FromParameters):
     sized = False
 
     total_params: int = whole(10_000, 10**9, 10_000_000)
-    vocab_size: int = whole(256, 65_536, 16_000)
-    embed_share: float = number(0.001, 0.999, 0.35)
-    glu: float = number(0.25, 16.0, 2.66)
+    vocab_size: int = whole(257, 65_536, 16_000)
+    embed_share: float = number(0.01, 0.95, 0.35)
+    glu: float = number(0.5, 8.0, 2.66)
     embedding: str = text("tied", EMBEDDINGS)
     mlp: str = text("swiglu", MLPS)
     seq_len: int = whole(8, 65_536, 512)

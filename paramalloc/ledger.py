@@ -35,14 +35,14 @@ def flops_per_token(model: ModelConfig, seq_len: int) -> dict[str, int]:
     a kernel that skips nothing computes. `forward` is matmul + attention; `train`, forward and backward, three times it.
     """
     params = count_parameters(model)
-    products = params["attention"] + params["mlp"] + params["embedding"] + params["head"]
+    weights = params["attention"] + params["mlp"] + params["embedding"] + params["head"]
     if model.embedding == "untied":
-        products -= params["embedding"]  # only looked up
+        weights -= params["embedding"]  # only looked up
     if model.embedding == "factorized":
-        products += model.d_embed * model.d_model  # down from the table, and up to it again
+        weights += model.d_embed * model.d_model  # down from the table, and up to it again
     attention = 2 * model.n_layers * model.n_heads * model.d_head * seq_len
-    forward = 2 * products + attention
-    return {"matmul": 2 * products, "attention": attention, "attention_full": 2 * attention, "forward": forward,
+    forward = 2 * weights + attention
+    return {"matmul": 2 * weights, "attention": attention, "attention_full": 2 * attention, "forward": forward,
             "forward_full": forward + attention, "train": 3 * forward, "train_full": 3 * (forward + attention)}
 
 
@@ -88,7 +88,7 @@ class Hardware:
     bandwidth: float
 
 
-# NVIDIA's data sheets (without sparsity), and this project's own measurement of two cores (tests/bench/bench_hardware.py).
+# NVIDIA's data sheets, without sparsity.
 HARDWARE = {
     "H200 SXM": Hardware(989e12, 4.8e12),
     "H100 SXM": Hardware(989e12, 3.35e12),

@@ -40,7 +40,7 @@ METRIC_COLUMNS = ["step", "tokens", "train_loss", "dev_loss", "dev_ppl", "tokens
 
 def run_id(config: TrainConfig, fingerprint: str) -> str:
     """12 hex digits of a hash of the canonical parameters, the data fingerprint and the recipe version."""
-    what = {name: value for name, value in asdict(config).items() if name not in OUTSIDE | {"dataset"}}
+    what = {name: value for name, value in asdict(config).items() if value is not None and name not in OUTSIDE | {"dataset"}}
     identity = json.dumps({"parameters": what, "data": fingerprint, "recipe": RECIPE}, sort_keys=True)
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 

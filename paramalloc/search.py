@@ -90,6 +90,9 @@ class Request:
                     del found[k:]
         return found
 
+    def feasible(self) -> bool:
+        return any(self.rank(dimensions) for _, *embedding in self.embeddings() for dimensions in self.layers(*embedding))
+
     def embeddings(self):
         """(least share term, d_model, d_embed) of every embedding that leaves a layer's worth of the budget."""
         low, high = self.budget
@@ -157,7 +160,7 @@ class Request:
         return range(fewest, deepest + 1)
 
     def head_sizes(self, d_model) -> tuple[int, ...]:
-        return head_sizes(d_model, self.n_heads, self.d_head, self.n_kv_heads or 1, self.multiple)
+        return head_sizes(d_model, self.n_heads, self.d_head, self.n_kv_heads or 1, self.multiple, bool(self.d_model))
 
     def shape(self, d_model, d_embed, n_layers, d_head, d_ff) -> ModelConfig:
         heads = d_model // d_head
@@ -179,8 +182,11 @@ class Request:
 
 
 @cache
-def head_sizes(d_model, n_heads, d_head, n_kv_heads, multiple) -> tuple[int, ...]:
+def head_sizes(d_model, n_heads, d_head, n_kv_heads, multiple, width_given) -> tuple[int, ...]:
     """The d_head that divide the width into heads, and the heads into groups."""
-    sizes = [d_head] if d_head else [d_model // n_heads] if n_heads else [n for n in D_HEAD if n % multiple == 0]
+    if d_head:
+        sizes = [d_head]
+    else:
+        sizes = [d_model // n_heads] if n_heads and width_given else [n for n in D_HEAD if n % multiple == 0]
     return tuple(n for n in sizes if n and n % 2 == 0 and d_model % n == 0
-                 and n_heads in (None, d_model // n) and (d_model // n) % n_kv_heads == 0)
+                 and (n_heads is None or n_heads * n == d_model) and (d_model // n) % n_kv_heads == 0)

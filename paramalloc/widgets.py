@@ -68,7 +68,7 @@ def progress_line(record: dict, records: list[dict]) -> dict[str, str]:
 # ------------------------------------------------------------------ explorer
 
 BUDGETS = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100]  # millions
-VOCABULARIES = [256, 512, 1_024, 2_048, 4_096, 8_192, 16_000, 32_000, 50_000, 65_536]
+VOCABULARIES = [512, 1_024, 2_048, 4_096, 8_192, 16_000, 32_000, 50_000, 65_536]
 CONTEXTS = [128, 256, 512, 1_024, 2_048, 4_096]
 PAYERS = {"width, depth and MLP": (), "the depth": ("d_model",), "the MLP": ("d_model", "n_layers")}  # what stays as given
 
@@ -96,7 +96,7 @@ class Explorer:
         self.refresh()
 
     def _repr_mimebundle_(self, **_) -> dict:
-        return self.box._repr_mimebundle_() | {"text/plain": str(self.now), "text/html": self.chart.value + self.table.value}
+        return self.box._repr_mimebundle_() | {"text/plain": str(self.now or "not feasible"), "text/html": self.chart.value + self.table.value}
 
     def request(self) -> dict:
         """The arguments of `allocate` that the controls stand for."""
@@ -105,7 +105,7 @@ class Explorer:
         return {name: self.controls[name].value for name in (*names, *kept)}
 
     def refresh(self):
-        """Answer the controls; an infeasible request leaves the last answer, and says so above it."""
+        """Answer the controls; where nothing fits, say what would."""
         factorized = self.controls["embedding"].value == "factorized"
         kept = PAYERS[self.controls["paid_by"].value] if factorized else ()
         for name, used in {"paid_by": factorized, "d_model": "d_model" in kept, "n_layers": "n_layers" in kept}.items():
@@ -115,18 +115,24 @@ class Explorer:
         except InfeasibleError as error:
             self.table.value = f"<p role='alert' style='color:#b00020'><b>Not feasible.</b> {escape(str(error))}</p>"
             self.chart.value = self.command.value = ""
+            self.now = None
             return
+        finally:
+            self.pin.disabled = not (self.now or self.pinned)
         shapes = {"now": self.now} | ({"pinned": self.pinned} if self.pinned else {})
         self.table.value = shapes_table(shapes, self.controls["seq_len"].value, self.controls["hardware"].value)
         self.chart.value = show(explored(shapes, self.trained())).svg
         self.command.value = command(self.request(), self.controls["seq_len"].value)
 
     def trained(self) -> pd.DataFrame:
-        """Finished runs of this budget, vocabulary and kind of embedding."""
+        """Finished runs of this budget, vocabulary, embedding and MLP; of those on other texts or budgets, the largest group."""
         runs, asked = self.runs, self.request()
         near = (runs.total_params / asked["total_params"] - 1).abs() < 0.02
-        same = near & (runs.vocab_size == asked["vocab_size"]) & (runs.embedding == asked["embedding"])
-        return runs[same & (runs.status == "completed")][["embed_share", "glu", "dev_loss"]].astype(float)
+        same = [runs[name].fillna("swiglu" if name == "mlp" else "") == asked[name] for name in ("vocab_size", "embedding", "mlp")]
+        found = runs[near & (runs.status == "completed") & same[0] & same[1] & same[2]]
+        comparable = found.groupby(["data_fingerprint", "tokens", "seq_len"])
+        largest = comparable.get_group(comparable.size().idxmax()) if len(found) else found
+        return largest[["embed_share", "glu", "dev_loss"]].astype(float)
 
     def toggle(self):
         """Pin the allocation of now, or let go of the one that is pinned."""
@@ -172,7 +178,8 @@ def shapes_table(shapes: dict[str, Allocation], seq_len: int, hardware: str) -> 
 
 def command(request: dict, seq_len: int) -> str:
     """The papermill command that trains exactly this shape, whatever the profile."""
-    batch = load_profile("quick")[1]["batch_tokens"]
-    given = request | {"multiple": 8, "tolerance": 0.005, "seq_len": seq_len} | ({"batch_tokens": seq_len} if seq_len > batch else {})
+    batch = load_profile("auto")[1]["batch_tokens"]
+    fitting = {"batch_tokens": max(1, batch // seq_len) * seq_len} if batch % seq_len else {}
+    given = request | {"multiple": 8, "tolerance": 0.005, "seq_len": seq_len} | fitting
     words = " ".join(f"-p {name} {value:.6g}" if isinstance(value, float) else f"-p {name} {value}" for name, value in given.items())
     return f"papermill notebooks/train.ipynb outputs/notebooks/explored.ipynb {words}"

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from paramalloc import sweep as sweeps
+from paramalloc.cli import main
 from paramalloc.config import ROOT, AnalysisConfig, ConfigError, TrainConfig
 from paramalloc.runs import RESULT_COLUMNS, Run, load_runs, run_id
 from paramalloc.sweep import load_sweep, select_runs
