@@ -5,7 +5,6 @@ is the depth. Only a factorized embedding (V x d_embed, d_embed x d_model) separ
 pays for the share (d_model and n_layers given) or the depth does (d_model given, the expansion kept).
 """
 
-import math
 from dataclasses import asdict, dataclass, replace
 from html import escape
 

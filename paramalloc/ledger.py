@@ -54,8 +54,8 @@ def memory_bytes(model: ModelConfig, seq_len: int, batch_tokens: int, value_byte
 
     To generate: `weights`, and per token of context `kv_per_token` = 2 L k values; `kv_cache` is seq_len of these.
     To train: float32 `parameters`, `gradients` and AdamW's two moments (`optimizer`), 16 bytes a parameter, and
-    `activations`, what autograd keeps of one forward pass over batch_tokens: per token `saved_values`, and V logits in
-    float32. `training` is their sum; more is needed for a moment, and a compiled or checkpointed model keeps less.
+    `activations`, what autograd keeps of one forward pass over batch_tokens with flash attention: per token
+    `saved_values`, and V logits in float32. `training` is their sum; a compiled model, or the CPU's chunked loss, keeps less.
     """
     total = count_parameters(model)["total"]
     kv_per_token = 2 * model.n_layers * model.n_kv_heads * model.d_head * value_bytes
@@ -69,11 +69,11 @@ def saved_values(model: ModelConfig) -> int:
     """Values per token that autograd keeps of the eager decoder's forward pass, but for the logits.
 
     A layer keeps of both norms the input, the normalised and the result (6 d); query, key and value as projected (a + 2 k)
-    and the two that were rotated (a + k); attention's result, twice, as it is transposed (2 a); gate and up (2 f),
-    silu(gate) and their product (2 f). Without a gate: relu(up) and its square (2 f).
+    and the two that were rotated (a + k); attention's result (a); gate and up (2 f), silu(gate) and their product
+    (2 f). Without a gate: relu(up) and its square (2 f).
     """
     d, queries, keys = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
-    layer = 6 * d + 4 * queries + 3 * keys + (4 if model.gated else 2) * model.d_ff
+    layer = 6 * d + 3 * queries + 3 * keys + (4 if model.gated else 2) * model.d_ff
     return model.n_layers * layer + 3 * d + (2 * model.d_embed if model.embedding == "factorized" else 0)
 
 

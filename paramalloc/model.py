@@ -10,23 +10,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import ModelConfig
+from .kernels import attention, cross_entropy
 
 NORM_EPS = 1e-5
 ROPE_BASE = 10_000.0
 
 
 def rotary(seq_len: int, d_head: int, device=None) -> Tensor:
-    """cos and sin of t * ROPE_BASE^(-2i / d_head): (2, seq_len, d_head / 2) (Su et al. 2021, eq. 15)."""
+    """(cos, cos) and (-sin, sin) of t * ROPE_BASE^(-2i / d_head): (2, seq_len, d_head) (Su et al. 2021, eq. 15)."""
     frequency = ROPE_BASE ** (-torch.arange(0, d_head, 2, device=device, dtype=torch.float32) / d_head)
     angle = torch.outer(torch.arange(seq_len, device=device, dtype=torch.float32), frequency)
-    return torch.stack((angle.cos(), angle.sin()))
+    cos, sin = angle.cos(), angle.sin()
+    return torch.stack((torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)))
 
 
 def rotate(x: Tensor, cos_sin: Tensor) -> Tensor:
     """Rotate the pairs (x_i, x_{i + E/2}) of x (B, H, T, E) by the angles of their positions."""
     cos, sin = cos_sin.to(x.dtype)
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
 class RMSNorm(nn.Module):
@@ -52,10 +53,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, cos_sin: Tensor) -> Tensor:
         batch, length, _ = x.shape
         heads = self.qkv(x).view(batch, length, -1, self.d_head).transpose(1, 2)  # (B, H + 2 H_kv, T, E)
-        q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
-        q, k = rotate(q, cos_sin), rotate(k, cos_sin)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.kv_heads != self.heads)
-        return self.out(y.transpose(1, 2).reshape(batch, length, -1))
+        qk, v = heads.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
+        q, k = rotate(qk, cos_sin).split((self.heads, self.kv_heads), dim=1)
+        return self.out(attention(q, k, v).transpose(1, 2).reshape(batch, length, -1))
 
 
 class GLU(nn.Module):
@@ -140,14 +140,15 @@ class DecoderLM(nn.Module):
             x = block(x, cos_sin)
         return self.norm(x)
 
+    def read_out(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, T) -> what the head's table is multiplied with (B, T, D), or (B, T, d_embed) when factorized."""
+        x = self.hidden(tokens)
+        return x if self.projection is None else self.projection(x)  # the transpose of the way in, as in a tied embedding
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, T) -> logits (B, T, V) of the next token."""
-        x = self.hidden(tokens)
-        if self.projection is not None:
-            x = self.projection(x)  # the transpose of the way in, as in a tied embedding
-        return F.linear(x, self.tables[-1])
+        return F.linear(self.read_out(tokens), self.tables[-1])
 
     def loss(self, tokens: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
         """Cross-entropy in nats of targets (B, T) after tokens (B, T), in float32 whatever the products are in."""
-        logits = self(tokens).flatten(0, 1).float()
-        return F.cross_entropy(logits, targets.flatten(), reduction=reduction)
+        return cross_entropy(self.read_out(tokens).flatten(0, 1), self.tables[-1], targets.flatten(), reduction)

@@ -94,21 +94,44 @@ def make_cell(point: dict, shared: dict) -> Cell:
 # ----------------------------------------------------------------- execution
 
 
-def run_sweep(sweep: Sweep) -> dict[str, str]:
-    """Train every cell that is not finished; the failed cells with the reason of each."""
-    failed = {}
+def run_sweep(sweep: Sweep, jobs: int = 1) -> dict[str, str]:
+    """Train every cell that is not finished, `jobs` at a time; the failed cells with the reason of each.
+
+    The first cell is the baseline that early stop compares with: it trains alone, with all cores. The others share them.
+    """
     sweep.folder.mkdir(parents=True, exist_ok=True)
+    waiting, running, failed, done = list(enumerate(sweep.cells, 1)), [], {}, 0
     budget = sum(cell.config.tokens * len(cell.config.runs()) for cell in sweep.cells if cell.config)
     with tqdm(total=budget, unit="token", unit_scale=True, smoothing=0.02, disable=not sys.stderr.isatty()) as bar:
-        for number, cell in enumerate(sweep.cells, 1):
-            bar.set_description(cell.name)
-            try:
-                said = run_cell(sweep, cell, bar)
-            except CellError as error:
-                said = failed[cell.name] = str(error)
-            tqdm.write(f"[{number}/{len(sweep.cells)}] {cell.name}: {said}")
-            sys.stdout.flush()
+        try:
+            while waiting or running:
+                while waiting and not baseline_runs(running) and len(running) < jobs:
+                    number, cell = waiting.pop(0)
+                    running.append(Execution(sweep, number, cell, sharers=1 if number == 1 else jobs))
+                ended = [execution for execution in running if execution.ended()]
+                bar.update(done + sum(execution.tokens() for execution in running) - bar.n)
+                bar.set_description(", ".join(execution.cell.name for execution in running))
+                for execution in ended:
+                    running.remove(execution)
+                    done += execution.budget
+                    try:
+                        said = execution.outcome()
+                    except CellError as error:
+                        said = failed[execution.cell.name] = str(error)
+                    tqdm.write(f"[{execution.number}/{len(sweep.cells)}] {execution.cell.name}: {said}")
+                    sys.stdout.flush()
+                time.sleep(0.2 if running and not ended else 0)
+        except BaseException:
+            for execution in running:
+                execution.interrupt()
+            for execution in running:
+                execution.wait_or_kill()
+            raise
     return failed
+
+
+def baseline_runs(running: list["Execution"]) -> bool:
+    return any(execution.number == 1 for execution in running)
 
 
 class CellError(UserError):
@@ -127,64 +150,75 @@ class Stages:
             print(f"preparing the corpus: {stage} …", flush=True)
 
 
-def run_cell(sweep: Sweep, cell: Cell, bar: tqdm) -> str:
-    """Execute one cell, unless its runs are finished; what came out, in a line. CellError says why it failed."""
-    if cell.error:
-        raise CellError(cell.error)
-    config, before = cell.config, bar.n
-    try:
-        corpus = prepare(config.dataset, config.vocab_size, config.output_folder, config.tokens, Stages())
-    except UserError as error:
-        raise CellError(str(error)) from None
-    runs = cell.runs(corpus)
-    if not all(run.finished for run in runs):
-        execute(sweep, cell, runs, bar)
-    bar.update(before + config.tokens * len(runs) - bar.n)
-    return "; ".join(map(summary, runs))
+class Execution:
+    """One cell on its way: papermill in a process of its own, or nothing where all runs are finished or none can be."""
 
+    def __init__(self, sweep: Sweep, number: int, cell: Cell, sharers: int):
+        self.sweep, self.number, self.cell = sweep, number, cell
+        self.process, self.runs, self.error = None, [], cell.error
+        self.budget = cell.config.tokens * len(cell.config.runs()) if cell.config else 0
+        if not self.error:
+            self.prepare()
+        if not self.error and not all(run.finished for run in self.runs):
+            self.start({"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // sharers))} if sharers > 1 else {})
 
-def execute(sweep: Sweep, cell: Cell, runs: list[Run], bar: tqdm):
-    """Papermill in a process of its own; what it printed is kept as a log only if the cell failed."""
-    log = sweep.log(cell, runs)
-    running = log.with_name(f".{log.name}")
-    try:
-        with open(running, "w", encoding="utf-8") as output:
-            command = papermill(sweep.notebook, sweep.folder / f"{cell.name}.ipynb", cell.parameters)
-            process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                       start_new_session=True)  # Ctrl-C reaches it once, through `watch`
-            watch(process, runs, bar)
-        log.unlink(missing_ok=True)
-        if process.returncode or not all(run.finished for run in runs):
-            running.rename(log)
-            raise CellError(f"{last_line(log.read_text(encoding='utf-8', errors='replace'))} (log: {os.path.relpath(log)})")
-    finally:
-        running.unlink(missing_ok=True)
+    def prepare(self):
+        config = self.cell.config
+        try:
+            corpus = prepare(config.dataset, config.vocab_size, config.output_folder, config.tokens, Stages())
+        except UserError as error:
+            self.error = str(error)
+        else:
+            self.runs = self.cell.runs(corpus)
+
+    def start(self, threads: dict[str, str]):
+        """What papermill prints is kept as a log only if the cell fails."""
+        self.log = self.sweep.log(self.cell, self.runs)
+        self.output = self.log.with_name(f".{self.log.name}")
+        command = papermill(self.sweep.notebook, self.sweep.folder / f"{self.cell.name}.ipynb", self.cell.parameters)
+        with open(self.output, "w", encoding="utf-8") as output:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                            env=os.environ | threads, start_new_session=True)  # Ctrl-C reaches it once, from here
+
+    def ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def tokens(self) -> int:
+        """Tokens trained so far, of all runs of the cell."""
+        return sum(records[-1]["tokens"] for records in (read_metrics(run.folder) for run in self.runs) if records)
+
+    def outcome(self) -> str:
+        """What came out, in a line. CellError says why the cell failed."""
+        if self.error:
+            raise CellError(self.error)
+        if self.process is None:
+            return "; ".join(map(summary, self.runs))
+        self.log.unlink(missing_ok=True)
+        if self.process.returncode or not all(run.finished for run in self.runs):
+            self.output.rename(self.log)
+            said = last_line(self.log.read_text(encoding="utf-8", errors="replace"))
+            raise CellError(f"{said} (log: {os.path.relpath(self.log)})")
+        self.output.unlink(missing_ok=True)
+        return "; ".join(map(summary, self.runs))
+
+    def interrupt(self):
+        if self.process:
+            self.process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
+
+    def wait_or_kill(self):
+        """It does not outlive an interrupted sweep."""
+        if self.process:
+            try:  # papermill shuts its kernel down
+                self.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+            self.output.unlink(missing_ok=True)
 
 
 def papermill(source: Path, target: Path, parameters: dict) -> list[str]:
     """The command that executes a notebook; JSON is YAML, so names and values arrive with their types."""
     return [sys.executable, "-m", "papermill", str(source), str(target), "-k", "python3", "--no-progress-bar",
             "-y", json.dumps(parameters)]
-
-
-def watch(process: subprocess.Popen, runs: list[Run], bar: tqdm):
-    """Move the bar by what the runs record, until the process ends; it does not outlive an interrupted sweep."""
-    before = bar.n
-    try:
-        while process.poll() is None:
-            done = [read_metrics(run.folder) for run in runs]
-            last = [records[-1] for records in done if records]
-            bar.update(before + sum(record["tokens"] for record in last) - bar.n)
-            dev = [record["dev_ppl"] for records in done for record in records if "dev_ppl" in record]
-            bar.set_postfix_str(f"dev ppl {dev[-1]:.1f}" if dev else "")
-            time.sleep(0.5)
-    except BaseException:
-        process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
-        try:  # papermill shuts its kernel down
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        raise
 
 
 def last_line(text: str) -> str:
