@@ -4,6 +4,8 @@ PYTHON   ?= python3
 DATASET  ?= builtin
 PROFILE  ?= auto
 OUTPUTS  ?= outputs
+# Cells at a time. A quick cell hardly gains from a second core, so `make` gives it one.
+JOBS     ?= 1
 # More arguments for pip. On Linux without NVIDIA, an --extra-index-url that names PyTorch's CPU index saves gigabytes.
 PIP_ARGS ?=
 
@@ -23,11 +25,11 @@ BIN := $(VENV)/bin
 
 all: setup  ## set up, then the quick grid on the built-in corpus and its report
 	@# Cells may fail: the report shows the others, and the exit status still tells.
-	$(BIN)/paramalloc sweep params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)"; swept=$$?; \
+	$(BIN)/paramalloc sweep params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --jobs 2; swept=$$?; \
 	$(BIN)/paramalloc report params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --name quick \
 	    && exit $$swept
 
-## The study: DATASET=<name or path> PROFILE=<auto, quick or study> OUTPUTS=<folder>
+## The study: DATASET=<name or path> PROFILE=<auto, quick or study> OUTPUTS=<folder> JOBS=<cells at a time>
 
 data: setup  ## prepare DATASET and show it
 	@mkdir -p "$(OUTPUTS)/notebooks"
@@ -37,13 +39,13 @@ data: setup  ## prepare DATASET and show it
 STUDY = --profile "$(PROFILE)" --dataset "$(DATASET)" --outputs "$(OUTPUTS)"
 
 train-embedding-sweep: setup  ## three embedding shares at one GLU expansion
-	$(BIN)/paramalloc sweep params/embedding_sweep.yaml $(STUDY)
+	$(BIN)/paramalloc sweep params/embedding_sweep.yaml $(STUDY) --jobs $(JOBS)
 
 train-glu-sweep: setup  ## four GLU expansions at one embedding share
-	$(BIN)/paramalloc sweep params/glu_sweep.yaml $(STUDY)
+	$(BIN)/paramalloc sweep params/glu_sweep.yaml $(STUDY) --jobs $(JOBS)
 
 grid: setup  ## all twelve cells
-	$(BIN)/paramalloc sweep params/grid.yaml $(STUDY)
+	$(BIN)/paramalloc sweep params/grid.yaml $(STUDY) --jobs $(JOBS)
 
 reports: setup  ## RESULTS.md and report.html of the three
 	@set -e; for name in embedding_sweep glu_sweep grid; do \

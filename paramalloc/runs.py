@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -31,7 +32,7 @@ RESULT_COLUMNS = [
     "seq_len", "batch_tokens", "lr", "seed", "tokens", "tokens_trained", "dev_loss", "dev_ppl", "dev_bpb",
     "dev_word_ppl", "test_loss", "test_ppl", "test_bpb", "smallbench", "flops_per_token", "train_flops",
     "tokens_per_s", "decode_ms_per_token", "peak_memory_bytes", "wall_s", "dataset", "data_fingerprint",
-    "unigram_loss", "flagged_at_tokens", "steps", "precision", "device", "profile", "recipe",
+    "unigram_loss", "flagged_at_tokens", "steps", "precision", "device", "threads", "profile", "recipe",
     "params_attention", "params_mlp", "params_norm", "created",
 ]
 
@@ -77,6 +78,14 @@ class Run:
         result = {name: result.get(name) for name in RESULT_COLUMNS}
         write_json(self.folder / "result.json", result)
         return result
+
+    def alive(self, silence: float) -> bool:
+        """Still recording: started, without a result, and heard of in the last `silence` seconds."""
+        try:
+            heard = (self.folder / "metrics.jsonl").stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return self.result is None and time.time() - heard < silence
 
     def curve(self) -> dict[int, float]:
         """Tokens -> dev perplexity of the probes so far."""

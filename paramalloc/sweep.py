@@ -24,6 +24,9 @@ from .runs import RESULT_COLUMNS, Run, load_runs, read_metrics
 
 KEYS = ("notebook", "profile", "axes", "parameters")
 
+# `python -m papermill`, but that jsonschema does not build a grammar of web addresses first: 1 of 2 s to start.
+PAPERMILL = "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -97,7 +100,8 @@ def make_cell(point: dict, shared: dict) -> Cell:
 def run_sweep(sweep: Sweep, jobs: int = 1) -> dict[str, str]:
     """Train every cell that is not finished, `jobs` at a time; the failed cells with the reason of each.
 
-    The first cell is the baseline that early stop compares with: it trains alone, with all cores. The others share them.
+    The first cell is the baseline that early stop compares with; the others wait for its curve where they overtake it.
+    All get the same part of the cores, so that their speeds compare.
     """
     sweep.folder.mkdir(parents=True, exist_ok=True)
     waiting, running, failed, done = list(enumerate(sweep.cells, 1)), [], {}, 0
@@ -105,9 +109,8 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> dict[str, str]:
     with tqdm(total=budget, unit="token", unit_scale=True, smoothing=0.02, disable=not sys.stderr.isatty()) as bar:
         try:
             while waiting or running:
-                while waiting and not baseline_runs(running) and len(running) < jobs:
-                    number, cell = waiting.pop(0)
-                    running.append(Execution(sweep, number, cell, sharers=1 if number == 1 else jobs))
+                while waiting and len(running) < jobs:
+                    running.append(Execution(sweep, *waiting.pop(0), jobs))
                 ended = [execution for execution in running if execution.ended()]
                 bar.update(done + sum(execution.tokens() for execution in running) - bar.n)
                 bar.set_description(", ".join(execution.cell.name for execution in running))
@@ -130,10 +133,6 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> dict[str, str]:
     return failed
 
 
-def baseline_runs(running: list["Execution"]) -> bool:
-    return any(execution.number == 1 for execution in running)
-
-
 class CellError(UserError):
     """Why a cell failed; the sweep goes on with the others."""
 
@@ -153,14 +152,14 @@ class Stages:
 class Execution:
     """One cell on its way: papermill in a process of its own, or nothing where all runs are finished or none can be."""
 
-    def __init__(self, sweep: Sweep, number: int, cell: Cell, sharers: int):
+    def __init__(self, sweep: Sweep, number: int, cell: Cell, jobs: int):
         self.sweep, self.number, self.cell = sweep, number, cell
         self.process, self.runs, self.error = None, [], cell.error
         self.budget = cell.config.tokens * len(cell.config.runs()) if cell.config else 0
         if not self.error:
             self.prepare()
         if not self.error and not all(run.finished for run in self.runs):
-            self.start({"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // sharers))} if sharers > 1 else {})
+            self.start({"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} if jobs > 1 else {})
 
     def prepare(self):
         config = self.cell.config
@@ -217,7 +216,7 @@ class Execution:
 
 def papermill(source: Path, target: Path, parameters: dict) -> list[str]:
     """The command that executes a notebook; JSON is YAML, so names and values arrive with their types."""
-    return [sys.executable, "-m", "papermill", str(source), str(target), "-k", "python3", "--no-progress-bar",
+    return [sys.executable, "-c", PAPERMILL, str(source), str(target), "-k", "python3", "--no-progress-bar",
             "-y", json.dumps(parameters)]
 
 

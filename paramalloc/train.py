@@ -51,15 +51,17 @@ def schedule(step: int, steps: int, warmup: float) -> float:
 class EarlyStop:
     """Fires when dev perplexity was at least `margin` above the baseline's, at equal tokens, `patience` tokens long.
 
-    Probes before `grace` tokens, and token counts that the baseline has no probe for, do not count.
+    `baseline(tokens)` is the baseline's dev perplexity there, or None. Probes before `grace` tokens, and those that the
+    baseline has none for, do not count.
     """
 
-    def __init__(self, baseline: dict[int, float], margin: float, patience: int, grace: int):
+    def __init__(self, baseline, margin: float, patience: int, grace: int):
         self.baseline, self.margin, self.patience, self.grace = baseline, margin, patience, grace
         self.since = self.fired = None
 
     def __call__(self, tokens: int, dev_ppl: float) -> bool:
-        worse = tokens >= self.grace and dev_ppl - self.baseline.get(tokens, math.inf) >= self.margin
+        theirs = self.baseline(tokens) if tokens >= self.grace else None
+        worse = theirs is not None and dev_ppl - theirs >= self.margin
         self.since = None if not worse else tokens if self.since is None else self.since
         if worse and tokens - self.since >= self.patience and self.fired is None:
             self.fired = tokens
@@ -67,6 +69,16 @@ class EarlyStop:
 
 
 # ---------------------------------------------------------------------- loop
+
+_compiled_for: list = []  # the shape of the graphs that torch holds
+
+
+def compiled(model: DecoderLM):
+    """model.loss, compiled. Weights are inputs of the graph, so the next run of the same shape takes it as it is."""
+    if _compiled_for != [model.config]:
+        torch.compiler.reset()  # after eight shapes torch would quietly stop compiling
+        _compiled_for[:] = [model.config]
+    return torch.compile(model.loss)
 
 
 class Learner:
@@ -78,8 +90,7 @@ class Learner:
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.loss = model.loss
         if config.compile == "on" or config.compile == "auto" and device.type == "cuda":
-            torch.compiler.reset()  # after eight models torch would quietly stop compiling
-            self.loss = torch.compile(model.loss)
+            self.loss = compiled(model)
 
     def step(self, x: np.ndarray, y: np.ndarray, lr: float) -> torch.Tensor:
         """One update on tokens x and targets y (B, T); the loss stays on the device."""
@@ -121,7 +132,8 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
     reset_peak_memory(device)
     torch.manual_seed(config.seed)
     learner = Learner(config, DecoderLM(shape.model), device, precision)
-    identity = describe_run(run.id, config, shape, corpus) | {"device": device_name(device), "precision": precision}
+    identity = describe_run(run.id, config, shape, corpus) | {"device": device_name(device), "precision": precision,
+                                                           "threads": torch.get_num_threads()}
 
     run.start({"parameters": asdict(config), "ledger": shape.params, "provenance": provenance(corpus), **identity})
     stop, meter, probe_steps = early_stop(config, run, corpus), Meter(config, run, on_record), config.probe_steps
@@ -156,10 +168,27 @@ def early_stop(config: TrainConfig, run: Run, corpus: Corpus) -> EarlyStop:
     """The rule against the baseline's curve, if that run is there; the baseline itself is never stopped."""
     baseline = Run(config.baseline(), corpus.fingerprint)
     compares = config.early_stop != "off" and baseline.id != run.id
-    curve = baseline.curve() if compares else {}
-    if compares and not curve:
-        print(f"early stop: no baseline run {baseline.id} to compare with, so this run is neither marked nor stopped")
+    curve = Curve(baseline) if compares else lambda tokens: None
     return EarlyStop(curve, config.stop_margin, config.patience, config.grace)
+
+
+class Curve:
+    """A run's dev perplexity at a token count, waited for while that run is still on its way there."""
+
+    def __init__(self, run: Run, silence: float = 120.0):
+        self.run, self.silence, self.known, self.warned = run, silence, {}, False
+
+    def __call__(self, tokens: int) -> float | None:
+        while tokens not in self.known:
+            alive = self.run.alive(self.silence)  # asked first: what it wrote before it ended is read below
+            self.known = self.run.curve()
+            if tokens in self.known or not alive:
+                break
+            time.sleep(0.5)
+        if tokens not in self.known and not self.warned:
+            print(f"early stop: the baseline run {self.run.id} has no probe at {tokens:,} tokens to compare with")
+            self.warned = True
+        return self.known.get(tokens)
 
 
 class Meter:

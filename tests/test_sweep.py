@@ -1,6 +1,7 @@
 """A sweep trains what is missing, once, and one bad cell does not stop the others."""
 
 import json
+import os
 
 import pytest
 import yaml
@@ -91,6 +92,17 @@ def test_a_sweep_goes_on_after_a_failed_cell_and_trains_nothing_twice(plan, caps
 
     rows = select_runs(AnalysisConfig.from_dict({"runs": str(path), "outputs": str(outputs)}))
     assert sorted(rows.status) == ["completed", "completed", "failed"]
+
+
+def test_cells_at_a_time_are_the_same_runs_with_their_part_of_the_cores(plan, capsys):
+    """--jobs 2: what one at a time would train, each on half of the cores; the failed cell is still told."""
+    path, outputs = plan
+    assert main(["sweep", str(path), "--outputs", str(outputs), "--jobs", "2"]) == 1
+    runs = load_runs(outputs)
+    assert list(runs.status) == ["completed"] * 2 and "embed_share-0.97" in capsys.readouterr().err
+    assert set(runs.threads) == {max(1, os.cpu_count() // 2)}
+    assert not list((outputs / "notebooks" / "three").glob(".*"))
+    assert main(["sweep", str(path), "--jobs", "0"]) == 2
 
 
 def test_a_cell_that_never_ran_is_missing(plan):

@@ -2,6 +2,8 @@
 
 import json
 import math
+import threading
+import time
 
 import pytest
 import torch
@@ -70,7 +72,7 @@ def test_where_a_run_is_computed_is_not_what_it_is(tiny):
 
 def test_early_stop_needs_an_unbroken_stretch_of_patience():
     """It fires when every probe of `patience` tokens in a row is worse by the margin, and not a probe earlier."""
-    stop = EarlyStop({n: 10.0 for n in range(0, 1000, 10)}, margin=0.5, patience=40, grace=100)
+    stop = EarlyStop({n: 10.0 for n in range(0, 1000, 10)}.get, margin=0.5, patience=40, grace=100)
     assert not any(stop(tokens, 99.0) for tokens in range(0, 100, 10))        # grace
     assert not any(stop(tokens, 10.5) for tokens in range(100, 140, 10))      # 30 tokens of it
     assert not stop(140, 10.4)                                                # the stretch breaks
@@ -79,7 +81,7 @@ def test_early_stop_needs_an_unbroken_stretch_of_patience():
 
 def test_early_stop_compares_at_equal_tokens_only():
     """A count that the baseline has no probe for says nothing."""
-    stop = EarlyStop({}, margin=0.5, patience=10, grace=0)
+    stop = EarlyStop({}.get, margin=0.5, patience=10, grace=0)
     assert not any(stop(tokens, 1e9) for tokens in range(0, 1000, 10))
 
 
@@ -105,6 +107,21 @@ def test_a_killed_run_is_trained_in_full_by_who_wants_it_whole(tiny, tiny_corpus
     run.start({})
     run.finish({"status": "stopped_early"})
     assert run.finished and not Run(cell(tiny, tmp_path, early_stop="off"), tiny_corpus.fingerprint).finished
+
+
+def test_a_cell_waits_for_the_baselines_curve_where_it_overtakes_it(tiny, tiny_corpus, tmp_path):
+    """A probe is waited for while the baseline records, and not when it is silent, ended, or was never there."""
+    baseline = Run(cell(tiny, tmp_path), tiny_corpus.fingerprint)
+    curve = training.Curve(baseline, silence=30)
+    assert curve(1024) is None
+    baseline.start({})
+    later = threading.Timer(0.7, lambda: baseline.record(tokens=1024, dev_ppl=7.0))
+    later.start()
+    assert curve(1024) == 7.0
+    assert training.Curve(baseline, silence=0)(2048) is None
+    baseline.finish({"status": "completed"})
+    started = time.monotonic()
+    assert curve(2048) is None and time.monotonic() - started < 0.4
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tiny, tiny_corpus, tmp_path, monkeypatch):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import html
+import sys
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
+
+# Altair imports jsonschema, which would build a grammar of web addresses where that package is: 2 s at every start.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 import altair as alt
 import pandas as pd
