@@ -63,7 +63,7 @@ test: $(VENV)/.paramalloc-test  ## the tests but for the slow ones, and every no
 	@# The notebooks run with their defaults, in the quick profile also where there is a GPU.
 	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks
 
-bench: setup  ## the benchmarks in tests/bench, on DATASET
+bench: $(VENV)/.paramalloc-test  ## the benchmarks in tests/bench, on DATASET
 	@set -e; for script in tests/bench/bench_*.py; do $(BIN)/python "$$script" "$(DATASET)"; done
 
 clean:  ## remove .venv and caches; outputs stay

@@ -90,11 +90,14 @@ class Batches:
         self.tokens, self.seq_len, self.batch_size, self.seed = tokens, seq_len, batch_size, seed
         self._starts = functools.lru_cache(maxsize=2)(self._starts)  # a batch may straddle two epochs
 
-    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def starts(self, step: int) -> np.ndarray:
+        """Where the windows of a step begin (B,)."""
         windows = range(step * self.batch_size, (step + 1) * self.batch_size)
         per_epoch = len(self.tokens) // self.seq_len
-        starts = np.array([self._starts(w // per_epoch)[w % per_epoch] for w in windows])
-        at = (starts[:, None] + np.arange(self.seq_len + 1)) % len(self.tokens)  # (B, T + 1)
+        return np.array([self._starts(w // per_epoch)[w % per_epoch] for w in windows])
+
+    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        at = (self.starts(step)[:, None] + np.arange(self.seq_len + 1)) % len(self.tokens)  # (B, T + 1)
         rows = self.tokens[at].astype(np.int64)
         return rows[:, :-1], rows[:, 1:]
 

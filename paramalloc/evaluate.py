@@ -23,14 +23,20 @@ def windows(tokens: np.ndarray, seq_len: int, batch_tokens: int = 8_192):
         yield x[None, full:], y[None, full:]
 
 
-@torch.no_grad()
-def mean_loss(model, tokens: np.ndarray, seq_len: int) -> float:
-    """Nats per token of `tokens` (N,) under model.loss, in the model's own precision."""
+def mean_loss(model, tokens: np.ndarray, seq_len: int, batch_tokens: int = 8_192, compiled=None) -> float:
+    """Nats per token of `tokens` (N,) under model.loss, in the model's own precision.
+
+    `compiled` is model.loss, compiled for batches of batch_tokens: full batches go through that graph, which was made
+    with gradients, so they are scored with gradients on (and none is taken); the rest goes through the model itself.
+    """
     device = next(model.parameters()).device
     total = torch.zeros((), dtype=torch.float64, device=device)
-    for x, y in windows(tokens, seq_len):
+    for x, y in windows(tokens, seq_len, batch_tokens):
         x, y = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
-        total += model.loss(x, y, reduction="sum").double()
+        full = compiled is not None and x.numel() == batch_tokens
+        with torch.set_grad_enabled(full):
+            loss = (compiled if full else model.loss)(x, y)
+        total += loss.detach().double() * x.numel()
     return total.item() / len(tokens)
 
 

@@ -58,14 +58,13 @@ class BlockedAttention(torch.autograd.Function):
         return dq, dk, dv
 
 
-def cross_entropy(x: Tensor, table: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-    """Nats of targets (N,) under softmax(x table^T), x (N, D), table (V, D); in float32 whatever the products are in."""
+def cross_entropy(x: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+    """Mean nats of targets (N,) under softmax(x table^T), x (N, D), table (V, D); in float32 whatever the products are in."""
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         if torch.is_autocast_enabled("cpu"):
             x, table = x.to(torch.get_autocast_dtype("cpu")), table.to(torch.get_autocast_dtype("cpu"))
-        total = ChunkedCrossEntropy.apply(x, table, targets)
-        return total / len(targets) if reduction == "mean" else total
-    return F.cross_entropy(F.linear(x, table).float(), targets, reduction=reduction)
+        return ChunkedCrossEntropy.apply(x, table, targets) / len(targets)
+    return F.cross_entropy(F.linear(x, table).float(), targets)
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):

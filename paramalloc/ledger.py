@@ -99,6 +99,13 @@ HARDWARE = {
 }
 
 
+def peak_flops(device: str) -> float | None:
+    """Of the card that torch calls `device` ("NVIDIA H100 80GB HBM3"); None where it is not in HARDWARE."""
+    cards = {"H200": "H200 SXM", "H100 80GB HBM3": "H100 SXM", "A100-SXM4-80GB": "A100 SXM 80GB", "RTX 4090": "RTX 4090",
+             "V100-SXM2": "V100 SXM2", "T4": "T4"}
+    return next((HARDWARE[name].flops for card, name in cards.items() if card in device), None)
+
+
 def products(model: ModelConfig, seq_len: int) -> dict[str, tuple[int, int, int]]:
     """Per token of a forward pass: operation -> (FLOPs, values read and written, weights), norms and activations fused.
 

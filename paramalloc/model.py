@@ -149,6 +149,6 @@ class DecoderLM(nn.Module):
         """Tokens (B, T) -> logits (B, T, V) of the next token."""
         return F.linear(self.read_out(tokens), self.tables[-1])
 
-    def loss(self, tokens: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-        """Cross-entropy in nats of targets (B, T) after tokens (B, T), in float32 whatever the products are in."""
-        return cross_entropy(self.read_out(tokens).flatten(0, 1), self.tables[-1], targets.flatten(), reduction)
+    def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy in nats of targets (B, T) after tokens (B, T), in float32 whatever the products are in."""
+        return cross_entropy(self.read_out(tokens).flatten(0, 1), self.tables[-1], targets.flatten())

@@ -31,7 +31,7 @@ RESULT_COLUMNS = [
     "d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed", "mlp", "vocab_size", "embedding",
     "seq_len", "batch_tokens", "lr", "seed", "tokens", "tokens_trained", "dev_loss", "dev_ppl", "dev_bpb",
     "dev_word_ppl", "test_loss", "test_ppl", "test_bpb", "smallbench", "flops_per_token", "train_flops",
-    "tokens_per_s", "decode_ms_per_token", "peak_memory_bytes", "wall_s", "dataset", "data_fingerprint",
+    "tokens_per_s", "mfu", "outside_steps_share", "decode_ms_per_token", "peak_memory_bytes", "wall_s", "dataset", "data_fingerprint",
     "unigram_loss", "flagged_at_tokens", "steps", "precision", "device", "threads", "profile", "recipe",
     "params_attention", "params_mlp", "params_norm", "created",
 ]

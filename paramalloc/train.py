@@ -13,6 +13,7 @@ from .config import TrainConfig
 from .data import Batches, Corpus
 from .device import autocast, device_name, keep_freed_memory, peak_memory, pick_device, pick_precision, reset_peak_memory
 from .evaluate import mean_loss, perplexity, scores
+from .ledger import peak_flops
 from .model import DecoderLM
 from .runs import Run, describe_run, provenance
 
@@ -81,6 +82,23 @@ def compiled(model: DecoderLM):
     return torch.compile(model.loss)
 
 
+class Feed:
+    """x, y (B, T) of each step on the device. On a GPU the text lies there too: only where windows start is sent."""
+
+    def __init__(self, batches: Batches, device: torch.device):
+        self.batches, self.device = batches, device
+        if device.type != "cpu":
+            self.tokens = torch.from_numpy(np.asarray(batches.tokens).astype(np.int32)).to(device)
+            self.offsets = torch.arange(batches.seq_len + 1, device=device)
+
+    def __call__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.device.type == "cpu":
+            return tuple(map(torch.from_numpy, self.batches(step)))
+        starts = torch.from_numpy(self.batches.starts(step)).to(self.device, non_blocking=True)
+        rows = self.tokens[(starts[:, None] + self.offsets) % len(self.tokens)].long()
+        return rows[:, :-1], rows[:, 1:]
+
+
 class Learner:
     """A model with its optimizer on a device: `step` trains it on one batch, `probe` scores it."""
 
@@ -88,13 +106,12 @@ class Learner:
         self.config, self.model, self.device, self.precision = config, model.to(device), device, precision
         self.optimizer = make_optimizer(model, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-        self.loss = model.loss
-        if config.compile == "on" or config.compile == "auto" and device.type == "cuda":
-            self.loss = compiled(model)
+        wanted = config.compile == "on" or config.compile == "auto" and device.type == "cuda"
+        self.compiled = compiled(model) if wanted else None
+        self.loss = self.compiled or model.loss
 
-    def step(self, x: np.ndarray, y: np.ndarray, lr: float) -> torch.Tensor:
+    def step(self, x: torch.Tensor, y: torch.Tensor, lr: float) -> torch.Tensor:
         """One update on tokens x and targets y (B, T); the loss stays on the device."""
-        x, y = (torch.from_numpy(part).to(self.device, non_blocking=True) for part in (x, y))
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_scale"]
         with autocast(self.precision, self.device):
@@ -109,7 +126,8 @@ class Learner:
 
     def probe(self, tokens: np.ndarray) -> dict[str, float]:
         with autocast(self.precision, self.device):
-            loss = mean_loss(self.model, tokens, self.config.seq_len)
+            batch = {"batch_tokens": self.config.batch_tokens, "compiled": self.compiled} if self.compiled else {}
+            loss = mean_loss(self.model, tokens, self.config.seq_len, **batch)
         return {"dev_loss": loss, "dev_ppl": perplexity(loss)}
 
 
@@ -126,7 +144,7 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
         return run.result
     shape, device = allocation(config), pick_device(config.device)
     precision = pick_precision(config.precision, device)
-    batches = Batches(corpus.split("train"), config.seq_len, config.batch_tokens // config.seq_len, config.seed)
+    batches = Feed(Batches(corpus.split("train"), config.seq_len, config.batch_tokens // config.seq_len, config.seed), device)
     probe = spread(corpus.split("valid"), config.seq_len, config.probe_tokens)
     keep_freed_memory()
     reset_peak_memory(device)
@@ -161,7 +179,11 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
         save_weights(learner.model, run.folder / "checkpoint" / "final")
         result |= final_scores(learner.model, corpus, config.seq_len)
     meter.end()
-    return run.finish(result | {"peak_memory_bytes": peak_memory(device), "wall_s": time.perf_counter() - started})
+    wall, peak = time.perf_counter() - started, peak_flops(result["device"])
+    rate = result["tokens_per_s"]
+    result["mfu"] = result["flops_per_token"] * rate / peak if peak and rate else None
+    result["outside_steps_share"] = 1 - meter.seconds_of_all(step) / wall if rate else None
+    return run.finish(result | {"peak_memory_bytes": peak_memory(device), "wall_s": wall})
 
 
 def early_stop(config: TrainConfig, run: Run, corpus: Corpus) -> EarlyStop:
@@ -223,6 +245,10 @@ class Meter:
     @property
     def tokens_per_s(self) -> float | None:
         return self.steps * self.config.batch_tokens / self.seconds if self.steps else None
+
+    def seconds_of_all(self, step: int) -> float:
+        """The time of all steps at the speed of those that were timed."""
+        return self.seconds * step / self.steps
 
     def totals(self, step: int) -> dict:
         return {"steps": step, "tokens_trained": step * self.config.batch_tokens, "tokens_per_s": self.tokens_per_s}

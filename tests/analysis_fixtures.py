@@ -28,7 +28,7 @@ def run(share: float, glu: float, seed: int = 0, lr: float = 3e-3, **changed) ->
         "embedding": "tied", "mlp": "swiglu", "seq_len": 256, "batch_tokens": 2048, "lr": lr, "seed": seed, "tokens": 300_000,
         "tokens_trained": 300_000, "dev_loss": loss, "dev_ppl": math.exp(loss), "dev_bpb": loss / math.log(2) / 4.1,
         "dev_word_ppl": None, "test_loss": loss, "test_ppl": math.exp(loss), "test_bpb": loss / math.log(2) / 4.1,
-        "smallbench": None, "flops_per_token": flops, "train_flops": 3e5 * flops, "wall_s": 30.0,
+        "smallbench": None, "mfu": None, "outside_steps_share": 0.2, "flops_per_token": flops, "train_flops": 3e5 * flops, "wall_s": 30.0,
         "tokens_per_s": 16_000 / (1 + layers / 20), "decode_ms_per_token": None, "peak_memory_bytes": None,
         "dataset": "builtin", "data_fingerprint": "f1", "unigram_loss": UNIGRAM, "profile": "quick",
         "flagged_at_tokens": None,

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from paramalloc import allocate, kernels
 from paramalloc.config import ModelConfig
-from paramalloc.ledger import HARDWARE, count_parameters, flops_per_token, memory_bytes, products, roofline
+from paramalloc.ledger import HARDWARE, count_parameters, flops_per_token, memory_bytes, peak_flops, products, roofline
 from paramalloc.model import DecoderLM
 
 KINDS = ("tied", "untied", "factorized")
@@ -119,3 +119,10 @@ def test_the_roofline_is_below_the_peaks(hardware):
         assert roof["decode_s_per_token"] >= 2 * count_parameters(shape)["total"] * 0.99 / peak.bandwidth
         assert roof["train_tokens_per_s"] * roof["train_s_per_token"] == pytest.approx(1)
     assert roofline(wide, hardware, 512, 32_768)["train_s_per_token"] < roofline(deep, hardware, 512, 32_768)["train_s_per_token"]
+
+
+@pytest.mark.parametrize("device, flops", [("NVIDIA H100 80GB HBM3", 989e12), ("Tesla V100-SXM2-16GB", 125e12), ("cpu", None),
+                                           ("NVIDIA H100 PCIe", None), ("Tesla T4", 65e12)])
+def test_a_card_is_known_by_the_name_torch_gives_it(device, flops):
+    """Utilisation is counted against that card's own peak, and not at all where it is not known."""
+    assert peak_flops(device) == flops

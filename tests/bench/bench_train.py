@@ -48,17 +48,17 @@ def ours(arguments) -> dict:
     from paramalloc.config import ROOT
     from paramalloc.device import keep_freed_memory, pick_device, pick_precision
     from paramalloc.model import DecoderLM
-    from paramalloc.train import Learner, schedule
+    from paramalloc.train import Feed, Learner, schedule
 
     config = cell(arguments)
     corpus, device = find(config.dataset, config.vocab_size, ROOT / "outputs"), pick_device(config.device)
-    batches = Batches(corpus.split("train"), config.seq_len, config.batch_tokens // config.seq_len, 0)
+    feed = Feed(Batches(corpus.split("train"), config.seq_len, config.batch_tokens // config.seq_len, 0), device)
     keep_freed_memory()
     torch.manual_seed(0)
     learner = Learner(config, DecoderLM(allocation(config).model), device, pick_precision("auto", device))
     times, losses = [], []
     for step in range(1, config.steps + 1):
-        losses.append(learner.step(*batches(step - 1), config.lr * schedule(step, config.steps, config.warmup)))
+        losses.append(learner.step(*feed(step - 1), config.lr * schedule(step, config.steps, config.warmup)))
         if device.type == "cuda" and step in (1, config.steps // 4 + 1, config.steps):
             torch.cuda.synchronize()
         times.append(time.perf_counter())
