@@ -1,4 +1,4 @@
-"""The command line, thin: `paramalloc allocate | sweep | report`."""
+"""The command line, thin: `paramalloc allocate | sweep | report | export`."""
 
 import argparse
 import itertools
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="paramalloc", description="Split a parameter budget, train the cells, report.")
-    commands = top.add_subparsers(required=True, metavar="allocate | sweep | report")
+    commands = top.add_subparsers(required=True, metavar="allocate | sweep | report | export")
 
     allocate = commands.add_parser("allocate", help="the shape for a budget, and where its parameters are")
     for name, (default, what) in REQUEST.items():
@@ -52,6 +52,11 @@ def parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="execute the analysis notebook; write RESULTS.md and report.html")
     report.add_argument("sweep", nargs="?", default="", help="a sweep; without it, all runs")
     report.add_argument("--name", default="", help="folder under outputs/reports (default: the sweep's name, or all)")
+    export = commands.add_parser("export", help="a run as a Hugging Face folder")
+    export.add_argument("run", help="a run's folder or id")
+    export.add_argument("folder", help="a new folder")
+    export.add_argument("--outputs", default="outputs", help="where runs are looked for by id")
+    export.set_defaults(command=run_export)
     for command, run in ((sweep, run_sweep), (report, run_report)):
         command.add_argument("--profile", default="", help="replaces the sweep's profile: auto, quick or study")
         command.add_argument("--dataset", default="", help="replaces the sweep's dataset: a name, a folder or a file")
@@ -133,3 +138,10 @@ def run_report(arguments):
         page = write_html(notebook, folder / "report.html")
     results = folder / "RESULTS.md"
     print(f"wrote {os.path.relpath(page)}" + (f" and {os.path.relpath(results)}" if results.exists() else "; there are no runs yet"))
+
+
+def run_export(arguments):
+    from .export import export
+
+    folder = export(arguments.run, arguments.folder, arguments.outputs)
+    print(f"wrote {os.path.relpath(folder)}: AutoModelForCausalLM.from_pretrained and AutoTokenizer.from_pretrained load it")

@@ -85,15 +85,16 @@ def compiled(model: DecoderLM):
 class Feed:
     """x, y (B, T) of each step on the device. On a GPU the text lies there too: only where windows start is sent."""
 
-    def __init__(self, batches: Batches, device: torch.device):
+    def __init__(self, batches: Batches, device: torch.device, resident: bool | None = None):
         self.batches, self.device = batches, device
-        if device.type != "cpu":
+        self.resident = device.type != "cpu" if resident is None else resident
+        if self.resident:
             self.tokens = torch.from_numpy(np.asarray(batches.tokens).astype(np.int32)).to(device)
             self.offsets = torch.arange(batches.seq_len + 1, device=device)
 
     def __call__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if self.device.type == "cpu":
-            return tuple(map(torch.from_numpy, self.batches(step)))
+        if not self.resident:
+            return tuple(torch.from_numpy(part).to(self.device) for part in self.batches(step))
         starts = torch.from_numpy(self.batches.starts(step)).to(self.device, non_blocking=True)
         rows = self.tokens[(starts[:, None] + self.offsets) % len(self.tokens)].long()
         return rows[:, :-1], rows[:, 1:]

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_ledger import llama_config
-from transformers import LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from paramalloc.config import ModelConfig
-from paramalloc.model import NORM_EPS, ROPE_BASE, DecoderLM, rotary, rotate
+from paramalloc.export import llama_config, llama_weights
+from paramalloc.model import DecoderLM, rotary, rotate
 
 TINY = ModelConfig(vocab_size=300, d_model=48, n_layers=3, n_heads=4, n_kv_heads=2, d_head=12, d_ff=100)
 
@@ -21,22 +21,9 @@ def model():
 
 def as_llama(model: DecoderLM) -> LlamaForCausalLM:
     """The same weights in transformers' model; a factorized embedding is multiplied out."""
-    config, shape = llama_config(model.config), model.config
-    config.rms_norm_eps, config.rope_parameters = NORM_EPS, {"rope_type": "default", "rope_theta": ROPE_BASE}
-    llama, sizes = LlamaForCausalLM(config), [shape.n_heads * shape.d_head] + 2 * [shape.n_kv_heads * shape.d_head]
-    table = model.embedding.weight if model.projection is None else model.embedding.weight @ model.projection.weight
-    state = {"model.embed_tokens.weight": table, "model.norm.weight": model.norm.weight,
-             "lm_head.weight": table if model.head is None else model.head.weight}
-    for i, block in enumerate(model.blocks):
-        at = f"model.layers.{i}."
-        for name, weight in zip("qkv", block.attention.qkv.weight.split(sizes)):
-            state[f"{at}self_attn.{name}_proj.weight"] = weight
-        state[at + "self_attn.o_proj.weight"] = block.attention.out.weight
-        state[at + "mlp.gate_proj.weight"], state[at + "mlp.up_proj.weight"] = block.mlp.gate_up.weight.chunk(2)
-        state[at + "mlp.down_proj.weight"] = block.mlp.down.weight
-        state[at + "input_layernorm.weight"] = block.attention_norm.weight
-        state[at + "post_attention_layernorm.weight"] = block.mlp_norm.weight
-    llama.load_state_dict(state)
+    llama = LlamaForCausalLM(LlamaConfig(**llama_config(model.config, 512)))
+    llama.load_state_dict(llama_weights(model.state_dict(), model.config), strict=False)  # a tied head has no entry
+    llama.tie_weights()
     return llama.eval()
 
 

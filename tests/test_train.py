@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 
 from paramalloc import device, train as training
 from paramalloc.config import ConfigError, TrainConfig
-from paramalloc.runs import RESULT_COLUMNS, Run, load_curves, load_runs, run_id
-from paramalloc.train import EarlyStop, schedule, train
+from paramalloc.data import Batches
+from paramalloc.runs import RESULT_COLUMNS, Run, load_curves, load_metrics, load_runs, run_id
+from paramalloc.train import EarlyStop, Feed, schedule, train
 
 
 def cell(tiny, tmp_path, **values) -> TrainConfig:
@@ -168,6 +169,54 @@ def test_bf16_agrees_with_float32(tiny, tiny_corpus, tmp_path):
     """The dev loss after 40 steps in bf16 is that of float32 within 0.03 nats."""
     exact, found = (train(cell(tiny, tmp_path, precision=name), tiny_corpus)[0]["dev_loss"] for name in ("fp32", "bf16"))
     assert found == pytest.approx(exact, abs=0.03) and found != exact
+
+
+@pytest.mark.slow
+def test_a_compiled_bf16_run_follows_eager_float32(tiny, tiny_corpus, tmp_path):
+    """The training loss of each of the first 200 steps, and the dev probes in the same graph, agree within 0.05 nats."""
+    steps = {"tokens": 200 * 1024, "probes": 4}
+    exact = cell(tiny, tmp_path / "exact", precision="fp32", compile="off", **steps)
+    fast = cell(tiny, tmp_path / "fast", precision="bf16", compile="on", **steps)
+    curves = []
+    for config in (exact, fast):
+        [result] = train(config, tiny_corpus)
+        curves.append(load_metrics(config.output_folder, result["run_id"]))
+    assert len(curves[0]) == 200 and curves[0].train_loss.iloc[-1] < curves[0].train_loss.iloc[0] - 1
+    assert (curves[0].train_loss - curves[1].train_loss).abs().max() < 0.05
+    assert (curves[0].dev_loss - curves[1].dev_loss).abs().max() < 0.05
+
+
+@pytest.mark.slow
+def test_runs_of_a_shape_share_one_compiled_graph(tiny, tiny_corpus, tmp_path, monkeypatch):
+    """The second run of a list compiles nothing, and equals the run alone bit for bit."""
+    short = {"tokens": 4096, "probes": 2, "compile": "on"}
+    listed = cell(tiny, tmp_path / "a", seed=[0, 1], **short)
+    train(listed.runs()[0], tiny_corpus)
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    train(listed, tiny_corpus)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before > 0
+    torch.compiler.reset()
+    alone = cell(tiny, tmp_path / "b", seed=1, **short)
+    train(alone, tiny_corpus)
+    first, second = weights(listed.runs()[1], tiny_corpus), weights(alone, tiny_corpus)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_text_on_the_device_gives_the_same_batches(tiny_corpus):
+    """Windows gathered from resident tokens are those cut on the CPU, over the end of the text and of an epoch."""
+    batches = Batches(tiny_corpus.split("train")[:700], 32, 8, seed=3)
+    there, here = Feed(batches, torch.device("cpu"), resident=True), Feed(batches, torch.device("cpu"))
+    for step in range(12):
+        for one, other in zip(there(step), here(step)):
+            assert one.dtype == torch.int64 and torch.equal(one, other)
+
+
+def test_time_outside_the_steps_is_told(tiny, tiny_corpus, tmp_path):
+    """result.json has the share of wall time that was no training step; utilisation only where the peak is known."""
+    [result] = train(cell(tiny, tmp_path, tokens=20_480), tiny_corpus)
+    inside = result["tokens_trained"] / result["tokens_per_s"]
+    assert result["outside_steps_share"] == pytest.approx(1 - inside / result["wall_s"], abs=1e-6)
+    assert 0 < result["outside_steps_share"] < 1 and result["mfu"] is None
 
 
 def test_the_probe_is_whole_windows_from_all_of_the_text():

@@ -72,7 +72,8 @@ def theirs(arguments, **options) -> dict:
     from paramalloc.allocator import allocation
     from paramalloc.config import ROOT
     from paramalloc.data import Batches, find
-    from paramalloc.model import NORM_EPS, ROPE_BASE, DecoderLM
+    from paramalloc.export import llama_config, llama_weights
+    from paramalloc.model import DecoderLM
     from paramalloc.train import make_optimizer, schedule
 
     config = cell(arguments)
@@ -81,11 +82,9 @@ def theirs(arguments, **options) -> dict:
     batches = Batches(corpus.split("train"), config.seq_len, rows, 0)
     torch.manual_seed(0)
     shape, twin = allocation(config).model, DecoderLM(allocation(config).model)
-    llama = LlamaForCausalLM(LlamaConfig(
-        vocab_size=shape.vocab_size, hidden_size=shape.d_model, num_hidden_layers=shape.n_layers, num_attention_heads=shape.n_heads,
-        num_key_value_heads=shape.n_kv_heads, head_dim=shape.d_head, intermediate_size=shape.d_ff, tie_word_embeddings=True,
-        rms_norm_eps=NORM_EPS, rope_parameters={"rope_type": "default", "rope_theta": ROPE_BASE}, use_cache=False))
-    copy_weights(twin, llama)
+    llama = LlamaForCausalLM(LlamaConfig(**llama_config(shape, config.seq_len), use_cache=False))
+    llama.load_state_dict(llama_weights(twin.state_dict(), shape), strict=False)  # a tied head has no entry
+    llama.tie_weights()
     groups = make_optimizer(twin, config).param_groups
     owners = {"tables": [llama.model.embed_tokens.weight]}
     rest = [weight for name, weight in llama.named_parameters() if "embed_tokens" not in name and "lm_head" not in name]
@@ -125,24 +124,6 @@ def theirs(arguments, **options) -> dict:
         clock = Clock()
         InOrder(llama, given, train_dataset=Rows(), optimizers=(optimizer, falling), callbacks=[clock]).train()
     return laps(clock.times, clock.losses[-1:] * (config.steps // 4), arguments)
-
-
-def copy_weights(model, llama):
-    """Our initial weights in transformers' model."""
-    shape, state = model.config, {}
-    sizes = [shape.n_heads * shape.d_head] + 2 * [shape.n_kv_heads * shape.d_head]
-    state |= {"model.embed_tokens.weight": model.embedding.weight, "model.norm.weight": model.norm.weight,
-              "lm_head.weight": model.embedding.weight}
-    for i, block in enumerate(model.blocks):
-        at = f"model.layers.{i}."
-        for name, weight in zip("qkv", block.attention.qkv.weight.split(sizes)):
-            state[f"{at}self_attn.{name}_proj.weight"] = weight
-        state[at + "self_attn.o_proj.weight"] = block.attention.out.weight
-        state[at + "mlp.gate_proj.weight"], state[at + "mlp.up_proj.weight"] = block.mlp.gate_up.weight.chunk(2)
-        state[at + "mlp.down_proj.weight"] = block.mlp.down.weight
-        state[at + "input_layernorm.weight"] = block.attention_norm.weight
-        state[at + "post_attention_layernorm.weight"] = block.mlp_norm.weight
-    llama.load_state_dict(state)
 
 
 CONTESTANTS = {"trainer": lambda arguments: theirs(arguments, bf16=False, tf32=None),
