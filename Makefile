@@ -4,7 +4,7 @@ PYTHON   ?= python3
 DATASET  ?= builtin
 PROFILE  ?= auto
 OUTPUTS  ?= outputs
-# Cells at a time. A quick cell hardly gains from a second core, so `make` gives it one.
+# Cells at a time, or auto: one a core. A quick cell hardly gains from a second core.
 JOBS     ?= 1
 # More arguments for pip. On Linux without NVIDIA, an --extra-index-url that names PyTorch's CPU index saves gigabytes.
 PIP_ARGS ?=
@@ -25,7 +25,7 @@ BIN := $(VENV)/bin
 
 all: setup  ## set up, then the quick grid on the built-in corpus and its report
 	@# Cells may fail: the report shows the others, and the exit status still tells.
-	$(BIN)/paramalloc sweep params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --jobs 2; swept=$$?; \
+	$(BIN)/paramalloc sweep params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --jobs auto; swept=$$?; \
 	$(BIN)/paramalloc report params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --name quick \
 	    && exit $$swept
 

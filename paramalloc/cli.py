@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from .allocator import comparison, k_best
-from .config import ROOT, UserError, as_number, load_yaml
+from .config import ROOT, UserError, as_number, cuda_available, load_yaml
 from .ledger import HARDWARE
 
 
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
     sweep = commands.add_parser("sweep", help="train the cells of a sweep that are not finished")
     sweep.add_argument("sweep", help="a YAML file, or the name of one in params/")
-    sweep.add_argument("--jobs", default=1, help="cells at a time on this machine; they share its cores (default 1)")
+    sweep.add_argument("--jobs", default=1, help="cells at a time, which share the cores; auto is one a core, at most 8, and one on a GPU (default 1)")
     report = commands.add_parser("report", help="execute the analysis notebook; write RESULTS.md and report.html")
     report.add_argument("sweep", nargs="?", default="", help="a sweep; without it, all runs")
     report.add_argument("--name", default="", help="folder under outputs/reports (default: the sweep's name, or all)")
@@ -110,10 +110,11 @@ def run_allocate(arguments):
 def run_sweep(arguments) -> int:
     from . import sweep
 
-    jobs = as_number("--jobs", arguments.jobs, int)
-    if jobs < 1:
-        raise UserError(f"--jobs must be at least 1, not {jobs}")
     plan = sweep.load_sweep(arguments.sweep, profile=arguments.profile, dataset=arguments.dataset, outputs=arguments.outputs)
+    auto = 1 if plan.config.device != "cpu" and cuda_available() else min(8, sweep.cores())
+    jobs = auto if arguments.jobs == "auto" else as_number("--jobs", arguments.jobs, int)
+    if jobs < 1:
+        raise UserError(f"--jobs must be at least 1 or auto, not {jobs}")
     print(f"{plan.name}: {len(plan.cells)} cells, profile {plan.config.profile}, {plan.config.tokens:,} tokens a run")
     failed = sweep.run_sweep(plan, jobs)
     for name, reason in failed.items():

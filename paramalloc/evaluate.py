@@ -35,8 +35,8 @@ def mean_loss(model, tokens: np.ndarray, seq_len: int, batch_tokens: int = 8_192
         x, y = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
         full = compiled is not None and x.numel() == batch_tokens
         with torch.set_grad_enabled(full):
-            loss = (compiled if full else model.loss)(x, y)
-        total += loss.detach().double() * x.numel()
+            loss = (compiled if full else model.loss)(x, y).detach()  # so that the graph of one batch is freed before the next
+        total += loss.double() * x.numel()
     return total.item() / len(tokens)
 
 

@@ -50,7 +50,7 @@ def export(run: str, folder: str | Path, outputs: str | Path = "outputs") -> Pat
 def find_run(run: str, outputs: Path) -> Path:
     """The folder of a run, given as a folder or as the beginning of its id."""
     if (Path(run) / "config.json").exists():
-        return Path(run)
+        return Path(run).resolve()
     found = sorted((outputs / "runs").glob(f"{run}*/config.json")) if run.isalnum() else []
     if len(found) != 1:
         raise ExportError(f"{'no run' if not found else f'{len(found)} runs'} '{run}' in {outputs / 'runs'}: give its folder or its whole id")

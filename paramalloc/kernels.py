@@ -6,16 +6,21 @@ Both are plain torch, forward and backward written out. What they gain is measur
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 BLOCK = 128  # queries at a time: the products skip most of what the causal mask would throw away
-LONGEST = 2048  # beyond, the probabilities that backward needs take more memory than they save time
+SCORES = 2**26  # of one call, B H T^2: beyond, the probabilities that backward needs take more memory than they save time
 LOGITS = 2**23  # of a chunk: 32 MB in float32, about a cache
+
+
+def eager_cpu(x: Tensor) -> bool:
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal softmax(q k^T / sqrt(E)) v of q (B, H, T, E) and k, v (B, H_kv, T, E): (B, H, T, E)."""
     groups = q.shape[1] // k.shape[1]
-    if q.device.type == "cpu" and q.requires_grad and q.shape[2] <= LONGEST and not torch.compiler.is_compiling():
+    if eager_cpu(q) and q.requires_grad and q.shape[0] * q.shape[1] * q.shape[2] ** 2 <= SCORES:
         k, v = (x.repeat_interleave(groups, 1) for x in (k, v)) if groups > 1 else (k, v)
         return BlockedAttention.apply(q * q.shape[-1] ** -0.5, k, v)
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=groups > 1)
@@ -34,33 +39,37 @@ class BlockedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, q, k, v):
+        shape, (q, k, v) = q.shape, (x.flatten(0, 1).contiguous() for x in (q, k, v))  # (B H, T, E): products need no copies
         future = torch.full((2 * BLOCK, 2 * BLOCK), -torch.inf, dtype=q.dtype).triu(1)
         out, kept = torch.empty_like(q), []
-        for rows in BlockedAttention.blocks(q.shape[2]):
-            scores, size = q[:, :, rows] @ k[:, :, : rows.stop].transpose(-1, -2), rows.stop - rows.start
+        for rows in BlockedAttention.blocks(q.shape[1]):
+            seen, size = slice(0, rows.stop), rows.stop - rows.start
+            scores = q[:, rows] @ k[:, seen].mT
             scores[..., rows] += future[:size, :size]
             kept.append(scores.softmax(-1))
-            out[:, :, rows] = kept[-1] @ v[:, :, : rows.stop]
+            out[:, rows] = kept[-1] @ v[:, seen]
         ctx.save_for_backward(q, k, v, *kept)
-        return out
+        return out.view(shape)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         q, k, v, *kept = ctx.saved_tensors
+        shape, grad = grad.shape, grad.flatten(0, 1).contiguous()
         dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for rows, probabilities in zip(BlockedAttention.blocks(q.shape[2]), kept):
-            seen, given = slice(0, rows.stop), grad[:, :, rows]
-            dv[:, :, seen] += probabilities.transpose(-1, -2) @ given
-            dp = given @ v[:, :, seen].transpose(-1, -2)
+        for rows, probabilities in zip(BlockedAttention.blocks(q.shape[1]), kept):
+            seen = slice(0, rows.stop)
+            dv[:, seen].baddbmm_(probabilities.mT, grad[:, rows])
+            dp = grad[:, rows] @ v[:, seen].mT
             ds = torch._softmax_backward_data(dp, probabilities, -1, dp.dtype)
-            dq[:, :, rows] = ds @ k[:, :, seen]
-            dk[:, :, seen] += ds.transpose(-1, -2) @ q[:, :, rows]
-        return dq, dk, dv
+            dq[:, rows] = ds @ k[:, seen]
+            dk[:, seen].baddbmm_(ds.mT, q[:, rows])
+        return dq.view(shape), dk.view(shape), dv.view(shape)
 
 
 def cross_entropy(x: Tensor, table: Tensor, targets: Tensor) -> Tensor:
     """Mean nats of targets (N,) under softmax(x table^T), x (N, D), table (V, D); in float32 whatever the products are in."""
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+    if eager_cpu(x):
         if torch.is_autocast_enabled("cpu"):
             x, table = x.to(torch.get_autocast_dtype("cpu")), table.to(torch.get_autocast_dtype("cpu"))
         return ChunkedCrossEntropy.apply(x, table, targets) / len(targets)
@@ -75,21 +84,21 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, table, targets):
-        learns, rows, precise = ctx.needs_input_grad[0], max(1, LOGITS // len(table)), torch.promote_types(x.dtype, torch.float32)
+        learns, rows, precise = any(ctx.needs_input_grad), max(1, LOGITS // len(table)), torch.promote_types(x.dtype, torch.float32)
         dx, dtable = (torch.empty_like(x), torch.zeros_like(table, dtype=precise)) if learns else (None, None)
         total = x.new_zeros((), dtype=torch.float64)
         for part, truth, start in zip(x.split(rows), targets.split(rows), range(0, len(x), rows)):
-            logits = (part @ table.T).to(precise)
-            norm = logits.logsumexp(-1, keepdim=True)
-            total += (norm - logits.gather(1, truth[:, None])).sum(dtype=torch.float64)
+            logs = torch.log_softmax(part @ table.T, -1, dtype=precise)
+            total -= logs.gather(1, truth[:, None]).sum(dtype=torch.float64)
             if learns:
-                slope = logits.sub_(norm).exp_().scatter_add_(1, truth[:, None], logits.new_full((len(part), 1), -1.0)).to(x.dtype)
+                slope = logs.exp_().scatter_add_(1, truth[:, None], logs.new_full((len(part), 1), -1.0)).to(x.dtype)
                 torch.mm(slope, table, out=dx[start:start + rows])
                 dtable += slope.T @ part
         ctx.save_for_backward(dx, dtable)
         return total.to(precise)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         dx, dtable = ctx.saved_tensors
         return dx * grad, (dtable * grad).to(dx.dtype), None

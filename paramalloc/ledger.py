@@ -55,7 +55,8 @@ def memory_bytes(model: ModelConfig, seq_len: int, batch_tokens: int, value_byte
     To generate: `weights`, and per token of context `kv_per_token` = 2 L k values; `kv_cache` is seq_len of these.
     To train: float32 `parameters`, `gradients` and AdamW's two moments (`optimizer`), 16 bytes a parameter, and
     `activations`, what autograd keeps of one forward pass over batch_tokens with flash attention: per token
-    `saved_values`, and V logits in float32. `training` is their sum; a compiled model, or the CPU's chunked loss, keeps less.
+    `saved_values`, and V logits in float32. `training` is their sum; a compiled model
+    keeps less; on the CPU the loss keeps no logits, and attention its probabilities.
     """
     total = count_parameters(model)["total"]
     kv_per_token = 2 * model.n_layers * model.n_kv_heads * model.d_head * value_bytes
@@ -101,9 +102,10 @@ HARDWARE = {
 
 def peak_flops(device: str) -> float | None:
     """Of the card that torch calls `device` ("NVIDIA H100 80GB HBM3"); None where it is not in HARDWARE."""
-    cards = {"H200": "H200 SXM", "H100 80GB HBM3": "H100 SXM", "A100-SXM4-80GB": "A100 SXM 80GB", "RTX 4090": "RTX 4090",
-             "V100-SXM2": "V100 SXM2", "T4": "T4"}
-    return next((HARDWARE[name].flops for card, name in cards.items() if card in device), None)
+    cards = {"NVIDIA H200": "H200 SXM", "NVIDIA H100 80GB HBM3": "H100 SXM", "NVIDIA A100-SXM4-80GB": "A100 SXM 80GB",
+             "NVIDIA GeForce RTX 4090": "RTX 4090", "Tesla V100-SXM2-16GB": "V100 SXM2", "Tesla V100-SXM2-32GB": "V100 SXM2",
+             "Tesla T4": "T4"}
+    return HARDWARE[cards[device]].flops if device in cards else None
 
 
 def products(model: ModelConfig, seq_len: int) -> dict[str, tuple[int, int, int]]:

@@ -135,7 +135,7 @@ class DecoderLM(nn.Module):
         cos_sin = rotary(tokens.shape[1], self.config.d_head, tokens.device)
         x = self.embedding(tokens)
         if self.projection is not None:
-            x = F.linear(x, self.projection.weight.T)  # (B, T, d_embed) -> (B, T, D)
+            x = F.linear(x, self.projection.weight.T).to(x.dtype)  # (B, T, d_embed) -> (B, T, D), in float32 as in a tied model
         for block in self.blocks:
             x = block(x, cos_sin)
         return self.norm(x)

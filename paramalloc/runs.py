@@ -32,7 +32,7 @@ RESULT_COLUMNS = [
     "seq_len", "batch_tokens", "lr", "seed", "tokens", "tokens_trained", "dev_loss", "dev_ppl", "dev_bpb",
     "dev_word_ppl", "test_loss", "test_ppl", "test_bpb", "smallbench", "flops_per_token", "train_flops",
     "tokens_per_s", "mfu", "outside_steps_share", "decode_ms_per_token", "peak_memory_bytes", "wall_s", "dataset", "data_fingerprint",
-    "unigram_loss", "flagged_at_tokens", "steps", "precision", "device", "threads", "profile", "recipe",
+    "unigram_loss", "flagged_at_tokens", "steps", "precision", "device", "threads", "compiled", "profile", "recipe",
     "params_attention", "params_mlp", "params_norm", "created",
 ]
 
@@ -79,8 +79,12 @@ class Run:
         write_json(self.folder / "result.json", result)
         return result
 
+    def beat(self):
+        """A sign of life, for `alive`."""
+        os.utime(self.folder / "metrics.jsonl")
+
     def alive(self, silence: float) -> bool:
-        """Still recording: started, without a result, and heard of in the last `silence` seconds."""
+        """Still training: started, without a result, and heard of in the last `silence` seconds."""
         try:
             heard = (self.folder / "metrics.jsonl").stat().st_mtime
         except FileNotFoundError:
@@ -181,6 +185,6 @@ def load_metrics(outputs: Path, run_id: str) -> pd.DataFrame:
 def summary(results: list[dict]) -> pd.DataFrame:
     """What a reader looks for first, a column per run."""
     rows = ["status", "lr", "seed", "tokens_trained", "dev_loss", "dev_ppl", "dev_bpb", "test_ppl", "unigram_loss",
-            "tokens_per_s", "wall_s", "precision", "device"]
-    show = lambda value: f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+            "tokens_per_s", "wall_s", "precision", "device", "threads", "compiled"]
+    show = lambda value: f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else value
     return pd.DataFrame({result["run_id"]: {row: show(result[row]) for row in rows} for result in results})

@@ -110,7 +110,11 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> dict[str, str]:
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
-                    running.append(Execution(sweep, *waiting.pop(0), jobs))
+                    execution = Execution(sweep, *waiting[0])
+                    if any(execution.shares_run(other) for other in running):  # the next one will find it finished
+                        break
+                    running.append(waiting.pop(0) and execution)
+                    execution.start(cores() // jobs if jobs > 1 else None)
                 ended = [execution for execution in running if execution.ended()]
                 bar.update(done + sum(execution.tokens() for execution in running) - bar.n)
                 bar.set_description(", ".join(execution.cell.name for execution in running))
@@ -124,13 +128,30 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> dict[str, str]:
                     tqdm.write(f"[{execution.number}/{len(sweep.cells)}] {execution.cell.name}: {said}")
                     sys.stdout.flush()
                 time.sleep(0.2 if running and not ended else 0)
-        except BaseException:
-            for execution in running:
-                execution.interrupt()
-            for execution in running:
-                execution.wait_or_kill()
-            raise
+        finally:
+            end(running)
     return failed
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def end(running: list["Execution"]):
+    """No cell outlives an interrupted sweep: papermill is asked to shut its kernel down, and killed after 10 s."""
+    processes = [execution.process for execution in running if execution.process]
+    for process in processes:
+        process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
+    deadline = time.monotonic() + 10
+    for process in processes:
+        try:
+            process.wait(timeout=max(0.1, deadline - time.monotonic()))
+        except BaseException:  # not in time, or a second Ctrl-C
+            process.kill()
+            process.wait()
+    for execution in running:
+        execution.output.unlink(missing_ok=True)
 
 
 class CellError(UserError):
@@ -152,14 +173,17 @@ class Stages:
 class Execution:
     """One cell on its way: papermill in a process of its own, or nothing where all runs are finished or none can be."""
 
-    def __init__(self, sweep: Sweep, number: int, cell: Cell, jobs: int):
+    def __init__(self, sweep: Sweep, number: int, cell: Cell):
         self.sweep, self.number, self.cell = sweep, number, cell
         self.process, self.runs, self.error = None, [], cell.error
         self.budget = cell.config.tokens * len(cell.config.runs()) if cell.config else 0
         if not self.error:
             self.prepare()
-        if not self.error and not all(run.finished for run in self.runs):
-            self.start({"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} if jobs > 1 else {})
+        self.log = sweep.log(cell, self.runs) if self.runs else sweep.folder / f"{cell.name}.log"
+        self.output = self.log.with_name(f".{self.log.name}")
+
+    def shares_run(self, other: "Execution") -> bool:
+        return bool({run.id for run in self.runs} & {run.id for run in other.runs})
 
     def prepare(self):
         config = self.cell.config
@@ -170,10 +194,11 @@ class Execution:
         else:
             self.runs = self.cell.runs(corpus)
 
-    def start(self, threads: dict[str, str]):
-        """What papermill prints is kept as a log only if the cell fails."""
-        self.log = self.sweep.log(self.cell, self.runs)
-        self.output = self.log.with_name(f".{self.log.name}")
+    def start(self, threads: int | None):
+        """Unless all is done already. What papermill prints is kept as a log only if the cell fails."""
+        if self.error or all(run.finished for run in self.runs):
+            return
+        threads = {} if threads is None else {"OMP_NUM_THREADS": str(max(1, threads))}
         command = papermill(self.sweep.notebook, self.sweep.folder / f"{self.cell.name}.ipynb", self.cell.parameters)
         with open(self.output, "w", encoding="utf-8") as output:
             self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -199,19 +224,6 @@ class Execution:
             raise CellError(f"{said} (log: {os.path.relpath(self.log)})")
         self.output.unlink(missing_ok=True)
         return "; ".join(map(summary, self.runs))
-
-    def interrupt(self):
-        if self.process:
-            self.process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
-
-    def wait_or_kill(self):
-        """It does not outlive an interrupted sweep."""
-        if self.process:
-            try:  # papermill shuts its kernel down
-                self.process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-            self.output.unlink(missing_ok=True)
 
 
 def papermill(source: Path, target: Path, parameters: dict) -> list[str]:

@@ -62,7 +62,9 @@ class EarlyStop:
 
     def __call__(self, tokens: int, dev_ppl: float) -> bool:
         theirs = self.baseline(tokens) if tokens >= self.grace else None
-        worse = theirs is not None and dev_ppl - theirs >= self.margin
+        if theirs is None:
+            return self.fired is not None
+        worse = dev_ppl - theirs >= self.margin
         self.since = None if not worse else tokens if self.since is None else self.since
         if worse and tokens - self.since >= self.patience and self.fired is None:
             self.fired = tokens
@@ -71,14 +73,14 @@ class EarlyStop:
 
 # ---------------------------------------------------------------------- loop
 
-_compiled_for: list = []  # the shape of the graphs that torch holds
+_compiled_for: list = []  # what the graph that torch holds was made for
 
 
-def compiled(model: DecoderLM):
-    """model.loss, compiled. Weights are inputs of the graph, so the next run of the same shape takes it as it is."""
-    if _compiled_for != [model.config]:
-        torch.compiler.reset()  # after eight shapes torch would quietly stop compiling
-        _compiled_for[:] = [model.config]
+def compiled(model: DecoderLM, *key):
+    """model.loss, compiled. Weights are inputs of the graph, so the next run of the same shape and `key` takes it as it is."""
+    if _compiled_for != [model.config, *key]:
+        torch.compiler.reset()  # one graph of static shapes; after eight torch would quietly stop compiling
+        _compiled_for[:] = [model.config, *key]
     return torch.compile(model.loss)
 
 
@@ -94,10 +96,10 @@ class Feed:
 
     def __call__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.resident:
-            return tuple(torch.from_numpy(part).to(self.device) for part in self.batches(step))
+            return tuple(torch.from_numpy(part).to(self.device).contiguous() for part in self.batches(step))
         starts = torch.from_numpy(self.batches.starts(step)).to(self.device, non_blocking=True)
         rows = self.tokens[(starts[:, None] + self.offsets) % len(self.tokens)].long()
-        return rows[:, :-1], rows[:, 1:]
+        return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()  # a graph is compiled for strides, and probes are dense
 
 
 class Learner:
@@ -108,7 +110,7 @@ class Learner:
         self.optimizer = make_optimizer(model, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         wanted = config.compile == "on" or config.compile == "auto" and device.type == "cuda"
-        self.compiled = compiled(model) if wanted else None
+        self.compiled = compiled(model, config.seq_len, config.batch_tokens, precision, device) if wanted else None
         self.loss = self.compiled or model.loss
 
     def step(self, x: torch.Tensor, y: torch.Tensor, lr: float) -> torch.Tensor:
@@ -151,14 +153,16 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
     reset_peak_memory(device)
     torch.manual_seed(config.seed)
     learner = Learner(config, DecoderLM(shape.model), device, precision)
-    identity = describe_run(run.id, config, shape, corpus) | {"device": device_name(device), "precision": precision,
-                                                           "threads": torch.get_num_threads()}
+    machine = {"device": device_name(device), "precision": precision, "threads": torch.get_num_threads(),
+               "compiled": learner.compiled is not None}
+    identity = describe_run(run.id, config, shape, corpus) | machine
 
     run.start({"parameters": asdict(config), "ledger": shape.params, "provenance": provenance(corpus), **identity})
     stop, meter, probe_steps = early_stop(config, run, corpus), Meter(config, run, on_record), config.probe_steps
     status, losses = "completed", []
     for step in range(1, config.steps + 1):
         x, y = batches(step - 1)
+        run.beat()
         losses.append(learner.step(x, y, config.lr * schedule(step, config.steps, config.warmup)))
         probing = step in probe_steps
         if probing or step % config.log_every == 0:
@@ -169,8 +173,9 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
             if not all(map(math.isfinite, (train_loss, *scored.values()))):
                 status = "diverged"
                 break
-            meter.record(step, train_loss=train_loss, **scored)
-            if scored and stop(step * config.batch_tokens, scored["dev_ppl"]) and config.early_stop == "kill":
+            fired = bool(scored) and stop(step * config.batch_tokens, scored["dev_ppl"])
+            meter.record(step, train_loss=train_loss, **scored)  # after the rule, which may wait for the baseline
+            if fired and config.early_stop == "kill":
                 status = "stopped_early"
                 break
 
@@ -198,7 +203,7 @@ def early_stop(config: TrainConfig, run: Run, corpus: Corpus) -> EarlyStop:
 class Curve:
     """A run's dev perplexity at a token count, waited for while that run is still on its way there."""
 
-    def __init__(self, run: Run, silence: float = 120.0):
+    def __init__(self, run: Run, silence: float = 300.0):
         self.run, self.silence, self.known, self.warned = run, silence, {}, False
 
     def __call__(self, tokens: int) -> float | None:

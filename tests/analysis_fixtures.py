@@ -32,7 +32,7 @@ def run(share: float, glu: float, seed: int = 0, lr: float = 3e-3, **changed) ->
         "tokens_per_s": 16_000 / (1 + layers / 20), "decode_ms_per_token": None, "peak_memory_bytes": None,
         "dataset": "builtin", "data_fingerprint": "f1", "unigram_loss": UNIGRAM, "profile": "quick",
         "flagged_at_tokens": None,
-        "precision": "float32", "device": "cpu", "threads": 2, "steps": 147, "recipe": 1, "created": "2024-11-01T10:00:00",
+        "precision": "float32", "device": "cpu", "threads": 2, "compiled": False, "steps": 147, "recipe": 1, "created": "2024-11-01T10:00:00",
     }  # fmt: skip
     return row | changed
 

@@ -73,14 +73,15 @@ def test_the_card_says_what_it_holds(exported):
     assert f"{held:,}" in said
 
 
-def test_what_cannot_be_exported_is_refused(exported, tiny, tiny_corpus, capsys):
+def test_what_cannot_be_exported_is_refused(exported, tiny, tiny_corpus, capsys, monkeypatch, tmp_path):
     """No such run, a folder in use, a shape without a Llama equivalent: one line each, nothing written."""
     outputs = tiny_corpus.folder.parents[1]
     assert main(["export", "nosuchrun", "x", "--outputs", str(outputs)]) == 2
     assert "no run 'nosuchrun'" in capsys.readouterr().err
-    run = read_json(exported[1] / "config.json") and next((outputs / "runs").iterdir())
     with pytest.raises(ExportError, match="is not empty: name a new folder"):
-        export(str(run), exported[1])
+        export(exported[2]["run_id"], exported[1], outputs)
+    monkeypatch.chdir(outputs / "runs")
+    export(exported[2]["run_id"], tmp_path / "relative")  # a folder as it is typed
     config = TrainConfig.from_dict(tiny | {"outputs": str(outputs), "mlp": "relu2", "tokens": 2048, "probes": 1})
     train(config, tiny_corpus)
     target = outputs / "never"

@@ -33,9 +33,12 @@ def test_attention_sees_nothing_of_the_future():
     assert v.grad[:, :, :201].abs().min() > 0
 
 
-def test_long_sequences_keep_no_probabilities():
-    """Beyond LONGEST torch's flash attention is used."""
-    q = torch.randn(1, 1, kernels.LONGEST + 1, 4, requires_grad=True)
+def test_large_batches_keep_no_probabilities(monkeypatch):
+    """Beyond SCORES torch's flash attention is used."""
+    q = torch.randn(2, 3, 10, 4, requires_grad=True)
+    monkeypatch.setattr(kernels, "SCORES", 600)
+    assert "BlockedAttention" in type(attention(q, q, q).grad_fn).__name__
+    monkeypatch.setattr(kernels, "SCORES", 599)
     assert "BlockedAttention" not in type(attention(q, q, q).grad_fn).__name__
 
 

@@ -60,8 +60,9 @@ def test_transformers_counts_the_same(share, glu, embedding):
 
 @pytest.mark.parametrize("mlp", ("swiglu", "relu2"))
 @pytest.mark.parametrize("embedding", KINDS)
-def test_flops_are_what_torch_counts(embedding, mlp):
+def test_flops_are_what_torch_counts(embedding, mlp, monkeypatch):
     """FLOPs forward and training equal FlopCounterMode's, which counts the whole score matrix; causal is half of it."""
+    monkeypatch.setattr(kernels, "SCORES", 0)  # torch's own attention
     shape = make_shape(500, 3, 2, 2, 8, 72, embedding, 16, mlp)
     model, tokens = DecoderLM(shape), torch.randint(500, (2, 32))
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as forward:
@@ -80,7 +81,7 @@ def test_flops_are_what_torch_counts(embedding, mlp):
 @pytest.mark.parametrize("embedding", KINDS)
 def test_activations_are_what_autograd_keeps(embedding, mlp, monkeypatch):
     """The bytes of the distinct tensors that torch saves for backward, weights left out, are those of the ledger."""
-    monkeypatch.setattr(kernels, "LONGEST", 0)  # flash attention, as on a GPU
+    monkeypatch.setattr(kernels, "SCORES", 0)  # flash attention, as on a GPU
     shape = make_shape(500, 3, 2, 2, 24, 160, embedding, 32, mlp)
     model, tokens, kept = DecoderLM(shape), torch.randint(500, (4, 64)), {}
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
@@ -122,7 +123,8 @@ def test_the_roofline_is_below_the_peaks(hardware):
 
 
 @pytest.mark.parametrize("device, flops", [("NVIDIA H100 80GB HBM3", 989e12), ("Tesla V100-SXM2-16GB", 125e12), ("cpu", None),
-                                           ("NVIDIA H100 PCIe", None), ("Tesla T4", 65e12)])
+                                           ("NVIDIA H100 PCIe", None), ("Tesla T4", 65e12), ("NVIDIA T400 4GB", None),
+                                           ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None)])
 def test_a_card_is_known_by_the_name_torch_gives_it(device, flops):
     """Utilisation is counted against that card's own peak, and not at all where it is not known."""
     assert peak_flops(device) == flops

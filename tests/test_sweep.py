@@ -1,7 +1,6 @@
 """A sweep trains what is missing, once, and one bad cell does not stop the others."""
 
 import json
-import os
 
 import pytest
 import yaml
@@ -100,7 +99,7 @@ def test_cells_at_a_time_are_the_same_runs_with_their_part_of_the_cores(plan, ca
     assert main(["sweep", str(path), "--outputs", str(outputs), "--jobs", "2"]) == 1
     runs = load_runs(outputs)
     assert list(runs.status) == ["completed"] * 2 and "embed_share-0.97" in capsys.readouterr().err
-    assert set(runs.threads) == {max(1, os.cpu_count() // 2)}
+    assert set(runs.threads) == {max(1, sweeps.cores() // 2)}
     assert not list((outputs / "notebooks" / "three").glob(".*"))
     assert main(["sweep", str(path), "--jobs", "0"]) == 2
 

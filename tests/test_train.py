@@ -110,6 +110,24 @@ def test_a_killed_run_is_trained_in_full_by_who_wants_it_whole(tiny, tiny_corpus
     assert run.finished and not Run(cell(tiny, tmp_path, early_stop="off"), tiny_corpus.fingerprint).finished
 
 
+def test_a_probe_that_the_baseline_lacks_does_not_interrupt_the_stretch():
+    """Worse, nothing to compare with, worse: it fires where it would have with the missing probe."""
+    known = {n: 10.0 for n in range(0, 1000, 10)}
+    gap = EarlyStop({n: value for n, value in known.items() if n != 120}.get, margin=0.5, patience=40, grace=100)
+    whole = EarlyStop(known.get, margin=0.5, patience=40, grace=100)
+    assert [gap(n, 11.0) for n in range(0, 200, 10)] == [whole(n, 11.0) for n in range(0, 200, 10)]
+    assert gap.fired == whole.fired == 140
+
+
+def test_waiting_for_the_baseline_is_no_training_time(tiny, tiny_corpus, tmp_path, monkeypatch):
+    """Speed counts the steps alone, though every probe waits for a second."""
+    short = {"tokens": 8192, "probes": 4}
+    [alone] = train(cell(tiny, tmp_path / "a", **short), tiny_corpus)
+    monkeypatch.setattr(training, "early_stop", lambda *_: EarlyStop(lambda tokens: time.sleep(1.0), 0.5, 1, 0))
+    [waited] = train(cell(tiny, tmp_path / "b", **short), tiny_corpus)
+    assert waited["tokens_per_s"] > alone["tokens_per_s"] / 3 and waited["wall_s"] > alone["wall_s"] + 2
+
+
 def test_a_cell_waits_for_the_baselines_curve_where_it_overtakes_it(tiny, tiny_corpus, tmp_path):
     """A probe is waited for while the baseline records, and not when it is silent, ended, or was never there."""
     baseline = Run(cell(tiny, tmp_path), tiny_corpus.fingerprint)
@@ -191,10 +209,14 @@ def test_runs_of_a_shape_share_one_compiled_graph(tiny, tiny_corpus, tmp_path, m
     """The second run of a list compiles nothing, and equals the run alone bit for bit."""
     short = {"tokens": 4096, "probes": 2, "compile": "on"}
     listed = cell(tiny, tmp_path / "a", seed=[0, 1], **short)
+    torch.compiler.reset()
+    training._compiled_for.clear()
+    started = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     train(listed.runs()[0], tiny_corpus)
-    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"] - started
+    assert before == 1, "the probes were not scored through the graph of training"
     train(listed, tiny_corpus)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before > 0
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] - started == before
     torch.compiler.reset()
     alone = cell(tiny, tmp_path / "b", seed=1, **short)
     train(alone, tiny_corpus)
@@ -208,7 +230,7 @@ def test_text_on_the_device_gives_the_same_batches(tiny_corpus):
     there, here = Feed(batches, torch.device("cpu"), resident=True), Feed(batches, torch.device("cpu"))
     for step in range(12):
         for one, other in zip(there(step), here(step)):
-            assert one.dtype == torch.int64 and torch.equal(one, other)
+            assert one.dtype == torch.int64 and torch.equal(one, other) and one.is_contiguous() and other.is_contiguous()
 
 
 def test_time_outside_the_steps_is_told(tiny, tiny_corpus, tmp_path):
