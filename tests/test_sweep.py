@@ -1,7 +1,12 @@
 """A sweep trains what is missing, once, and one bad cell does not stop the others."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 import yaml
 
@@ -102,6 +107,34 @@ def test_cells_at_a_time_are_the_same_runs_with_their_part_of_the_cores(plan, ca
     assert set(runs.threads) == {max(1, sweeps.cores() // 2)}
     assert not list((outputs / "notebooks" / "three").glob(".*"))
     assert main(["sweep", str(path), "--jobs", "0"]) == 2
+
+
+def test_cells_that_are_one_run_train_it_once(tiny, tmp_path, capsys):
+    """Two cells with one run id (they differ in `compile` alone) never train side by side: the second finds it finished."""
+    path = tmp_path / "same.yaml"
+    path.write_text(yaml.safe_dump({"axes": {"compile": ["off", "auto"]}, "parameters": tiny | {"tokens": 4096, "probes": 2}}))
+    assert main(["sweep", str(path), "--outputs", str(tmp_path / "o"), "--jobs", "2"]) == 0
+    assert len(load_runs(tmp_path / "o")) == 1
+    assert len(list((tmp_path / "o" / "notebooks" / "same").glob("*.ipynb"))) == 1
+
+
+def test_an_interrupted_sweep_leaves_no_process(tiny, tmp_path):
+    """Ctrl-C while two cells train: status 130 within seconds, and neither papermill nor a kernel is left."""
+    path, outputs = tmp_path / "long.yaml", tmp_path / "o"
+    shared = tiny | {"tokens": 20_000_000, "probes": 2}
+    path.write_text(yaml.safe_dump({"axes": {"embed_share": [0.3, 0.35]}, "parameters": shared}))
+    command = [sys.executable, "-c", "from paramalloc.cli import main; raise SystemExit(main())", "sweep", str(path),
+               "--outputs", str(outputs), "--jobs", "2"]
+    sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list((outputs / "runs").glob("*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    family = [process.pid for process in psutil.Process(sweep.pid).children(recursive=True)]
+    assert len(family) >= 4  # two papermills, two kernels
+    sweep.send_signal(signal.SIGINT)
+    assert sweep.wait(30) == 130
+    gone, left = psutil.wait_procs([psutil.Process(pid) for pid in family if psutil.pid_exists(pid)], timeout=10)
+    assert not left
 
 
 def test_a_cell_that_never_ran_is_missing(plan):

@@ -155,7 +155,8 @@ def main(arguments):
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "train.csv", index=False)
     chart = alt.Chart(table).mark_bar().encode(
-        x=alt.X("tokens_per_s:Q", title="training tokens per second"), y=alt.Y("contestant:N", title=None, sort=list(NAMES.values())),
+        x=alt.X("tokens_per_s:Q", title="training tokens per second"),
+        y=alt.Y("contestant:N", title=None, sort=list(NAMES.values()), axis=alt.Axis(labelLimit=300)),
         row=alt.Row("share:N", title="embedding share"), color=alt.Color("contestant:N", legend=None))
     save(chart, Path(folder / "train.svg"))
 
