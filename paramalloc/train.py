@@ -12,6 +12,7 @@ from .allocator import allocation
 from .config import TrainConfig
 from .data import Batches, Corpus
 from .device import autocast, device_name, keep_freed_memory, peak_memory, pick_device, pick_precision, reset_peak_memory
+from .early_stop import early_stop
 from .evaluate import mean_loss, perplexity, scores
 from .ledger import peak_flops
 from .model import DecoderLM
@@ -47,28 +48,6 @@ def schedule(step: int, steps: int, warmup: float) -> float:
     """
     rising = max(1, round(warmup * steps))
     return min(step / rising, (steps - step + 1) / max(1, steps - rising + 1))
-
-
-class EarlyStop:
-    """Fires when dev perplexity was at least `margin` above the baseline's, at equal tokens, `patience` tokens long.
-
-    `baseline(tokens)` is the baseline's dev perplexity there, or None. Probes before `grace` tokens, and those that the
-    baseline has none for, do not count.
-    """
-
-    def __init__(self, baseline, margin: float, patience: int, grace: int):
-        self.baseline, self.margin, self.patience, self.grace = baseline, margin, patience, grace
-        self.since = self.fired = None
-
-    def __call__(self, tokens: int, dev_ppl: float) -> bool:
-        theirs = self.baseline(tokens) if tokens >= self.grace else None
-        if theirs is None:
-            return self.fired is not None
-        worse = dev_ppl - theirs >= self.margin
-        self.since = None if not worse else tokens if self.since is None else self.since
-        if worse and tokens - self.since >= self.patience and self.fired is None:
-            self.fired = tokens
-        return self.fired is not None
 
 
 # ---------------------------------------------------------------------- loop
@@ -158,7 +137,7 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
     identity = describe_run(run.id, config, shape, corpus) | machine
 
     run.start({"parameters": asdict(config), "ledger": shape.params, "provenance": provenance(corpus), **identity})
-    stop, meter, probe_steps = early_stop(config, run, corpus), Meter(config, run, on_record), config.probe_steps
+    stop, meter, probe_steps = early_stop(config, run, corpus.fingerprint), Meter(config, run, on_record), config.probe_steps
     status, losses = "completed", []
     for step in range(1, config.steps + 1):
         x, y = batches(step - 1)
@@ -190,33 +169,6 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
     result["mfu"] = result["flops_per_token"] * rate / peak if peak and rate else None
     result["outside_steps_share"] = 1 - meter.seconds_of_all(step) / wall if rate else None
     return run.finish(result | {"peak_memory_bytes": peak_memory(device), "wall_s": wall})
-
-
-def early_stop(config: TrainConfig, run: Run, corpus: Corpus) -> EarlyStop:
-    """The rule against the baseline's curve, if that run is there; the baseline itself is never stopped."""
-    baseline = Run(config.baseline(), corpus.fingerprint)
-    compares = config.early_stop != "off" and baseline.id != run.id
-    curve = Curve(baseline) if compares else lambda tokens: None
-    return EarlyStop(curve, config.stop_margin, config.patience, config.grace)
-
-
-class Curve:
-    """A run's dev perplexity at a token count, waited for while that run is still on its way there."""
-
-    def __init__(self, run: Run, silence: float = 300.0):
-        self.run, self.silence, self.known, self.warned = run, silence, {}, False
-
-    def __call__(self, tokens: int) -> float | None:
-        while tokens not in self.known:
-            alive = self.run.alive(self.silence)  # asked first: what it wrote before it ended is read below
-            self.known = self.run.curve()
-            if tokens in self.known or not alive:
-                break
-            time.sleep(0.5)
-        if tokens not in self.known and not self.warned:
-            print(f"early stop: the baseline run {self.run.id} has no probe at {tokens:,} tokens to compare with")
-            self.warned = True
-        return self.known.get(tokens)
 
 
 class Meter:

@@ -1,0 +1,55 @@
+"""When a run is clearly worse than the baseline's, at equal tokens: the rule, and the curve that it reads."""
+
+import time
+
+from .config import TrainConfig
+from .runs import Run
+
+
+def early_stop(config: TrainConfig, run: Run, fingerprint: str) -> "EarlyStop":
+    """The rule against the baseline's curve, if that run is there; the baseline itself is never stopped."""
+    baseline = Run(config.baseline(), fingerprint)
+    compares = config.early_stop != "off" and baseline.id != run.id
+    curve = Curve(baseline) if compares else lambda tokens: None
+    return EarlyStop(curve, config.stop_margin, config.patience, config.grace)
+
+
+class EarlyStop:
+    """Fires when dev perplexity was at least `margin` above the baseline's, at equal tokens, `patience` tokens long.
+
+    `baseline(tokens)` is the baseline's dev perplexity there, or None. Probes before `grace` tokens, and those that the
+    baseline has none for, do not count.
+    """
+
+    def __init__(self, baseline, margin: float, patience: int, grace: int):
+        self.baseline, self.margin, self.patience, self.grace = baseline, margin, patience, grace
+        self.since = self.fired = None
+
+    def __call__(self, tokens: int, dev_ppl: float) -> bool:
+        theirs = self.baseline(tokens) if tokens >= self.grace else None
+        if theirs is None:
+            return self.fired is not None
+        worse = dev_ppl - theirs >= self.margin
+        self.since = None if not worse else tokens if self.since is None else self.since
+        if worse and tokens - self.since >= self.patience and self.fired is None:
+            self.fired = tokens
+        return self.fired is not None
+
+
+class Curve:
+    """A run's dev perplexity at a token count, waited for while that run is still on its way there."""
+
+    def __init__(self, run: Run, silence: float = 300.0):
+        self.run, self.silence, self.known, self.warned = run, silence, {}, False
+
+    def __call__(self, tokens: int) -> float | None:
+        while tokens not in self.known:
+            alive = self.run.alive(self.silence)  # asked first: what it wrote before it ended is read below
+            self.known = self.run.curve()
+            if tokens in self.known or not alive:
+                break
+            time.sleep(0.5)
+        if tokens not in self.known and not self.warned:
+            print(f"early stop: the baseline run {self.run.id} has no probe at {tokens:,} tokens to compare with")
+            self.warned = True
+        return self.known.get(tokens)
