@@ -61,7 +61,7 @@ def test_on_and_off_are_booleans_in_yaml():
     ({"tokens": "9" * 400}, "tokens must be a finite number"),
     ({"early_stop": "maybe"}, "early_stop must be one of kill, flag, off, not 'maybe'"),
     ({"profile": "huge"}, "unknown profile 'huge': there are auto, quick, study"),
-    ({"batch_tokens": 1000}, "batch_tokens 1000 must be a multiple of seq_len 256"),
+    ({"batch_tokens": 1000}, "batch_tokens 1000 must be a multiple of seq_len 128"),
     ({"tokens": 500}, "tokens 500 is less than one step of batch_tokens 512"),
 ])
 def test_what_is_wrong_is_named_in_one_line(values, message):
