@@ -1,4 +1,4 @@
-"""The command line, thin: `paramalloc allocate | sweep | report | export`."""
+"""The command line, thin: `paramalloc allocate | sweep | report | evaluate | export`."""
 
 import argparse
 import itertools
@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from tqdm import tqdm
 
 from .allocator import comparison, k_best
 from .config import ROOT, UserError, as_number, cuda_available, load_yaml
@@ -33,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="paramalloc", description="Split a parameter budget, train the cells, report.")
-    commands = top.add_subparsers(required=True, metavar="allocate | sweep | report | export")
+    commands = top.add_subparsers(required=True, metavar="allocate | sweep | report | evaluate | export")
 
     allocate = commands.add_parser("allocate", help="the shape for a budget, and where its parameters are")
     for name, (default, what) in REQUEST.items():
@@ -57,6 +59,14 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("folder", help="a new folder")
     export.add_argument("--outputs", default="outputs", help="where runs are looked for by id")
     export.set_defaults(command=run_export)
+    evaluate = commands.add_parser("evaluate", help="measure a finished run again: perplexity, SmallBench, inference cost")
+    evaluate.add_argument("run", help="a run's folder or id")
+    evaluate.add_argument("--outputs", default="outputs", help="where runs are looked for by id")
+    evaluate.add_argument("--smallbench", help="full, quick or off (default: as in the run's parameters)")
+    evaluate.add_argument("--smallbench-data", help="folder that holds the sets, or hub (default: as in the run's parameters)")
+    evaluate.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: as in the run's parameters)")
+    evaluate.add_argument("--stride", help="tokens between windows: only perplexities, with so much more context; nothing is kept")
+    evaluate.set_defaults(command=run_evaluate)
     for command, run in ((sweep, run_sweep), (report, run_report)):
         command.add_argument("--profile", default="", help="replaces the sweep's profile: auto, quick or study")
         command.add_argument("--dataset", default="", help="replaces the sweep's dataset: a name, a folder or a file")
@@ -139,6 +149,22 @@ def run_report(arguments):
         page = write_html(notebook, folder / "report.html")
     results = folder / "RESULTS.md"
     print(f"wrote {os.path.relpath(page)}" + (f" and {os.path.relpath(results)}" if results.exists() else "; there are no runs yet"))
+
+
+def run_evaluate(arguments):
+    from .measure import measure_again
+    from .runs import MEASURED, find_run, read_json
+
+    folder = find_run(arguments.run, ROOT / arguments.outputs)
+    stride = None if arguments.stride is None else as_number("--stride", arguments.stride, int)
+    changes = {name: getattr(arguments, name) for name in ("smallbench", "smallbench_data", "device") if getattr(arguments, name)}
+    stages = tqdm(bar_format="{desc}", disable=not sys.stderr.isatty(), leave=False)
+    found = measure_again(folder, stride, lambda stage, fraction: stages.set_description_str(f"{stage} {fraction:.0%}"), **changes)
+    stages.close()
+    print(json.dumps({name: value for name, value in found.items() if name in MEASURED}, indent=1))
+    if not stride:
+        for name, what in read_json(folder / "evaluation.json").get("missing", {}).items():
+            print(f"paramalloc: without {name}: {what}", file=sys.stderr)
 
 
 def run_export(arguments):

@@ -62,6 +62,12 @@ def keep_freed_memory():
         ctypes.CDLL(None).mallopt(trim_threshold, 2**31 - 1)
 
 
+def synchronize(device: torch.device):
+    """Wait for what the device was given; the CPU is never behind."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def reset_peak_memory(device: torch.device):
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

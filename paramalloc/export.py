@@ -12,9 +12,7 @@ from .config import ROOT, ModelConfig, UserError
 from .data import EOT, EOT_TEXT
 from .ledger import count_parameters
 from .model import NORM_EPS, ROPE_BASE
-from .runs import read_json, write_json, write_text
-
-SHAPE = tuple(ModelConfig.__dataclass_fields__)
+from .runs import SHAPE, find_run, read_json, write_json, write_text
 
 
 class ExportError(UserError):
@@ -45,16 +43,6 @@ def export(run: str, folder: str | Path, outputs: str | Path = "outputs") -> Pat
         "clean_up_tokenization_spaces": False, "model_max_length": config["seq_len"]})
     write_text(target / "README.md", card(config, result, sum(weight.numel() for weight in state.values())))
     return target
-
-
-def find_run(run: str, outputs: Path) -> Path:
-    """The folder of a run, given as a folder or as the beginning of its id."""
-    if (Path(run) / "config.json").exists():
-        return Path(run).resolve()
-    found = sorted((outputs / "runs").glob(f"{run}*/config.json")) if run.isalnum() else []
-    if len(found) != 1:
-        raise ExportError(f"{'no run' if not found else f'{len(found)} runs'} '{run}' in {outputs / 'runs'}: give its folder or its whole id")
-    return found[0].parent
 
 
 def llama_weights(state: dict[str, Tensor], model: ModelConfig) -> dict[str, Tensor]:

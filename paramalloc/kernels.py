@@ -26,6 +26,13 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=groups > 1)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(E)) v of q (B, H, T, E) over the keys k, v (B, H_kv, S, E) that mask (..., T, S) lets each see;
+    without a mask, one query that sees all, or as many queries as keys, causal."""
+    causal = mask is None and q.shape[2] == k.shape[2]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=q.shape[1] > k.shape[1])
+
+
 class BlockedAttention(torch.autograd.Function):
     """Causal softmax(q k^T) v in blocks of queries; the probabilities are kept for backward.
 
@@ -74,6 +81,17 @@ def cross_entropy(x: Tensor, table: Tensor, targets: Tensor) -> Tensor:
             x, table = x.to(torch.get_autocast_dtype("cpu")), table.to(torch.get_autocast_dtype("cpu"))
         return ChunkedCrossEntropy.apply(x, table, targets) / len(targets)
     return F.cross_entropy(F.linear(x, table).float(), targets)
+
+
+def token_losses(x: Tensor, table: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Nats of each of targets (N,) under softmax(x table^T), x (N, D), table (V, D), in float32, and whether it is the
+    likeliest token. No gradient."""
+    losses, likeliest = [], []
+    for part, truth in zip(x.split(rows := max(1, LOGITS // len(table))), targets.split(rows)):
+        logits = F.linear(part, table).float()
+        losses.append(F.cross_entropy(logits, truth, reduction="none"))
+        likeliest.append(logits.argmax(-1) == truth)
+    return torch.cat(losses), torch.cat(likeliest)
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):

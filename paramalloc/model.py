@@ -10,16 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import ModelConfig
-from .kernels import attention, cross_entropy
+from .kernels import attend, attention, cross_entropy
 
 NORM_EPS = 1e-5
 ROPE_BASE = 10_000.0
 
 
-def rotary(seq_len: int, d_head: int, device=None) -> Tensor:
-    """(cos, cos) and (-sin, sin) of t * ROPE_BASE^(-2i / d_head): (2, seq_len, d_head) (Su et al. 2021, eq. 15)."""
-    frequency = ROPE_BASE ** (-torch.arange(0, d_head, 2, device=device, dtype=torch.float32) / d_head)
-    angle = torch.outer(torch.arange(seq_len, device=device, dtype=torch.float32), frequency)
+def rotary(positions: Tensor, d_head: int) -> Tensor:
+    """(cos, cos) and (-sin, sin) of t * ROPE_BASE^(-2i / d_head) at positions (..., T): (2, ..., T, d_head)
+    (Su et al. 2021, eq. 15)."""
+    frequency = ROPE_BASE ** (-torch.arange(0, d_head, 2, device=positions.device, dtype=torch.float32) / d_head)
+    angle = positions.float()[..., None] * frequency
     cos, sin = angle.cos(), angle.sin()
     return torch.stack((torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)))
 
@@ -50,12 +51,13 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.d_model, (self.heads + 2 * self.kv_heads) * self.d_head, bias=False)
         self.out = nn.Linear(self.heads * self.d_head, config.d_model, bias=False)
 
-    def forward(self, x: Tensor, cos_sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos_sin: Tensor, context=None) -> Tensor:
         batch, length, _ = x.shape
         heads = self.qkv(x).view(batch, length, -1, self.d_head).transpose(1, 2)  # (B, H + 2 H_kv, T, E)
         qk, v = heads.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
         q, k = rotate(qk, cos_sin).split((self.heads, self.kv_heads), dim=1)
-        return self.out(attention(q, k, v).transpose(1, 2).reshape(batch, length, -1))
+        out = attention(q, k, v) if context is None else attend(q, *context(k, v))
+        return self.out(out.transpose(1, 2).reshape(batch, length, -1))
 
 
 class GLU(nn.Module):
@@ -93,8 +95,8 @@ class Block(nn.Module):
         self.mlp_norm = RMSNorm(config.d_model)
         self.mlp = GLU(config) if config.gated else SquaredReLU(config)
 
-    def forward(self, x: Tensor, cos_sin: Tensor) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), cos_sin)
+    def forward(self, x: Tensor, cos_sin: Tensor, context=None) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), cos_sin, context)
         return x + self.mlp(self.mlp_norm(x))
 
 
@@ -130,24 +132,35 @@ class DecoderLM(nn.Module):
         """What has a row per token: the embedding, and the head where it is another."""
         return [self.embedding.weight] + ([self.head.weight] if self.head is not None else [])
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, T) -> final hidden states (B, T, D), normalised."""
-        cos_sin = rotary(tokens.shape[1], self.config.d_head, tokens.device)
+    def hidden(self, tokens: Tensor, positions: Tensor | None = None, contexts=None) -> Tensor:
+        """Tokens (B, T) -> final hidden states (B, T, D), normalised.
+
+        Only where tokens are not simply the text from its start: their `positions`, (T,) or (B, 1, T), and for each block
+        a function in `contexts` from these tokens' k, v to all keys, all values and a mask (..., T, S), True where seen:
+        a cache of earlier tokens (generate.py), a tree of continuations (smallbench.py).
+        """
+        if positions is None:
+            positions = torch.arange(tokens.shape[1], device=tokens.device)
+        cos_sin = rotary(positions, self.config.d_head)
         x = self.embedding(tokens)
         if self.projection is not None:
             x = F.linear(x, self.projection.weight.T).to(x.dtype)  # (B, T, d_embed) -> (B, T, D), in float32 as in a tied model
-        for block in self.blocks:
-            x = block(x, cos_sin)
+        for block, context in zip(self.blocks, contexts or [None] * len(self.blocks)):
+            x = block(x, cos_sin, context)
         return self.norm(x)
 
-    def read_out(self, tokens: Tensor) -> Tensor:
+    def read_out(self, tokens: Tensor, positions: Tensor | None = None, contexts=None) -> Tensor:
         """Tokens (B, T) -> what the head's table is multiplied with (B, T, D), or (B, T, d_embed) when factorized."""
-        x = self.hidden(tokens)
+        x = self.hidden(tokens, positions, contexts)
         return x if self.projection is None else self.projection(x)  # the transpose of the way in, as in a tied embedding
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, T) -> logits (B, T, V) of the next token."""
-        return F.linear(self.read_out(tokens), self.tables[-1])
+        return self.logits(self.read_out(tokens))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """What `read_out` gave (..., D) -> logits (..., V)."""
+        return F.linear(x, self.tables[-1])
 
     def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy in nats of targets (B, T) after tokens (B, T), in float32 whatever the products are in."""

@@ -17,26 +17,40 @@ from pathlib import Path
 import pandas as pd
 
 from .allocator import Allocation
-from .config import ROOT, TrainConfig
+from .config import ROOT, ModelConfig, TrainConfig, UserError
 from .ledger import flops_per_token
 
 RECIPE = 2  # raise it when the same parameters train differently
 
-# Not part of what a run is: where and how fast it is computed, where it is kept, and when it is cut short.
+# Not part of what a run is: where and how fast it is computed, where it is kept, when it is cut short, what is measured.
 OUTSIDE = {"device", "compile", "outputs", "profile", "early_stop", "stop_margin", "stop_patience", "stop_grace",
-           "baseline_share", "baseline_glu"}
+           "baseline_share", "baseline_glu", "smallbench", "smallbench_data"}
+
+# What is measured of a trained model (measure.py); `paramalloc evaluate` measures it again.
+MEASURED = [
+    "dev_loss", "dev_ppl", "dev_bpb", "dev_word_ppl", "test_loss", "test_ppl", "test_bpb", "test_word_ppl", "smallbench",
+    "smallbench_se", "smallbench_size", "blimp_accuracy", "lambada_accuracy", "lambada_bpb", "arc_easy_accuracy",
+    "arc_easy_accuracy_norm", "arc_easy_bpb", "piqa_accuracy", "piqa_accuracy_norm", "piqa_bpb", "decode_ms_per_token",
+    "decode_ms_per_token_32", "time_to_first_token_ms", "prefill_tokens_per_s", "kv_bytes_per_token", "weight_bytes",
+    "inference_memory_bytes",
+]
 
 RESULT_COLUMNS = [
     "run_id", "status", "requested_share", "requested_glu", "total_params", "embed_params", "embed_share", "glu",
     "d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed", "mlp", "vocab_size", "embedding",
-    "seq_len", "batch_tokens", "lr", "seed", "tokens", "tokens_trained", "dev_loss", "dev_ppl", "dev_bpb",
-    "dev_word_ppl", "test_loss", "test_ppl", "test_bpb", "smallbench", "flops_per_token", "train_flops",
-    "tokens_per_s", "mfu", "outside_steps_share", "decode_ms_per_token", "peak_memory_bytes", "wall_s", "dataset", "data_fingerprint",
+    "seq_len", "batch_tokens", "lr", "seed", "tokens", "tokens_trained", *MEASURED, "flops_per_token", "train_flops",
+    "tokens_per_s", "mfu", "outside_steps_share", "peak_memory_bytes", "wall_s", "dataset", "data_fingerprint",
     "unigram_loss", "flagged_at_tokens", "steps", "precision", "device", "threads", "compiled", "profile", "recipe",
     "params_attention", "params_mlp", "params_norm", "created",
 ]
 
+SHAPE = tuple(ModelConfig.__dataclass_fields__)  # what of a run's config.json makes its model
+
 METRIC_COLUMNS = ["step", "tokens", "train_loss", "dev_loss", "dev_ppl", "tokens_per_s"]
+
+
+class RunError(UserError):
+    """A run that is not there."""
 
 
 def run_id(config: TrainConfig, fingerprint: str) -> str:
@@ -75,9 +89,7 @@ class Run:
             file.write(json.dumps(values, allow_nan=False) + "\n")
 
     def finish(self, result: dict) -> dict:
-        result = {name: result.get(name) for name in RESULT_COLUMNS}
-        write_json(self.folder / "result.json", result)
-        return result
+        return write_result(self.folder, result)
 
     def beat(self):
         """A sign of life, for `alive`."""
@@ -94,6 +106,16 @@ class Run:
     def curve(self) -> dict[int, float]:
         """Tokens -> dev perplexity of the probes so far."""
         return {row["tokens"]: row["dev_ppl"] for row in read_metrics(self.folder) if "dev_ppl" in row}
+
+
+def find_run(run: str, outputs: Path) -> Path:
+    """The folder of a run, given as a folder or as the beginning of its id."""
+    if (Path(run) / "config.json").exists():
+        return Path(run).resolve()
+    found = sorted((outputs / "runs").glob(f"{run}*/config.json")) if run.isalnum() else []
+    if len(found) != 1:
+        raise RunError(f"{'no run' if not found else f'{len(found)} runs'} '{run}' in {outputs / 'runs'}: give its folder or its whole id")
+    return found[0].parent
 
 
 def describe_run(run_id: str, config: TrainConfig, shape: Allocation, corpus) -> dict:
@@ -144,6 +166,13 @@ def write_text(path: Path, text: str):
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
+
+
+def write_result(folder: Path, result: dict) -> dict:
+    """result.json of all columns, null where a value is missing; what was written."""
+    result = {name: result.get(name) for name in RESULT_COLUMNS}
+    write_json(folder / "result.json", result)
+    return result
 
 
 def write_json(path: Path, content: dict):

@@ -34,6 +34,7 @@ HUB = {
     "wmt": ("wmt/wmt14", "de-en", None),  # and any wmtNN:xx-en
 }
 KNOWN = ", ".join(["builtin", *HUB, "wmt14:de-en and the like"])
+LOCAL = "name a local folder, as in -p dataset path/to/folder"
 BYTES_PER_TOKEN = 5  # a little more than English takes: the text that is streamed suffices for the token budget
 FILE = re.compile(r"\.((txt|jsonl)(\.(gz|xz|zst))?|parquet)$", re.I)
 OPEN = {".gz": gzip.open, ".xz": lzma.open, ".zst": lambda path: pa.input_stream(str(path), compression="zstd")}
@@ -205,11 +206,11 @@ def _hub(name: str, tokens: int | None) -> Part:
 
 def _load(record: dict) -> list[Source]:
     name, budget = record["name"], record.get("tokens")
-    with _reaching(name):
+    with reaching(name, LOCAL):
         from datasets import disable_progress_bars, load_dataset  # seconds to import
 
         disable_progress_bars()
-        record["commit"] = _commit(record["hub"], record["revision"])
+        record["commit"] = revision_on_hub(record["hub"], record["revision"])
         splits = load_dataset(record["hub"], record["config"], revision=record["commit"], streaming=bool(budget))
     names = {"validation" if split == "valid" else split: split for split in SPLITS}
     if budget:
@@ -218,7 +219,7 @@ def _load(record: dict) -> list[Source]:
     return [Source(names[n], functools.partial(_wikitext, splits[n]), wikitext=True) for n in names]
 
 
-def _commit(repo: str, revision: str | None) -> str | None:
+def revision_on_hub(repo: str, revision: str | None) -> str | None:
     """The commit that `revision` is; asked first, as one request fails at once where `datasets` tries for long."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
@@ -230,14 +231,14 @@ def _commit(repo: str, revision: str | None) -> str | None:
 
 
 @contextmanager
-def _reaching(name: str) -> Iterator[None]:
+def reaching(name: str, instead: str) -> Iterator[None]:
+    """What goes wrong on the way to the hub, in one line that says what to do `instead`."""
     try:
         yield
     except Exception as error:  # whatever the network, the hub and three libraries may raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"cannot load {name} from the Hugging Face hub ({reason}): check the network "
-            "or name a local folder, as in -p dataset path/to/folder"
+            f"cannot load {name} from the Hugging Face hub ({reason}): check the network or {instead}"
         ) from error
 
 
@@ -264,7 +265,7 @@ class _Spool:
     def __call__(self) -> Iterator[str]:
         if self.file is None:
             self.file = tempfile.TemporaryFile("w+", encoding="utf-8")
-            with _reaching(self.name):
+            with reaching(self.name, LOCAL):
                 self.file.writelines(json.dumps(text) + "\n" for text in self.texts())
         self.file.seek(0)
         return map(json.loads, self.file)

@@ -13,8 +13,9 @@ from .config import TrainConfig
 from .data import Batches, Corpus
 from .device import autocast, device_name, keep_freed_memory, peak_memory, pick_device, pick_precision, reset_peak_memory
 from .early_stop import early_stop
-from .evaluate import mean_loss, perplexity, scores
+from .evaluate import mean_loss, perplexity
 from .ledger import peak_flops
+from .measure import measure
 from .model import DecoderLM
 from .runs import Run, describe_run, provenance
 
@@ -162,13 +163,13 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
     result["train_flops"] = result["flops_per_token"] * result["tokens_trained"]
     if status == "completed":
         save_weights(learner.model, run.folder / "checkpoint" / "final")
-        result |= final_scores(learner.model, corpus, config.seq_len)
+        result |= {"peak_memory_bytes": peak_memory(device)} | measure(learner.model, config, corpus, run.folder, precision, meter.evaluating)
     meter.end()
     wall, peak = time.perf_counter() - started, peak_flops(result["device"])
     rate = result["tokens_per_s"]
     result["mfu"] = result["flops_per_token"] * rate / peak if peak and rate else None
     result["outside_steps_share"] = 1 - meter.seconds_of_all(step) / wall if rate else None
-    return run.finish(result | {"peak_memory_bytes": peak_memory(device), "wall_s": wall})
+    return run.finish({"peak_memory_bytes": peak_memory(device)} | result | {"wall_s": wall})
 
 
 class Meter:
@@ -195,6 +196,11 @@ class Meter:
             self.on_record(self.state)
         self.mark = time.perf_counter(), step
 
+    def evaluating(self, stage: str, fraction: float):
+        """Tell who watches what is measured after the last step."""
+        if self.on_record:
+            self.on_record(self.state | {"stage": stage, "fraction": fraction})
+
     def end(self):
         """Tell who watches that no more records come."""
         if self.on_record and self.mark:
@@ -220,18 +226,6 @@ def spread(tokens: np.ndarray, seq_len: int, count: int) -> np.ndarray:
     windows = max(1, len(tokens) // seq_len)
     starts = np.linspace(0, windows - 1, min(windows, max(1, count // seq_len))).astype(int) * seq_len
     return np.concatenate([tokens[start:start + seq_len] for start in starts])
-
-
-def final_scores(model: DecoderLM, corpus: Corpus, seq_len: int) -> dict:
-    """Loss, perplexity and bits per byte of the whole dev and test splits, in float32; no scores if one is not finite."""
-    result = {}
-    for split, prefix in (("valid", "dev"), ("test", "test")):
-        loss = mean_loss(model, corpus.split(split), seq_len)
-        if not math.isfinite(loss):
-            return {"status": "diverged"}
-        found = scores(loss, corpus.meta["splits"][split])
-        result |= {f"{prefix}_{name}": value for name, value in found.items()}
-    return result
 
 
 def save_weights(model: DecoderLM, folder):

@@ -21,9 +21,7 @@ class LiveStages:
         self.line = display({"text/plain": ""}, raw=True, display_id=True)
 
     def __call__(self, stage: str, fraction: float):
-        text = f"preparing: {stage} {fraction:.0%}"
-        bar = f"<progress value='{fraction}' max='1' style='width:16em'></progress>"
-        self.line.update({"text/html": f"{bar} {text}", "text/plain": text}, raw=True)
+        self.line.update(bar_line(f"preparing: {stage} {fraction:.0%}", fraction), raw=True)
 
 
 class LiveTraining:
@@ -40,6 +38,9 @@ class LiveTraining:
     def __call__(self, record: dict):
         if record["run_id"] != self.run_id:
             self.run_id, self.records = record["run_id"], []
+        if "stage" in record:
+            self.line.update(bar_line(f"evaluating: {record['stage']}", record["fraction"]), raw=True)
+            return
         self.records.append(record)
         now, last = time.monotonic(), record["done"]
         if last or now >= self.next_line:
@@ -60,9 +61,11 @@ def progress_line(record: dict, records: list[dict]) -> dict[str, str]:
     if record["tokens_per_s"]:
         minutes, seconds = divmod(round(max(record["time_left_s"], 0)), 60)
         parts += [f"{record['tokens_per_s']:,.0f} tokens/s", f"{minutes}:{seconds:02} left"]
-    text = " · ".join(parts)
-    bar = f"<progress value='{record['tokens']}' max='{record['budget']}' style='width:16em'></progress>"
-    return {"text/html": f"{bar} {text}", "text/plain": text}
+    return bar_line(" · ".join(parts), record["tokens"], record["budget"])
+
+
+def bar_line(text: str, value: float, most: float = 1) -> dict[str, str]:
+    return {"text/html": f"<progress value='{value}' max='{most}' style='width:16em'></progress> {escape(text)}", "text/plain": text}
 
 
 # ------------------------------------------------------------------ explorer

@@ -53,7 +53,7 @@ def test_no_token_sees_a_later_one(model):
 def test_attention_scores_depend_on_distance_alone():
     """RoPE: rotated query and key at t and s have the product they have at t + 5 and s + 5."""
     q, k = torch.randn(2, 1, 1, 1, 16)
-    turn = lambda x, t: rotate(x, rotary(32, 16)[:, t : t + 1])
+    turn = lambda x, t: rotate(x, rotary(torch.arange(32), 16)[:, t : t + 1])
     torch.testing.assert_close((turn(q, 3) * turn(k, 1)).sum(), (turn(q, 8) * turn(k, 6)).sum(), atol=1e-5, rtol=1e-5)
 
 

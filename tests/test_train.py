@@ -34,7 +34,7 @@ def test_a_run_learns_and_leaves_its_record(kind, tiny, tiny_corpus, tmp_path):
     folder = Run(config, tiny_corpus.fingerprint).folder
     assert result["status"] == "completed" and result["dev_loss"] < result["unigram_loss"] - 0.8
     assert list(json.loads((folder / "result.json").read_text())) == RESULT_COLUMNS
-    assert result["smallbench"] is None and result["decode_ms_per_token"] is None
+    assert result["smallbench"] is None and result["decode_ms_per_token"] > 0
     assert sum(weight.numel() for weight in weights(config, tiny_corpus).values()) == result["total_params"]
     assert result["tokens_trained"] == config.steps * config.batch_tokens <= config.tokens
     assert result["train_flops"] == result["flops_per_token"] * result["tokens_trained"]

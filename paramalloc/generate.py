@@ -1,0 +1,171 @@
+"""Generation with a cache of keys and values, and what it costs on this machine."""
+
+import copy
+import statistics
+import time
+import weakref
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .device import synchronize
+from .model import DecoderLM
+
+# ---------------------------------------------------------------- generation
+
+
+class LayerCache:
+    """Keys and values of one block, (B, H_kv, S, E); called with those of new tokens, it gives all so far."""
+
+    def __init__(self, shape: tuple[int, ...], like: Tensor):
+        self.keys, self.values, self.length = like.new_empty(shape), like.new_empty(shape), 0
+
+    def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        start, new = self.length, k.shape[2]
+        self.length += new
+        self.keys[:, :, start:self.length], self.values[:, :, start:self.length] = k, v
+        mask = None if new == 1 or start == 0 else torch.ones(new, self.length, dtype=torch.bool, device=k.device).tril(start)
+        return self.keys[:, :, :self.length], self.values[:, :, :self.length], mask
+
+
+class Cache:
+    """Room for `length` tokens of a batch: 2 * n_layers * n_kv_heads * d_head values for each."""
+
+    def __init__(self, model: DecoderLM, batch: int, length: int):
+        shape = (batch, model.config.n_kv_heads, length, model.config.d_head)
+        self.layers = [LayerCache(shape, model.norm.weight) for _ in model.blocks]
+
+    def next_logits(self, model: DecoderLM, tokens: Tensor) -> Tensor:
+        """Logits (B, V) after `tokens` (B, T), which follow those that the cache holds."""
+        start = self.layers[0].length
+        positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+        return model.logits(model.read_out(tokens, positions, self.layers)[:, -1])
+
+
+def pick(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator | None = None) -> Tensor:
+    """Next tokens (B, 1) from logits (B, V): the likeliest at temperature 0, else drawn from the nucleus, the fewest
+    tokens that together hold top_p of the probability (Holtzman et al. 2020, arXiv 1904.09751)."""
+    if temperature == 0:
+        return logits.argmax(-1, keepdim=True)
+    ordered, tokens = (logits.float() / temperature).softmax(-1).sort(-1, descending=True)
+    before = ordered.cumsum(-1) - ordered
+    chosen = ordered.masked_fill(before >= top_p, 0).multinomial(1, generator=generator)
+    return tokens.gather(-1, chosen)
+
+
+@torch.inference_mode()
+def generate(model: DecoderLM, prompt: Tensor, new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0,
+             cached: bool = True) -> Tensor:
+    """prompt (B, T) of token ids -> (B, T + new_tokens). Without the cache every step computes all of it again."""
+    cache = Cache(model, prompt.shape[0], prompt.shape[1] + new_tokens)
+    generator, tokens = torch.Generator(prompt.device).manual_seed(seed), prompt
+    for step in range(new_tokens):
+        if cached:
+            logits = cache.next_logits(model, tokens if step == 0 else tokens[:, -1:])
+        else:
+            logits = model(tokens)[:, -1]
+        tokens = torch.cat((tokens, pick(logits, temperature, top_p, generator)), 1)
+    return tokens
+
+
+# ------------------------------------------------------------ inference cost
+
+BATCH = 32  # sequences at a time, where many are served
+REPEATS, STEPS = 3, 16
+
+
+@torch.inference_mode()
+def inference_cost(model: DecoderLM, seq_len: int, dtype: torch.dtype = torch.float32) -> dict[str, float | int]:
+    """What generation costs on the model's device with weights in `dtype`: medians over repetitions after a warm-up.
+
+    The prompt fills half of a window of seq_len, and the rest is decoded from there:
+    - time_to_first_token_ms: from one prompt to its first new token; prefill_tokens_per_s: prompt tokens of 32 at a time;
+    - decode_ms_per_token and decode_ms_per_token_32: between two tokens of a sequence, of one alone and of 32 together;
+    - kv_bytes_per_token, weight_bytes; inference_memory_bytes: the most that is held at a time, 32 together: what the
+      allocator counts on CUDA, the bytes of all live tensors on the CPU, where a process does not tell them apart.
+    """
+    model = copy.deepcopy(model).to(dtype).eval()
+    first_1, step_1 = timed(model, 1, seq_len)
+    first_n, step_n = timed(model, BATCH, seq_len)
+    config, size = model.config, torch.finfo(dtype).bits // 8
+    return {
+        "prefill_tokens_per_s": BATCH * prompt_length(seq_len) / first_n,
+        "time_to_first_token_ms": 1e3 * first_1,
+        "decode_ms_per_token": 1e3 * step_1,
+        "decode_ms_per_token_32": 1e3 * step_n,
+        "kv_bytes_per_token": 2 * config.n_layers * config.n_kv_heads * config.d_head * size,
+        "weight_bytes": sum(weight.numel() for weight in model.parameters()) * size,
+        "inference_memory_bytes": held(model, lambda: serve(model, BATCH, seq_len)),
+    }
+
+
+def prompt_length(seq_len: int) -> int:
+    return max(1, seq_len // 2)
+
+
+def serve(model: DecoderLM, batch: int, seq_len: int) -> tuple[float, list[float]]:
+    """Seconds to the first token of random prompts, and of each step after it."""
+    device, length = next(model.parameters()).device, prompt_length(seq_len)
+    tokens = torch.randint(model.config.vocab_size, (batch, length), generator=torch.Generator().manual_seed(0)).to(device)
+    cache, seconds = Cache(model, batch, length + STEPS), []
+    for _ in range(STEPS):
+        synchronize(device)
+        start = time.perf_counter()
+        tokens = pick(cache.next_logits(model, tokens), 0.0, 1.0)
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return seconds[0], seconds[1:]
+
+
+def timed(model: DecoderLM, batch: int, seq_len: int) -> tuple[float, float]:
+    """Median seconds to the first token, and from one token to the next."""
+    serve(model, batch, seq_len)
+    firsts, steps = zip(*(serve(model, batch, seq_len) for _ in range(REPEATS)))
+    return statistics.median(firsts), statistics.median(sum(steps, []))
+
+
+def held(model: DecoderLM, work) -> int:
+    """Bytes held at the most while `work()` runs, the weights included."""
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        return torch.cuda.max_memory_allocated(device)
+    with LiveBytes() as live:
+        work()
+    return live.peak + sum(weight.nbytes for weight in model.parameters())
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of the storages that operations make, as long as a tensor of theirs lives; `peak` is the most."""
+
+    def __init__(self):
+        super().__init__()
+        self.now, self.peak, self.tensors = 0, 0, {}
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        out = operation(*args, **(kwargs or {}))
+        inputs = {tensor.untyped_storage()._cdata for tensor in torch.utils._pytree.tree_leaves(args) if isinstance(tensor, Tensor)}
+        for tensor in torch.utils._pytree.tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self.add(tensor, inputs)
+        return out
+
+    def add(self, tensor: Tensor, inputs: set):
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self.tensors:
+            if key in inputs:
+                return  # a view of what was there before, such as a weight
+            self.tensors[key] = 0
+            self.now += size
+            self.peak = max(self.peak, self.now)
+        self.tensors[key] += 1
+        weakref.finalize(tensor, self.drop, key, size)
+
+    def drop(self, key: int, size: int):
+        self.tensors[key] -= 1
+        if not self.tensors[key]:
+            del self.tensors[key]
+            self.now -= size
