@@ -20,7 +20,7 @@ outputs: str = "outputs"  # the folder that holds the runs; the report goes ther
 from paramalloc import plots, report
 from paramalloc.analyze import cells_table, verdict
 from paramalloc.config import AnalysisConfig
-from paramalloc.runs import load_curves
+from paramalloc.runs import load_curves, load_frequency
 from paramalloc.sweep import select_runs
 
 config = AnalysisConfig.from_notebook(globals())
@@ -68,6 +68,14 @@ figures["learning_curves"] = plots.learning_curves(curves, table)
 plots.show(figures["learning_curves"])
 
 # %% [markdown]
+# ## Where does the loss come from?
+# Tokens are grouped by how frequent they are in the training text; a larger embedding should show first in the rare ones.
+
+# %%
+figures["by_frequency"] = plots.by_frequency(table, load_frequency(config.output_folder, table.run_ids.explode().dropna()))
+plots.show(figures["by_frequency"])
+
+# %% [markdown]
 # ## What does a low loss cost?
 # A cell is Pareto-efficient if no other one is at least as good in both and better in one.
 
@@ -77,6 +85,13 @@ report.fronts(table)
 # %%
 figures["pareto_speed"] = plots.pareto(table, "tokens_per_s")
 plots.show(figures["pareto_speed"])
+
+# %% [markdown]
+# The same for who uses the model: the time between two tokens of one sequence.
+
+# %%
+figures["pareto_decode"] = plots.pareto(table, "decode_ms_per_token")
+plots.show(figures["pareto_decode"])
 
 # %% [markdown]
 # Counted in operations the cells differ little: the weights are as many, only attention grows with the depth. Many thin

@@ -107,5 +107,22 @@ from paramalloc.runs import load_metrics
 show(loss_curve(load_metrics(config.output_folder, results[0]["run_id"])))
 
 # %% [markdown]
+# ## SmallBench
+# BLiMP asks which of two sentences is grammatical: 0 is guessing, 1 is perfect, and every result stands beside what the
+# untrained model and word counts alone reach. The other sets are diagnostics. Trained on tokenised text, all are out of domain.
+
+# %%
+from paramalloc.measure import smallbench_of, written_by
+
+folder = config.output_folder / "runs" / results[0]["run_id"]
+smallbench_of(folder)
+
+# %% [markdown]
+# And this is how it writes, from nothing (nucleus of 0.9, temperature 0.8):
+
+# %%
+print(written_by(folder))
+
+# %% [markdown]
 # The run is recorded under `outputs/runs`, and never trained twice. How this cell compares with others is the question
 # of `notebooks/analysis`.

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .runs import Note
+
 BASELINE = (0.35, 2.66)  # requested share and GLU of the cell that every other one is compared with
 CLOSE = 0.02  # nats per token: 2 % of perplexity, a distance that a change of seed alone can make
 NO_RUNS = (
@@ -22,23 +24,14 @@ SHAPE = ["d_model", "n_layers", "d_ff", "n_heads", "d_head"]
 COUNTS = ["total_params", "embed_params", "params_attention", "params_mlp", "params_norm"]
 REALISED = ["embed_share", "glu", *COUNTS, "tokens", "unigram_loss"]
 TEXTS = ["embedding", "dataset", "data_fingerprint"]
-MEANS = ["dev_loss", "dev_ppl", "dev_bpb", "train_flops"]
-NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, "tokens_per_s", "lr", "tokens_trained", "flagged_at_tokens"]
+MEANS = ["dev_loss", "dev_ppl", "dev_bpb", "smallbench", "train_flops"]
+SPEEDS = ["tokens_per_s", "decode_ms_per_token"]
+NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, "lr", "tokens_trained", "flagged_at_tokens"]
 COLUMNS = ["cell", *NUMBERS, *TEXTS, "n_seeds", "status", "run_ids"]
 
 SAME = ["data_fingerprint", "vocab_size", "embedding", "tokens", "seq_len", "batch_tokens", "recipe"]
 STATUSES = ["completed", "stopped_early", "diverged", "failed", "missing"]  # the one that tells most comes first
-COST_SENSE = {"tokens_per_s": "more", "train_flops": "less"}  # which direction of a cost is better
-
-
-class Note(str):
-    """Text that a notebook shows as Markdown and a terminal as it stands."""
-
-    def _repr_markdown_(self) -> str:
-        return str(self)
-
-    def __repr__(self) -> str:
-        return str(self)
+COST_SENSE = {"tokens_per_s": "more", "decode_ms_per_token": "less", "train_flops": "less"}  # which direction of a cost is better
 
 
 NOTHING = Note("no runs yet")
@@ -92,7 +85,7 @@ def _cell(runs: pd.DataFrame) -> dict:
         **first[[*REQUEST, *SHAPE]],
         **first[[*REALISED, *TEXTS]],
         **used[MEANS].mean(),
-        "tokens_per_s": used.tokens_per_s.median(),
+        **used[SPEEDS].median(),
         "lr": used.lr.max(),
         "n_seeds": used.seed.nunique(),
         "tokens_trained": shown.tokens_trained.max(),

@@ -51,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     sweep = commands.add_parser("sweep", help="train the cells of a sweep that are not finished")
     sweep.add_argument("sweep", help="a YAML file, or the name of one in params/")
     sweep.add_argument("--jobs", default=1, help="cells at a time, which share the cores; auto is one a core, at most 8, and one on a GPU (default 1)")
+    sweep.add_argument("--smallbench", default="", help="replaces the profile's: full, quick or off")
+    sweep.add_argument("--smallbench-data", default="", help="folder that holds SmallBench's sets, or hub")
     report = commands.add_parser("report", help="execute the analysis notebook; write RESULTS.md and report.html")
     report.add_argument("sweep", nargs="?", default="", help="a sweep; without it, all runs")
     report.add_argument("--name", default="", help="folder under outputs/reports (default: the sweep's name, or all)")
@@ -120,7 +122,8 @@ def run_allocate(arguments):
 def run_sweep(arguments) -> int:
     from . import sweep
 
-    plan = sweep.load_sweep(arguments.sweep, profile=arguments.profile, dataset=arguments.dataset, outputs=arguments.outputs)
+    given = ("profile", "dataset", "outputs", "smallbench", "smallbench_data")
+    plan = sweep.load_sweep(arguments.sweep, **{name: getattr(arguments, name) for name in given})
     auto = 1 if plan.config.device != "cpu" and cuda_available() else min(8, sweep.cores())
     jobs = auto if arguments.jobs == "auto" else as_number("--jobs", arguments.jobs, int)
     if jobs < 1:

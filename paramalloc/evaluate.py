@@ -37,7 +37,7 @@ def split_losses(model, tokens: np.ndarray, seq_len: int, stride: int | None = N
     for x, y, new in windows(tokens, seq_len, stride, batch_tokens):
         hidden = model.read_out(torch.from_numpy(x).to(device))[:, -new:].flatten(0, 1)
         targets = torch.from_numpy(y[:, -new:].flatten()).to(device)
-        found.append(token_losses(hidden, model.tables[-1], targets)[0])
+        found.append(token_losses(hidden, model.tables[-1], targets))
     return torch.cat(found).cpu().numpy()
 
 

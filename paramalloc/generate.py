@@ -72,7 +72,7 @@ def generate(model: DecoderLM, prompt: Tensor, new_tokens: int, temperature: flo
 # ------------------------------------------------------------ inference cost
 
 BATCH = 32  # sequences at a time, where many are served
-REPEATS, STEPS = 3, 16
+REPEATS, STEPS = 3, 8
 
 
 @torch.inference_mode()
@@ -96,7 +96,7 @@ def inference_cost(model: DecoderLM, seq_len: int, dtype: torch.dtype = torch.fl
         "decode_ms_per_token_32": 1e3 * step_n,
         "kv_bytes_per_token": 2 * config.n_layers * config.n_kv_heads * config.d_head * size,
         "weight_bytes": sum(weight.numel() for weight in model.parameters()) * size,
-        "inference_memory_bytes": held(model, lambda: serve(model, BATCH, seq_len)),
+        "inference_memory_bytes": held(model, lambda: serve(model, BATCH, seq_len, 2)),
     }
 
 
@@ -104,12 +104,12 @@ def prompt_length(seq_len: int) -> int:
     return max(1, seq_len // 2)
 
 
-def serve(model: DecoderLM, batch: int, seq_len: int) -> tuple[float, list[float]]:
+def serve(model: DecoderLM, batch: int, seq_len: int, steps: int = STEPS) -> tuple[float, list[float]]:
     """Seconds to the first token of random prompts, and of each step after it."""
     device, length = next(model.parameters()).device, prompt_length(seq_len)
     tokens = torch.randint(model.config.vocab_size, (batch, length), generator=torch.Generator().manual_seed(0)).to(device)
-    cache, seconds = Cache(model, batch, length + STEPS), []
-    for _ in range(STEPS):
+    cache, seconds = Cache(model, batch, length + steps), []
+    for _ in range(steps):
         synchronize(device)
         start = time.perf_counter()
         tokens = pick(cache.next_logits(model, tokens), 0.0, 1.0)
@@ -120,7 +120,7 @@ def serve(model: DecoderLM, batch: int, seq_len: int) -> tuple[float, list[float
 
 def timed(model: DecoderLM, batch: int, seq_len: int) -> tuple[float, float]:
     """Median seconds to the first token, and from one token to the next."""
-    serve(model, batch, seq_len)
+    serve(model, batch, seq_len, 2)
     firsts, steps = zip(*(serve(model, batch, seq_len) for _ in range(REPEATS)))
     return statistics.median(firsts), statistics.median(sum(steps, []))
 

@@ -83,15 +83,18 @@ def cross_entropy(x: Tensor, table: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(F.linear(x, table).float(), targets)
 
 
-def token_losses(x: Tensor, table: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Nats of each of targets (N,) under softmax(x table^T), x (N, D), table (V, D), in float32, and whether it is the
-    likeliest token. No gradient."""
-    losses, likeliest = [], []
-    for part, truth in zip(x.split(rows := max(1, LOGITS // len(table))), targets.split(rows)):
+def token_losses(x: Tensor, table: Tensor, targets: Tensor, judge=None) -> Tensor:
+    """Nats of each of targets (N,) under softmax(x table^T), x (N, D), table (V, D), in float32; no gradient.
+
+    `judge(logits, targets)`, if given, sees each chunk as well: the logits are never there as a whole.
+    """
+    losses, rows = [], max(1, LOGITS // len(table))
+    for part, truth in zip(x.split(rows), targets.split(rows)):
         logits = F.linear(part, table).float()
         losses.append(F.cross_entropy(logits, truth, reduction="none"))
-        likeliest.append(logits.argmax(-1) == truth)
-    return torch.cat(losses), torch.cat(likeliest)
+        if judge:
+            judge(logits, truth)
+    return torch.cat(losses)
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):

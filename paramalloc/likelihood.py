@@ -54,10 +54,10 @@ def lineage(parents: list[int], size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @torch.inference_mode()
-def log_likelihoods(model: DecoderLM, texts: list[list[int]], scored: list[int], progress=None) -> tuple[np.ndarray, np.ndarray]:
-    """Log-probability of the last `scored` tokens of each text, summed, and whether each of them was the likeliest.
+def log_likelihoods(model: DecoderLM, texts: list[list[int]], scored: list[int], greedy: bool = False, progress=None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Log-probability of the last `scored` tokens of each text, summed, and if `greedy` whether each was the likeliest.
 
-    A text begins with a token that is only a context. (texts,) float64, (texts,) bool. Texts are merged to trees: a node
+    A text begins with a token that is only a context. (texts,) float64, (texts,) bool or None. Texts are merged to trees: a node
     attends to those above it, at the position that it has in its text.
     """
     device = next(model.parameters()).device
@@ -69,15 +69,18 @@ def log_likelihoods(model: DecoderLM, texts: list[list[int]], scored: list[int],
         contexts = [lambda k, v: (k, v, seen[:, None])] * len(model.blocks)
         hidden = model.read_out(tokens, depth[:, None], contexts).flatten(0, 1)
         pairs = torch.tensor([(row * size + node, token) for row, pack in enumerate(batch) for node, token in pack.pairs], device=device)
-        losses, likeliest = token_losses(hidden[pairs[:, 0]], model.tables[-1], pairs[:, 1])
+        wrong = []
+        judge = (lambda logits, truth: wrong.append(logits.argmax(-1) != truth)) if greedy else None
+        losses = token_losses(hidden[pairs[:, 0]], model.tables[-1], pairs[:, 1], judge)
         first = np.cumsum([0] + [len(pack.pairs) for pack in batch])
         text, pair = np.concatenate([np.add(pack.places, (0, start)) for pack, start in zip(batch, first)]).T
         np.add.at(total, text, -losses.double().cpu().numpy()[pair])
-        np.add.at(missed, text, ~likeliest.cpu().numpy()[pair])
+        if greedy:
+            np.add.at(missed, text, torch.cat(wrong).cpu().numpy()[pair])
         done += len(set(text))
         if progress:
             progress(done / len(texts))
-    return total, missed == 0
+    return total, missed == 0 if greedy else None
 
 
 def batches(packs: list[Pack]) -> Iterator[list[Pack]]:

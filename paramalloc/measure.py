@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import load_file
 
@@ -13,9 +14,9 @@ from .device import pick_device
 from .evaluate import by_document, by_frequency, scores, split_losses
 from .generate import generate, inference_cost
 from .model import DecoderLM
-from .runs import SHAPE, RunError, read_json, write_json, write_result
+from .runs import SHAPE, Note, RunError, read_json, write_json, write_result
 from .sets import load_sets
-from .smallbench import save_arrays, smallbench
+from .smallbench import overview, save_arrays, smallbench
 
 SPLITS = {"valid": "dev", "test": "test"}
 
@@ -80,6 +81,20 @@ def trained(folder: Path) -> DecoderLM:
     model = DecoderLM(ModelConfig(**{name: kept[name] for name in SHAPE}))
     model.load_state_dict(load_file(weights))
     return model.eval()
+
+
+def smallbench_of(folder: Path) -> pd.DataFrame | Note:
+    """SmallBench of a run beside its controls, or why there is none."""
+    found = read_json(folder / "evaluation.json") or {}
+    if "smallbench" in found:
+        return overview(found["smallbench"])
+    missing = [f"- {name}: {what}" for name, what in found.get("missing", {}).items()]
+    return Note("\n".join(["SmallBench was not measured. `paramalloc evaluate` adds it to a finished run.", "", *missing]))
+
+
+def written_by(folder: Path) -> str:
+    """The beginning of a text, as the run's model writes it."""
+    return (read_json(folder / "evaluation.json") or {}).get("sample", "")
 
 
 def perplexities(model: DecoderLM, corpus: Corpus, seq_len: int, report, stride: int | None = None) -> tuple[dict, dict, dict]:

@@ -23,7 +23,8 @@ from .analyze import NO_RUNS, NOTHING, Note, Verdict, cell_name, comparable, com
 from .runs import commit, write_text
 
 TITLE = "Where should a small language model keep its parameters?"
-COSTS = {"tokens_per_s": "training speed (more is better)", "train_flops": "training FLOPs (less is better)"}
+COSTS = {"tokens_per_s": "training speed (more is better)", "decode_ms_per_token": "decoding time of a token (less is better)",
+         "train_flops": "training FLOPs (less is better)"}
 PACKAGES = ["paramalloc", "torch", "numpy", "pandas", "tokenizers", "altair", "vl-convert-python"]
 
 
@@ -42,7 +43,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame | Note:
         "below unigram (nats)": _join(table, "", gap="{:.3f}"),
         "dev ppl": _join(table, "", dev_ppl="{:.1f}"),
         "dev bpb (bits/byte)": _join(table, "", dev_bpb="{:.3f}"),
+        "SmallBench": _join(table, "", smallbench="{:.3f}"),
         "tokens/s": _join(table, "", tokens_per_s="{:,.0f}"),
+        "decode (ms/token)": _join(table, "", decode_ms_per_token="{:.2f}"),
         "seeds": [str(n) if n else "—" for n in table.n_seeds],
         "status": [_status(cell) for cell in table.itertuples()],
     }

@@ -49,6 +49,16 @@ SHAPE = tuple(ModelConfig.__dataclass_fields__)  # what of a run's config.json m
 METRIC_COLUMNS = ["step", "tokens", "train_loss", "dev_loss", "dev_ppl", "tokens_per_s"]
 
 
+class Note(str):
+    """Text that a notebook shows as Markdown and a terminal as it stands."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 class RunError(UserError):
     """A run that is not there."""
 
@@ -206,6 +216,13 @@ def load_curves(outputs: Path, run_ids) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run_id", "tokens", "dev_loss", "dev_ppl"])
 
 
+def load_frequency(outputs: Path, run_ids) -> pd.DataFrame:
+    """Dev loss by decile of token frequency of the named runs: columns run_id, decile, tokens, loss."""
+    found = ((name, read_json(Path(outputs) / "runs" / name / "evaluation.json") or {}) for name in run_ids)
+    rows = [{"run_id": name} | row for name, evaluation in found for row in evaluation.get("dev_by_frequency", [])]
+    return pd.DataFrame(rows, columns=["run_id", "decile", "tokens", "loss"])
+
+
 def load_metrics(outputs: Path, run_id: str) -> pd.DataFrame:
     """All records of one run: columns tokens, train_loss, dev_loss and more."""
     return pd.DataFrame(read_metrics(Path(outputs) / "runs" / run_id), columns=METRIC_COLUMNS)
@@ -213,7 +230,7 @@ def load_metrics(outputs: Path, run_id: str) -> pd.DataFrame:
 
 def summary(results: list[dict]) -> pd.DataFrame:
     """What a reader looks for first, a column per run."""
-    rows = ["status", "lr", "seed", "tokens_trained", "dev_loss", "dev_ppl", "dev_bpb", "test_ppl", "unigram_loss",
-            "tokens_per_s", "wall_s", "precision", "device", "threads", "compiled"]
+    rows = ["status", "lr", "seed", "tokens_trained", "dev_loss", "dev_ppl", "dev_bpb", "test_ppl", "unigram_loss", "smallbench",
+            "tokens_per_s", "decode_ms_per_token", "decode_ms_per_token_32", "wall_s", "precision", "device", "threads", "compiled"]
     show = lambda value: f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else value
     return pd.DataFrame({result["run_id"]: {row: show(result[row]) for row in rows} for result in results})

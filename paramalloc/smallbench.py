@@ -27,8 +27,9 @@ ORDER = 5
 NGRAM_TOKENS = 50_000_000  # of the training text, at most: an n-gram model holds it in memory
 COLUMNS = ("correct", "correct_norm", "bits", "bytes")
 
-# texts, how many of the last tokens of each are scored -> log-probabilities, whether all these were likeliest (or None)
-Score = Callable[[list[list[int]], list[int]], tuple[np.ndarray, np.ndarray | None]]
+# texts, how many of the last tokens of each are scored, whether it matters if all these are the likeliest
+# -> log-probabilities, and that (or None)
+Score = Callable[[list[list[int]], list[int], bool], tuple[np.ndarray, np.ndarray | None]]
 
 
 # -------------------------------------------------------------------- scoring
@@ -60,7 +61,7 @@ def outcomes(part: Set, tokenizer, seq_len: int, score: Score) -> pd.DataFrame:
 
     A single choice, LAMBADA's word, is right if each of its tokens is the likeliest.
     """
-    log_p, likeliest = score(*encode(part, tokenizer, seq_len))
+    log_p, likeliest = score(*encode(part, tokenizer, seq_len), any(len(item.choices) == 1 for item in part.items))
     rows, start = [], 0
     for item in part.items:
         own = log_p[start:start + len(item.choices)]
@@ -81,13 +82,13 @@ def won(values: np.ndarray, gold: int) -> float:
 
 
 def model_score(model: DecoderLM, progress=None) -> Score:
-    return lambda texts, scored: log_likelihoods(model, texts, scored, progress)
+    return lambda texts, scored, greedy: log_likelihoods(model, texts, scored, greedy, progress)
 
 
 def ngram_score(ngram: Unigram | KneserNey) -> Score:
     """The same from an n-gram model: all texts as one stream, each from its end-of-text on."""
 
-    def score(texts, scored):
+    def score(texts, scored, greedy=False):
         stream = np.array([token for text in texts for token in ([] if text[0] == EOT else [EOT]) + text])
         lengths = np.array([len(text) + (text[0] != EOT) for text in texts])
         log_p = np.concatenate(([0.0], ngram.log_probabilities(stream)))
@@ -137,6 +138,24 @@ def summarise(part: Set, found: pd.DataFrame) -> dict:
         "phenomena": {name: {"accuracy": row.correct, "accuracy_norm": row.correct_norm} for name, row in phenomena.iterrows()},
         "paradigms": {name.split("/")[1]: {"accuracy": row.correct, "accuracy_norm": row.correct_norm} for name, row in paradigms.iterrows()},
     }
+
+
+def overview(summary: dict) -> pd.DataFrame:
+    """For reading: one row per measure, one column for the model and for each control, standard errors behind ±."""
+    results, rows = summary["results"], {}
+    cell = lambda value, error=None, form=".1%": "—" if value is None else f"{value:{form}}" + ("" if error is None else f" ± {error:{form}}")
+    for part in summary["sets"]:
+        found = {name: result[part] for name, result in results.items()}
+        chance = results["model"][part]["chance"]
+        if part == "blimp":
+            rows["SmallBench"] = {name: cell(values["smallbench"], values["se"], ".3f") for name, values in found.items()} | {"chance": "0"}
+        for key, title in (("accuracy", "accuracy"), ("accuracy_norm", "accuracy, per character")):
+            if (part, key) != ("lambada", "accuracy_norm"):
+                rows[f"{part}, {title}"] = {name: cell(values[key], values[key + "_se"]) for name, values in found.items()} | {"chance": cell(chance)}
+        if part != "blimp":
+            rows[f"{part}, bits per byte"] = {name: cell(values["bpb"], form=".3f") for name, values in found.items()} | {"chance": ""}
+    table = pd.DataFrame(rows).T
+    return table.rename(columns={"model": "this model"})
 
 
 # ------------------------------------------------------------------- all of it

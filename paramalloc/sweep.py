@@ -65,7 +65,7 @@ class Sweep:
 
 
 def load_sweep(source: str, **overrides) -> Sweep:
-    """The sweep of a YAML file, or of params/<source>.yaml; overrides (profile, dataset, outputs) that are set win."""
+    """The sweep of a YAML file, or of params/<source>.yaml; overrides (profile, dataset, outputs, smallbench …) that are set win."""
     path = ROOT / source if source.endswith((".yaml", ".yml")) else ROOT / "params" / f"{source}.yaml"
     content = load_yaml(path)
     refuse_unknown(content, KEYS, "key")

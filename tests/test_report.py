@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import pandas as pd
 import pytest
 from analysis_fixtures import broken_grid, empty, grid
 from nbclient import NotebookClient
@@ -42,8 +43,8 @@ def test_results_name_what_is_not_there(tmp_path):
         assert f"- {cell}: **{status}**" in open_runs
     assert "reached 180,000 tokens" in open_runs
     for row in re.findall(r"^\| .*(?:stopped early|diverged|failed|missing) \|$", text, re.M):
-        losses = [cell.strip() for cell in row.split("|")][7:12]
-        assert losses == ["—"] * 5
+        losses = [cell.strip() for cell in row.split("|")][7:14]
+        assert losses == ["—"] * 7
     assert not re.search(r"\b0\.0+\b|\bnan\b|None", text, re.I)
 
 
@@ -168,3 +169,26 @@ def test_a_browser_shows_the_report_with_the_network_cut(tmp_path):
     subprocess.run(["chromium", *flags, f"--screenshot={shot}", page.as_uri()], check=True, capture_output=True, timeout=120)
     # An empty page compresses to a few kB; text and twelve coloured squares do not.
     assert shot.stat().st_size > 20_000
+
+
+def test_losses_by_frequency_are_differences_of_means():
+    """Each share's mean loss in a decile, less the mean over the shares; a single share is no comparison."""
+    table = cells_table(grid(seeds=2))
+    runs = grid(seeds=2)
+    losses = pd.DataFrame([{"run_id": run.run_id, "decile": n, "tokens": 9, "loss": 5 + n * run.requested_share}
+                           for run in runs.itertuples() for n in (1, 2)])
+    data = plots.by_frequency(table, losses).to_dict()["datasets"]
+    drawn = {(row["share"], row["decile"]): row["difference"] for rows in data.values() for row in rows if "share" in row}
+    assert drawn == pytest.approx({(f"{share:.0%}".replace("%", " %"), n): n * (share - 0.35) for share in (0.25, 0.35, 0.45) for n in (1, 2)})
+    one = runs[runs.requested_share == 0.35]
+    assert "there are not two" in plots.by_frequency(cells_table(one), losses)
+    assert "there are not two" in plots.by_frequency(table, losses.iloc[:0])
+
+
+def test_smallbench_and_decoding_are_in_the_table():
+    """SmallBench is a mean over seeds, decoding a median; a cell without them shows a dash."""
+    runs = grid(seeds=2).assign(smallbench=lambda runs: 0.1 + 0.02 * runs.seed, decode_ms_per_token=2.5)
+    runs.loc[runs.requested_share == 0.25, ["smallbench", "decode_ms_per_token"]] = None
+    shown = report.readable(cells_table(runs))
+    assert list(shown["SmallBench"]) == ["—"] * 4 + ["0.110"] * 8 and list(shown["decode (ms/token)"]) == ["—"] * 4 + ["2.50"] * 8
+    assert "decoding time of a token (less is better): 35 % × 3" in report.fronts(cells_table(runs))

@@ -61,7 +61,7 @@ def test_a_tree_gives_what_each_text_gives_alone(model, texts, monkeypatch):
     for nodes, batch in ((128, 8192), (20, 100), (10_000, 1)):
         monkeypatch.setattr(likelihood, "NODES", nodes)
         monkeypatch.setattr(likelihood, "BATCH_TOKENS", batch)
-        found, best = log_likelihoods(model, texts, scored)
+        found, best = log_likelihoods(model, texts, scored, greedy=True)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         assert list(best) == likeliest and 60 <= sum(best) < 120
 
@@ -82,7 +82,7 @@ def test_outcomes_by_hand(tiny_corpus):
     """The likelier is right, a tie is half right; per character a longer sentence may win; bits are those of the right one."""
     part = Set("blimp", [Choices("a/x", "", ("ab", "abcd")), Choices("a/x", "", ("abc", "abd")), Choices("b/y", "", ("abcd", "ab"), 1)])
     log_p = np.array([-3.0, -4.0, -2.0, -2.0, -6.0, -5.0])
-    found = outcomes(part, tiny_corpus.tokenizer, 32, lambda texts, scored: (log_p, None))
+    found = outcomes(part, tiny_corpus.tokenizer, 32, lambda texts, scored, greedy: (log_p, None))
     assert list(found.correct) == [1, 0.5, 1] and list(found.correct_norm) == [0, 0.5, 0]
     assert list(found.bits * math.log(2)) == pytest.approx([3, 2, 5]) and list(found.bytes) == [2, 3, 2]
     said = summarise(part, found)

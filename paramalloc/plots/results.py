@@ -76,6 +76,27 @@ def _unigram(loss: float, y: alt.Y, label_at: int) -> list:
 
 
 @needs_runs
+def by_frequency(table: pd.DataFrame, losses: pd.DataFrame):
+    """Dev loss of each decile of token frequency, mean over the cells of a requested share, less the mean of all shares."""
+    cells = table.assign(share=[f"{100 * value:g} %" for value in table.requested_share.fillna(table.embed_share.round(2))])
+    points = losses.dropna().merge(cells[["share", "run_ids"]].explode("run_ids"), left_on="run_id", right_on="run_ids")
+    if points.share.nunique() < 2:
+        return Note("Losses by token frequency compare embedding shares: there are not two of them yet.")
+    means = points.groupby(["share", "decile"]).loss.mean().unstack("share")
+    means = means.sub(means.mean(axis=1), axis=0).stack().rename("difference").reset_index()
+    order = sorted(means.share.unique(), key=lambda name: float(name[:-2]))
+    hue = alt.Color("share:N", scale=alt.Scale(domain=order, range=SHADES), title="embedding share")
+    shape = alt.Shape("share:N", scale=alt.Scale(domain=order), title="embedding share")
+    x = alt.X("decile:O", title="tokens by frequency in the training text: tenths of it, the rarest at the right", axis=alt.Axis(labelAngle=0))
+    y = alt.Y("difference:Q", title="dev loss above the mean (nats per token)")
+    base = alt.Chart(means).encode(x=x, y=y, color=hue, shape=shape)
+    zero = alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(color=GREY, strokeDash=[2, 3]).encode(y="y:Q")
+    chart = alt.layer(zero, base.mark_line(strokeWidth=1.8), base.mark_point(filled=True, size=60, opacity=1)).properties(width=WIDTH, height=300)
+    return titled(chart, "In which tokens does a share win or lose?",
+                   "Dev loss of each group of tokens, mean over a share's cells, beside the mean of all shares; lower is better.")
+
+
+@needs_runs
 def share_glu_heatmap(table: pd.DataFrame):
     """Dev loss (nats per token) of each requested share x GLU; a square without one is grey and says why."""
     squares = _squares(table)
@@ -131,7 +152,7 @@ def short(count: float) -> str:
 
 @needs_runs
 def pareto(table: pd.DataFrame, cost: str):
-    """Dev loss (nats per token) against tokens_per_s (more is better) or train_flops (less), with its front."""
+    """Dev loss (nats per token) against tokens_per_s (more is better), decode_ms_per_token or train_flops (less), with its front."""
     cells = completed(table.dropna(subset=[cost]))
     if cells.empty:
         return Note("No cell is complete yet, so there is no front yet.")
@@ -159,6 +180,8 @@ def _cost_axis(cells: pd.DataFrame, cost: str) -> tuple[str, str, pd.Series]:
     """Axis title with its unit, the question, and the values in that unit."""
     if cost == "tokens_per_s":
         return "training speed (tokens per second)", "Which allocations are good and fast?", cells[cost]
+    if cost == "decode_ms_per_token":
+        return "decoding one token (milliseconds)", "Which allocations are good and quick to answer?", cells[cost]
     unit, name = (1e15, "PFLOP = 10¹⁵") if cells[cost].max() >= 1e15 else (1e12, "TFLOP = 10¹²")
     return f"training compute ({name} operations)", "Which allocations are good for their compute?", cells[cost] / unit
 
