@@ -143,19 +143,19 @@ def summarise(part: Set, found: pd.DataFrame) -> dict:
 def overview(summary: dict) -> pd.DataFrame:
     """For reading: one row per measure, one column for the model and for each control, standard errors behind ±."""
     results, rows = summary["results"], {}
-    cell = lambda value, error=None, form=".1%": "—" if value is None else f"{value:{form}}" + ("" if error is None else f" ± {error:{form}}")
+    cell = lambda value, error=None, form=".1%": "—" if value is None else f"{value:{form}}" + ("" if error is None else f" ± {error:{form.removeprefix('+')}}")
     for part in summary["sets"]:
         found = {name: result[part] for name, result in results.items()}
         chance = results["model"][part]["chance"]
         if part == "blimp":
             rows["SmallBench"] = {name: cell(values["smallbench"], values["se"], ".3f") for name, values in found.items()} | {"chance": "0"}
+            rows["this model is above by"] = {name: cell(values["smallbench"], values["se"], "+.3f") for name, values in summary["above"].items()}
         for key, title in (("accuracy", "accuracy"), ("accuracy_norm", "accuracy, per character")):
             if (part, key) != ("lambada", "accuracy_norm"):
                 rows[f"{part}, {title}"] = {name: cell(values[key], values[key + "_se"]) for name, values in found.items()} | {"chance": cell(chance)}
         if part != "blimp":
             rows[f"{part}, bits per byte"] = {name: cell(values["bpb"], form=".3f") for name, values in found.items()} | {"chance": ""}
-    table = pd.DataFrame(rows).T
-    return table.rename(columns={"model": "this model"})
+    return pd.DataFrame(rows).T.fillna("").rename(columns={"model": "this model"})
 
 
 # ------------------------------------------------------------------- all of it

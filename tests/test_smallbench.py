@@ -15,7 +15,7 @@ from paramalloc.cli import main
 from paramalloc.config import ModelConfig, TrainConfig
 from paramalloc.export import export
 from paramalloc.likelihood import log_likelihoods, packs
-from paramalloc.measure import trained
+from paramalloc.measure import smallbench_of, trained
 from paramalloc.model import DecoderLM
 from paramalloc.ngram import Unigram
 from paramalloc.runs import Run, read_json
@@ -223,6 +223,15 @@ def test_every_column_of_smallbench_is_filled(measured):
     assert all(result[name] is not None for name in names) and result["smallbench_size"] == "full"
     assert found["smallbench"]["sets"]["blimp"]["items"] == 240 and found["missing"] == {}
     assert found["smallbench"]["results"]["model"]["arc_easy"]["chance"] == 0.25 and result["lambada_accuracy"] > 0.05
+
+
+def test_the_overview_shows_every_result_beside_its_controls(measured):
+    """One column for the model and for each control, and how far above it the model is, by the paired difference."""
+    table, found = smallbench_of(measured[0]), measured[2]["smallbench"]
+    assert list(table.columns) == ["this model", "untrained", "unigram", "5-gram", "chance"] and not table.isna().any(axis=None)
+    above = found["above"]["untrained"]
+    assert table.loc["this model is above by", "untrained"] == f"{above['smallbench']:+.3f} ± {above['se']:.3f}"
+    assert table.loc["arc_easy, accuracy", "chance"] == "25.0%" and table.loc["lambada, accuracy", "unigram"] == "—"
 
 
 def test_items_are_kept_for_paired_comparisons(measured, tiny_corpus):
