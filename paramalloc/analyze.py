@@ -59,9 +59,16 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     """
     runs = runs.reset_index(drop=True)
     runs = runs.assign(**{name: _numbers(runs, name) for name in [*NUMBERS, "seed"]})
-    runs = comparable(runs)
+    runs = one_size(comparable(runs))
     cells = [_cell(group) for _, group in runs.groupby(_cell_keys(runs), dropna=False)] if len(runs) else []
     return pd.DataFrame(cells, columns=COLUMNS).sort_values([*REQUEST, "d_model"], ignore_index=True)
+
+
+def one_size(runs: pd.DataFrame) -> pd.DataFrame:
+    """SmallBench in full and its quick subset do not compare: where both are there, only what is in full counts."""
+    if "full" in set(runs.get("smallbench_size", ())):
+        return runs.assign(smallbench=runs.smallbench.where(runs.smallbench_size == "full"))
+    return runs
 
 
 def _numbers(runs: pd.DataFrame, name: str) -> pd.Series:

@@ -190,6 +190,7 @@ class TrainConfig(FromParameters):
     stop_grace: int = whole(0)
     baseline_share: float = number(0.01, 0.98, 0.35)
     baseline_glu: float = number(0.25, 16.0, 2.66)
+    checkpoint_seconds: float = number(0.0, 1e6, 60.0)
     smallbench: str = text(None, ("full", "quick", "off"))
     smallbench_data: str = text("../shared/data")
     precision: str = text("auto", ("auto", "bf16", "fp16", "fp32"))

@@ -3,6 +3,7 @@
 import time
 
 from .config import TrainConfig
+from .lease import Watch
 from .runs import Run
 
 
@@ -39,12 +40,12 @@ class EarlyStop:
 class Curve:
     """A run's dev perplexity at a token count, waited for while that run is still on its way there."""
 
-    def __init__(self, run: Run, silence: float = 300.0):
-        self.run, self.silence, self.known, self.warned = run, silence, {}, False
+    def __init__(self, run: Run):
+        self.run, self.watch, self.known, self.warned = run, Watch(run.folder / "lease"), {}, False
 
     def __call__(self, tokens: int) -> float | None:
         while tokens not in self.known:
-            alive = self.run.alive(self.silence)  # asked first: what it wrote before it ended is read below
+            _, alive = self.watch.look()  # asked first: what it wrote before it ended is read below
             self.known = self.run.curve()
             if tokens in self.known or not alive:
                 break

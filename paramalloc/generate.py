@@ -76,16 +76,16 @@ REPEATS, STEPS = 3, 8
 
 
 @torch.inference_mode()
-def inference_cost(model: DecoderLM, seq_len: int, dtype: torch.dtype = torch.float32) -> dict[str, float | int]:
-    """What generation costs on the model's device with weights in `dtype`: medians over repetitions after a warm-up.
+def inference_cost(model: DecoderLM, seq_len: int, dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> dict[str, float | int]:
+    """What generation costs on a device (the model's) with weights in `dtype`: medians over repetitions after a warm-up.
 
-    The prompt fills half of a window of seq_len, and the rest is decoded from there:
+    The prompt fills half of a window of seq_len; a few tokens are decoded from there:
     - time_to_first_token_ms: from one prompt to its first new token; prefill_tokens_per_s: prompt tokens of 32 at a time;
     - decode_ms_per_token and decode_ms_per_token_32: between two tokens of a sequence, of one alone and of 32 together;
     - kv_bytes_per_token, weight_bytes; inference_memory_bytes: the most that is held at a time, 32 together: what the
       allocator counts on CUDA, the bytes of all live tensors on the CPU, where a process does not tell them apart.
     """
-    model = copy.deepcopy(model).to(dtype).eval()
+    model = copy.deepcopy(model).to(device, dtype).eval()
     first_1, step_1 = timed(model, 1, seq_len)
     first_n, step_n = timed(model, BATCH, seq_len)
     config, size = model.config, torch.finfo(dtype).bits // 8
@@ -130,11 +130,14 @@ def held(model: DecoderLM, work) -> int:
     device = next(model.parameters()).device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)  # an optimizer may lie there as well
         work()
-        return torch.cuda.max_memory_allocated(device)
-    with LiveBytes() as live:
-        work()
-    return live.peak + sum(weight.nbytes for weight in model.parameters())
+        peak = torch.cuda.max_memory_allocated(device) - before
+    else:
+        with LiveBytes() as live:
+            work()
+        peak = live.peak
+    return peak + sum(weight.nbytes for weight in model.parameters())
 
 
 class LiveBytes(TorchDispatchMode):

@@ -83,18 +83,22 @@ def cross_entropy(x: Tensor, table: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(F.linear(x, table).float(), targets)
 
 
-def token_losses(x: Tensor, table: Tensor, targets: Tensor, judge=None) -> Tensor:
-    """Nats of each of targets (N,) under softmax(x table^T), x (N, D), table (V, D), in float32; no gradient.
+def token_losses(x: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+    """Nats of each of targets (N,) under softmax(x table^T), x (N, D), table (V, D), in float32; no gradient."""
+    return normalizers(x, table)[0] - (x * table[targets]).sum(-1).float()
 
-    `judge(logits, targets)`, if given, sees each chunk as well: the logits are never there as a whole.
-    """
-    losses, rows = [], max(1, LOGITS // len(table))
-    for part, truth in zip(x.split(rows), targets.split(rows)):
+
+def normalizers(x: Tensor, table: Tensor, likeliest: bool = False) -> tuple[Tensor, Tensor | None]:
+    """log sum_v exp(x table_v) of x (N, D), table (V, D): (N,) in float32, and the likeliest v (N,) if asked; no gradient.
+    The logits are never there as a whole, and each chunk of them is overwritten while it lies in the cache."""
+    sums, places = [], []
+    for part in x.split(max(1, LOGITS // 2 // len(table))):
         logits = F.linear(part, table).float()
-        losses.append(F.cross_entropy(logits, truth, reduction="none"))
-        if judge:
-            judge(logits, truth)
-    return torch.cat(losses)
+        if likeliest:
+            places.append(logits.argmax(-1))
+        highest = logits.amax(-1)
+        sums.append(logits.sub_(highest[:, None]).exp_().sum(-1).log_() + highest)
+    return torch.cat(sums), torch.cat(places) if likeliest else None
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .kernels import token_losses
+from .kernels import normalizers
 from .model import DecoderLM
 
 NODES = 128  # of a pack, unless one text alone is longer: packs fill batches evenly, and attention stays short
@@ -67,16 +67,16 @@ def log_likelihoods(model: DecoderLM, texts: list[list[int]], scored: list[int],
         seen, depth = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*(lineage(pack.parents, size) for pack in batch)))
         tokens = torch.tensor([pack.tokens + [0] * (size - len(pack.tokens)) for pack in batch], device=device)
         contexts = [lambda k, v: (k, v, seen[:, None])] * len(model.blocks)
-        hidden = model.read_out(tokens, depth[:, None], contexts).flatten(0, 1)
-        pairs = torch.tensor([(row * size + node, token) for row, pack in enumerate(batch) for node, token in pack.pairs], device=device)
-        wrong = []
-        judge = (lambda logits, truth: wrong.append(logits.argmax(-1) != truth)) if greedy else None
-        losses = token_losses(hidden[pairs[:, 0]], model.tables[-1], pairs[:, 1], judge)
+        hidden, table = model.read_out(tokens, depth[:, None], contexts).flatten(0, 1), model.tables[-1]
+        node, token = torch.tensor([(row * size + node, token) for row, pack in enumerate(batch) for node, token in pack.pairs], device=device).T
+        before, which = node.unique(return_inverse=True)  # a node is normalised once, whatever follows it
+        sums, likeliest = normalizers(hidden[before], table, greedy)
+        log_p = (hidden[node] * table[token]).sum(-1) - sums[which]
         first = np.cumsum([0] + [len(pack.pairs) for pack in batch])
         text, pair = np.concatenate([np.add(pack.places, (0, start)) for pack, start in zip(batch, first)]).T
-        np.add.at(total, text, -losses.double().cpu().numpy()[pair])
+        np.add.at(total, text, log_p.double().cpu().numpy()[pair])
         if greedy:
-            np.add.at(missed, text, torch.cat(wrong).cpu().numpy()[pair])
+            np.add.at(missed, text, (likeliest[which] != token).cpu().numpy()[pair])
         done += len(set(text))
         if progress:
             progress(done / len(texts))

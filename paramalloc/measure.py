@@ -8,13 +8,14 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from .config import ModelConfig, TrainConfig
+from .config import ModelConfig, TrainConfig, UserError
 from .data import EOT, Corpus
-from .device import pick_device
+from .device import device_name, pick_device
 from .evaluate import by_document, by_frequency, scores, split_losses
 from .generate import generate, inference_cost
+from .lease import Lease, held
 from .model import DecoderLM
-from .runs import SHAPE, Note, RunError, read_json, write_json, write_result
+from .runs import MEASURED, RESULT_COLUMNS, SHAPE, Note, RunError, as_json, read_json
 from .sets import load_sets
 from .smallbench import overview, save_arrays, smallbench
 
@@ -25,24 +26,45 @@ def silent(stage: str, fraction: float):
     """Progress that nobody watches."""
 
 
-def measure(model: DecoderLM, config: TrainConfig, corpus: Corpus, folder: Path, precision: str = "fp32", progress=None) -> dict:
-    """The measured columns of result.json; evaluation.json and items.safetensors in `folder`, the run's, hold what is behind
-    them. Everything in float32, but inference on a GPU in the precision of training. {"status": "diverged"} where a loss is
-    not finite."""
-    report = progress or silent
+def measure(model: DecoderLM, config: TrainConfig, corpus: Corpus, lease: Lease, precision: str = "fp32", progress=None) -> dict:
+    """The measured columns of result.json; evaluation.json and items.safetensors in the run's folder hold what is behind
+    them. All in float32, but inference on a GPU in the precision of training. {"status": "diverged"} where a loss is not
+    finite. What else goes wrong after the perplexities is named under "failed" and leaves its columns empty."""
+    report, details, arrays = progress or silent, {"failed": {}}, {}
     model.eval()
-    result, details, arrays = perplexities(model, corpus, config.seq_len, report)
+    result = perplexities(model, corpus, config.seq_len, details, arrays, report)
     if not all(map(math.isfinite, result.values())):
         return {"status": "diverged"}
-    result |= benchmark(model, config, corpus, details, arrays, report)
-    report("inference cost", 0.0)
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
-    on_cpu = next(model.parameters()).device.type == "cpu"  # there float32 decodes faster: 8.5 against 9.1 ms at 10M
-    details["inference"] = inference_cost(model, config.seq_len, torch.float32 if on_cpu else dtype)
-    details["sample"] = sample(model, corpus, config.seq_len)
-    write_json(folder / "evaluation.json", details)
-    save_arrays(folder / "items.safetensors", arrays)
-    return result | details["inference"]
+    parts = {"smallbench": lambda: benchmark(model, config, corpus, details, arrays, report),
+             "inference": lambda: inference(model, config, precision, details, report),
+             "sample": lambda: details.update(sample=sample(model, corpus, config.seq_len)) or {}}
+    for name, part in parts.items():
+        try:
+            result |= part()
+        except UserError:  # interrupted, or taken over
+            raise
+        except Exception as error:  # hours of training are not lost to a measurement
+            details["failed"][name] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            print(f"{name} could not be measured: {details['failed'][name]}")
+    with lease.fenced():
+        save_arrays(lease.desk / "items.safetensors", arrays)
+    lease.replace(lease.desk / "items.safetensors", lease.folder / "items.safetensors")
+    lease.write(lease.folder / "evaluation.json", as_json(details))
+    return result
+
+
+def inference(model: DecoderLM, config: TrainConfig, precision: str, details: dict, report) -> dict:
+    """The cost on the CPU, always in float32 (it decodes faster there: 8.5 against 9.1 ms at 10M), and on the GPU where the
+    model is on one; the columns are those of the device where the model is."""
+    device = next(model.parameters()).device
+    places = {"cpu": torch.float32}
+    if device.type != "cpu":
+        places[device_name(device)] = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    details["inference"] = {"threads": torch.get_num_threads()}
+    for name, dtype in places.items():
+        report(f"inference cost, {name}", 0.0)
+        details["inference"][name] = inference_cost(model, config.seq_len, dtype, torch.device("cpu") if name == "cpu" else device)
+    return details["inference"][name] | {"inference_device": name}
 
 
 def measure_again(folder: Path, stride: int | None = None, progress=None, **changes) -> dict:
@@ -54,12 +76,18 @@ def measure_again(folder: Path, stride: int | None = None, progress=None, **chan
     if result is None or result["status"] != "completed":
         raise RunError(f"run {folder.name} is not complete: there is nothing to measure")
     config = TrainConfig.from_dict(kept["parameters"] | {"outputs": str(folder.parents[1])} | changes)
-    if stride and not 0 < stride <= config.seq_len:
+    if stride is not None and not 0 < stride <= config.seq_len:
         raise RunError(f"a stride of {stride} must be from 1 to the run's seq_len, {config.seq_len}")
     corpus, model = corpus_of(folder, kept), trained(folder).to(pick_device(config.device))
-    if stride:
-        return perplexities(model, corpus, config.seq_len, progress or silent, stride)[0]
-    return write_result(folder, result | measure(model, config, corpus, folder, kept["precision"], progress))
+    if stride is not None:
+        return perplexities(model, corpus, config.seq_len, {}, {}, progress or silent, stride)
+    with held(folder / "lease") as lease:
+        found = measure(model, config, corpus, lease, kept["precision"], progress)
+        if "status" in found:
+            raise RunError(f"a loss of run {folder.name} is not finite on this machine: its result stays as it was")
+        result = {name: found.get(name) if name in MEASURED else result.get(name) for name in RESULT_COLUMNS}
+        lease.write(folder / "result.json", as_json(result))
+    return result
 
 
 def corpus_of(folder: Path, kept: dict) -> Corpus:
@@ -88,8 +116,9 @@ def smallbench_of(folder: Path) -> pd.DataFrame | Note:
     found = read_json(folder / "evaluation.json") or {}
     if "smallbench" in found:
         return overview(found["smallbench"])
-    missing = [f"- {name}: {what}" for name, what in found.get("missing", {}).items()]
-    return Note("\n".join(["SmallBench was not measured. `paramalloc evaluate` adds it to a finished run.", "", *missing]))
+    reasons = found.get("missing", {}) | found.get("failed", {})
+    lines = [f"- {name}: {what}" for name, what in reasons.items()]
+    return Note("\n".join(["SmallBench was not measured. `paramalloc evaluate` adds it to a completed run.", "", *lines]))
 
 
 def written_by(folder: Path) -> str:
@@ -97,9 +126,10 @@ def written_by(folder: Path) -> str:
     return (read_json(folder / "evaluation.json") or {}).get("sample", "")
 
 
-def perplexities(model: DecoderLM, corpus: Corpus, seq_len: int, report, stride: int | None = None) -> tuple[dict, dict, dict]:
-    """Of dev and test: columns (dev_loss …), losses by token frequency, and nats and tokens of each document as arrays."""
-    result, details, arrays, counts = {}, {}, {}, corpus.counts("train")
+def perplexities(model: DecoderLM, corpus: Corpus, seq_len: int, details: dict, arrays: dict, report, stride: int | None = None) -> dict:
+    """Columns of dev and test (dev_loss …); losses by token frequency go into `details`, nats and tokens of each document
+    into `arrays`."""
+    result, counts = {}, corpus.counts("train")
     for split, prefix in SPLITS.items():
         report(f"perplexity of {prefix}", 0.0)
         tokens = np.asarray(corpus.split(split))
@@ -108,7 +138,7 @@ def perplexities(model: DecoderLM, corpus: Corpus, seq_len: int, report, stride:
         result |= {f"{prefix}_{name}": value for name, value in found.items()}
         details[f"{prefix}_by_frequency"] = by_frequency(losses, tokens, counts)
         arrays[f"{prefix}.document.nats"], arrays[f"{prefix}.document.tokens"] = by_document(losses, tokens)
-    return result, details, arrays
+    return result
 
 
 def benchmark(model: DecoderLM, config: TrainConfig, corpus: Corpus, details: dict, arrays: dict, report) -> dict:
@@ -123,7 +153,7 @@ def benchmark(model: DecoderLM, config: TrainConfig, corpus: Corpus, details: di
     details["smallbench"], items = smallbench(model, untrained, corpus, config.seq_len, sets, config.smallbench, report)
     arrays |= items
     found = details["smallbench"]["results"]["model"]
-    columns = {"smallbench_size": config.smallbench}
+    columns = {"smallbench_size": config.smallbench, "out_of_domain": corpus.meta["wikitext"]}
     if "blimp" in found:
         columns |= {"smallbench": found["blimp"]["smallbench"], "smallbench_se": found["blimp"]["se"], "blimp_accuracy": found["blimp"]["accuracy"]}
     return columns | {f"{name}_{key}": found[name][key] for name in ("lambada", "arc_easy", "piqa") if name in found

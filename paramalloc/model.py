@@ -137,7 +137,7 @@ class DecoderLM(nn.Module):
 
         Only where tokens are not simply the text from its start: their `positions`, (T,) or (B, 1, T), and for each block
         a function in `contexts` from these tokens' k, v to all keys, all values and a mask (..., T, S), True where seen:
-        a cache of earlier tokens (generate.py), a tree of continuations (smallbench.py).
+        a cache of earlier tokens (generate.py), a tree of texts (likelihood.py).
         """
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device)

@@ -141,6 +141,7 @@ def limits(table: pd.DataFrame, runs: pd.DataFrame) -> Note:
         "The built-in corpus is the text of the installed packages: its losses never compare across environments."
         if (done.dataset == "builtin").any() else
         "Token perplexities compare only under this tokenizer; bits per byte under any.",
+        "The text is tokenised: SmallBench is out of domain." if used.get("out_of_domain", pd.Series(dtype=bool)).eq(True).any() else "",
         _left_out(runs),
     ]  # fmt: skip
     return Note("\n".join(f"- {line}" for line in lines if line))

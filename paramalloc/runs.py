@@ -1,6 +1,7 @@
 """The run folder: what a run is (its id), what it recorded, and all runs as a table. No torch.
 
-    runs/<run_id>/   config.json   metrics.jsonl   checkpoint/final/model.safetensors   result.json (last)
+    runs/<run_id>/   config.json   metrics.jsonl   checkpoint/   evaluation.json   items.safetensors   result.json (last)
+                     lease/ (who writes it, lease.py)
 """
 
 import hashlib
@@ -8,7 +9,7 @@ import json
 import os
 import platform
 import subprocess
-import time
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -18,13 +19,14 @@ import pandas as pd
 
 from .allocator import Allocation
 from .config import ROOT, ModelConfig, TrainConfig, UserError
+from .lease import held
 from .ledger import flops_per_token
 
 RECIPE = 2  # raise it when the same parameters train differently
 
 # Not part of what a run is: where and how fast it is computed, where it is kept, when it is cut short, what is measured.
 OUTSIDE = {"device", "compile", "outputs", "profile", "early_stop", "stop_margin", "stop_patience", "stop_grace",
-           "baseline_share", "baseline_glu", "smallbench", "smallbench_data"}
+           "baseline_share", "baseline_glu", "checkpoint_seconds", "smallbench", "smallbench_data"}
 
 # What is measured of a trained model (measure.py); `paramalloc evaluate` measures it again.
 MEASURED = [
@@ -32,7 +34,7 @@ MEASURED = [
     "smallbench_se", "smallbench_size", "blimp_accuracy", "lambada_accuracy", "lambada_bpb", "arc_easy_accuracy",
     "arc_easy_accuracy_norm", "arc_easy_bpb", "piqa_accuracy", "piqa_accuracy_norm", "piqa_bpb", "decode_ms_per_token",
     "decode_ms_per_token_32", "time_to_first_token_ms", "prefill_tokens_per_s", "kv_bytes_per_token", "weight_bytes",
-    "inference_memory_bytes",
+    "inference_memory_bytes", "inference_device", "out_of_domain",
 ]
 
 RESULT_COLUMNS = [
@@ -71,12 +73,13 @@ def run_id(config: TrainConfig, fingerprint: str) -> str:
 
 
 class Run:
-    """One run's folder. Records are appended as they come; result.json is written last, atomically."""
+    """One run's folder, written by who holds it. Records are appended as they come; result.json is written last."""
 
     def __init__(self, config: TrainConfig, fingerprint: str):
         self.id = run_id(config, fingerprint)
         self.folder = config.output_folder / "runs" / self.id
         self.mode = config.early_stop
+        self.lease = self.metrics = None
 
     @property
     def result(self) -> dict | None:
@@ -88,30 +91,34 @@ class Run:
         result = self.result
         return result is not None and (result["status"] != "stopped_early" or self.mode == "kill")
 
-    def start(self, config: dict):
-        self.folder.mkdir(parents=True, exist_ok=True)
+    @contextmanager
+    def held(self, waiting=None):
+        """Hold the run, as soon as no other process that lives holds it; `waiting(holder)` is called meanwhile."""
+        with held(self.folder / "lease", waiting) as self.lease:
+            try:
+                yield self.lease
+            finally:
+                if self.metrics:
+                    self.metrics.close()
+
+    def begin(self, config: dict, metrics: bytes = b""):
+        """A record that begins with `metrics`. The file itself is new: what a former holder still appends goes nowhere."""
+        made = self.lease.desk / "metrics.jsonl"
+        with self.lease.fenced():
+            made.write_bytes(metrics)
+            self.metrics = open(made, "ab", buffering=0)
         (self.folder / "result.json").unlink(missing_ok=True)
-        (self.folder / "metrics.jsonl").write_text("")
-        write_json(self.folder / "config.json", config)
+        self.lease.write(self.folder / "config.json", as_json(config))
+        self.lease.replace(made, self.folder / "metrics.jsonl")
 
     def record(self, **values):
-        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(values, allow_nan=False) + "\n")
+        self.metrics.write(json.dumps(values, allow_nan=False).encode() + b"\n")
+        self.lease.check()
 
     def finish(self, result: dict) -> dict:
-        return write_result(self.folder, result)
-
-    def beat(self):
-        """A sign of life, for `alive`."""
-        os.utime(self.folder / "metrics.jsonl")
-
-    def alive(self, silence: float) -> bool:
-        """Still training: started, without a result, and heard of in the last `silence` seconds."""
-        try:
-            heard = (self.folder / "metrics.jsonl").stat().st_mtime
-        except FileNotFoundError:
-            return False
-        return self.result is None and time.time() - heard < silence
+        result = {name: result.get(name) for name in RESULT_COLUMNS}
+        self.lease.write(self.folder / "result.json", as_json(result))
+        return result
 
     def curve(self) -> dict[int, float]:
         """Tokens -> dev perplexity of the probes so far."""
@@ -178,15 +185,12 @@ def write_text(path: Path, text: str):
     os.replace(temporary, path)
 
 
-def write_result(folder: Path, result: dict) -> dict:
-    """result.json of all columns, null where a value is missing; what was written."""
-    result = {name: result.get(name) for name in RESULT_COLUMNS}
-    write_json(folder / "result.json", result)
-    return result
-
-
 def write_json(path: Path, content: dict):
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(path, as_json(content))
+
+
+def as_json(content: dict) -> str:
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> dict | None:
@@ -233,4 +237,4 @@ def summary(results: list[dict]) -> pd.DataFrame:
     rows = ["status", "lr", "seed", "tokens_trained", "dev_loss", "dev_ppl", "dev_bpb", "test_ppl", "unigram_loss", "smallbench",
             "tokens_per_s", "decode_ms_per_token", "decode_ms_per_token_32", "wall_s", "precision", "device", "threads", "compiled"]
     show = lambda value: f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else value
-    return pd.DataFrame({result["run_id"]: {row: show(result[row]) for row in rows} for result in results})
+    return pd.DataFrame({result["run_id"]: {row: show(result.get(row)) for row in rows} for result in results})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .config import ROOT, DataError
-from .sources import OPEN, UNREADABLE, reaching, revision_on_hub
+from .sources import FILE, OPEN, UNREADABLE, reaching, revision_on_hub
 
 
 @dataclass(frozen=True)
@@ -96,16 +96,22 @@ def load_sets(source: str) -> tuple[list[Set], dict[str, str]]:
         try:
             rows = hub_rows(name, where) if source == "hub" else local_rows(where, ROOT / source)
             items = [where.read(row) for row in rows]
-            sets.append(Set(name, [item for item in items if item.context or len(set(item.choices)) == len(item.choices)]))
+            items = [item for item in items if item.context or len(set(item.choices)) == len(item.choices)]
+            if not items or not all(0 <= item.gold < len(item.choices) for item in items):
+                raise ValueError("no items" if not items else "a right answer that is not among the choices")
+            sets.append(Set(name, items))
         except DataError as error:
             missing[name] = str(error)
-        except (KeyError, ValueError, AttributeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             missing[name] = f"{name} is not in the form that is read here ({type(error).__name__}: {error})"
     return sets, missing
 
 
 def local_rows(where: Where, folder: Path) -> list[dict]:
-    files = sorted(folder.glob(where.files))
+    files = [path for path in sorted(folder.glob(where.files)) if FILE.search(path.name)]
+    names = [path.name.split(".jsonl")[0] for path in files]
+    if len(set(names)) < len(names):
+        raise DataError(f"{files[0].parent} holds a file of {where.files.rstrip('*')} twice, packed and not: remove one")
     if not files:
         raise DataError(f"put {where.files.rstrip('*')} into {folder}, or set smallbench_data to hub (then {where.hub} is downloaded)")
     try:

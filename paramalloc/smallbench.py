@@ -17,6 +17,7 @@ import pandas as pd
 from safetensors.numpy import load_file, save_file
 
 from .data import EOT, Corpus
+from .lease import held
 from .likelihood import log_likelihoods
 from .model import DecoderLM
 from .ngram import KneserNey, Unigram
@@ -24,7 +25,7 @@ from .sets import Set
 
 SIZES = {"full": {}, "quick": {"blimp": 50, "lambada": 200, "arc_easy": 200, "piqa": 200}}  # the first of each group
 ORDER = 5
-NGRAM_TOKENS = 50_000_000  # of the training text, at most: an n-gram model holds it in memory
+NGRAM_TOKENS = 25_000_000  # of the training text, at most: they take 4 GB while they are counted
 COLUMNS = ("correct", "correct_norm", "bits", "bytes")
 
 # texts, how many of the last tokens of each are scored, whether it matters if all these are the likeliest
@@ -108,26 +109,34 @@ def estimate(values: np.ndarray, groups: pd.Series) -> tuple[float, float]:
     cells = pd.Series(np.asarray(values, dtype=float)).groupby(groups.to_numpy()).agg(["mean", "var", "count"])
     phenomenon = cells.index.to_series().str.split("/").str[0]
     weight = 1 / (phenomenon.nunique() * phenomenon.map(phenomenon.value_counts()))
-    return float((weight * cells["mean"]).sum()), float(np.sqrt((weight**2 * cells["var"] / cells["count"]).sum()))
+    return float((weight * cells["mean"]).sum()), float(np.sqrt((weight**2 * cells["var"] / cells["count"]).sum(skipna=False)))
+
+
+def plain(values: pd.Series, groups: pd.Series) -> tuple[float | None, float | None]:
+    """Mean over all items, and its standard error, stratified by group; None where it cannot be known."""
+    parts = values.groupby(groups).agg(["var", "count"])
+    return known(values.mean()), known(np.sqrt((parts["var"] * parts["count"]).sum(skipna=False)) / len(values))
+
+
+def known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
 def headline(correct: np.ndarray, groups: pd.Series) -> dict[str, float]:
     """BLiMP centred on chance, (accuracy - 0.5) / 0.5, and its standard error."""
     accuracy, error = estimate(correct, groups)
-    return {"smallbench": 2 * accuracy - 1, "se": 2 * error}
+    return {"smallbench": 2 * accuracy - 1, "se": known(2 * error)}
 
 
 def compare(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, float]:
     """The difference of two models' headlines, one - other, and its standard error, paired by item. Both are of one set."""
     accuracy, error = estimate(one["correct"].to_numpy() - other["correct"].to_numpy(), one["group"])
-    return {"smallbench": 2 * accuracy, "se": 2 * error}
+    return {"smallbench": 2 * accuracy, "se": known(2 * error)}
 
 
 def summarise(part: Set, found: pd.DataFrame) -> dict:
     """Everything that is said of one set: accuracies with standard errors, bits per byte, chance."""
-    known = lambda value: None if math.isnan(value) else float(value)
-    spread = lambda column: {column.replace("correct", "accuracy"): known(found[column].mean()),
-                             column.replace("correct", "accuracy") + "_se": known(found[column].sem())}
+    spread = lambda column: dict(zip((column.replace("correct", "accuracy") + end for end in ("", "_se")), plain(found[column], found["group"])))
     chances = [1 / len(item.choices) for item in part.items if len(item.choices) > 1]
     result = {"items": len(found), **spread("correct"), **spread("correct_norm"), "chance": float(np.mean(chances)) if chances else 0.0}
     if part.name != "blimp":
@@ -186,13 +195,21 @@ def controls(corpus: Corpus, sets: list[Set], seq_len: int) -> dict[tuple[str, s
     key = hashlib.sha256(json.dumps([1, ORDER, NGRAM_TOKENS, seq_len, [part.sha256 for part in sets]]).encode()).hexdigest()[:12]
     path, names = corpus.folder / f"smallbench-{key}.safetensors", ("unigram", f"{ORDER}-gram")
     if not path.exists():
-        models = (Unigram(corpus.counts("train")), KneserNey(corpus.split("train")[:NGRAM_TOKENS], corpus.meta["vocab_size"], ORDER))
-        found = {(name, part.name): outcomes(part, corpus.tokenizer, seq_len, ngram_score(model))
-                 for name, model in zip(names, models) for part in sets}
-        save_arrays(path, as_arrays(found))
+        try:
+            with held(corpus.folder / "lease"):  # several runs that end at once need not count the same text side by side
+                if not path.exists():
+                    save_arrays(path, as_arrays(compute_controls(corpus, sets, seq_len, names)))
+        except OSError:  # a corpus that may only be read
+            return compute_controls(corpus, sets, seq_len, names)
     kept, group = load_file(path), {part.name: [item.group for item in part.items] for part in sets}
     return {(name, part): pd.DataFrame({"group": group[part]} | {column: kept[f"{name}.{part}.{column}"] for column in COLUMNS})
             for name in names for part in group}
+
+
+def compute_controls(corpus: Corpus, sets: list[Set], seq_len: int, names: tuple[str, str]) -> dict[tuple[str, str], pd.DataFrame]:
+    models = (Unigram(corpus.counts("train")), KneserNey(corpus.split("train")[:NGRAM_TOKENS], corpus.meta["vocab_size"], ORDER))
+    return {(name, part.name): outcomes(part, corpus.tokenizer, seq_len, ngram_score(model))
+            for name, model in zip(names, models) for part in sets}
 
 
 def as_arrays(found: dict[tuple[str, str], pd.DataFrame]) -> dict[str, np.ndarray]:

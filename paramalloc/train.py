@@ -1,19 +1,19 @@
 """One run: optimizer, schedule, loop, dev probes, early stop. Progress goes to a callback."""
 
-import math
 import time
 from dataclasses import asdict
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from .allocator import allocation
+from .checkpoint import Keeper
 from .config import TrainConfig
 from .data import Batches, Corpus
 from .device import autocast, device_name, keep_freed_memory, peak_memory, pick_device, pick_precision, reset_peak_memory
 from .early_stop import early_stop
 from .evaluate import mean_loss, perplexity
+from .interrupt import Interrupt
 from .ledger import peak_flops
 from .measure import measure
 from .model import DecoderLM
@@ -92,16 +92,27 @@ class Learner:
         wanted = config.compile == "on" or config.compile == "auto" and device.type == "cuda"
         self.compiled = compiled(model, config.seq_len, config.batch_tokens, precision, device) if wanted else None
         self.loss = self.compiled or model.loss
+        self.bad, self.good = torch.zeros((), device=device), torch.zeros((), device=device)
 
     def step(self, x: torch.Tensor, y: torch.Tensor, lr: float) -> torch.Tensor:
-        """One update on tokens x and targets y (B, T); the loss stays on the device."""
+        """One update on tokens x and targets y (B, T); the loss stays on the device.
+
+        From the first loss or gradient on that is not finite nothing is updated any more, and nobody waits for the device
+        to know: `bad` is 1 then, and `good` counts the steps before. (float16 has infinite gradients now and then; its
+        scaler leaves those steps out.)
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_scale"]
         with autocast(self.precision, self.device):
             loss = self.loss(x, y)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        finite = torch.isfinite(loss.detach()) & (self.scaler.is_enabled() | torch.isfinite(norm))
+        self.bad = torch.maximum(self.bad, (~finite).float())
+        self.good += 1 - self.bad
+        if not self.scaler.is_enabled():
+            self.optimizer.found_inf = self.bad  # what the fused optimizer asks before it updates
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -121,10 +132,27 @@ def train(config: TrainConfig, corpus: Corpus, on_record=None) -> list[dict]:
 
 
 def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
-    """Train one run and evaluate it; what stands in result.json."""
-    run, started = Run(config, corpus.fingerprint), time.perf_counter()
+    """Train one run and measure it; what stands in result.json. One that was interrupted goes on from its last checkpoint."""
+    run = Run(config, corpus.fingerprint)
     if run.finished:
         return run.result
+    with run.held(tell_who(run.id)), Interrupt() as interrupt:
+        return run.result if run.finished else train_held(run, config, corpus, interrupt, on_record)
+
+
+def tell_who(run_id: str):
+    """Says once that another process trains this run."""
+    told = []
+
+    def tell(holder: dict):
+        if holder not in told:
+            told.append(holder)
+            print(f"waiting: run {run_id} is being trained by process {holder['pid']} on {holder['host'].split('pid:')[0]}", flush=True)
+
+    return tell
+
+
+def train_held(run: Run, config: TrainConfig, corpus: Corpus, interrupt: "Interrupt", on_record) -> dict:
     shape, device = allocation(config), pick_device(config.device)
     precision = pick_precision(config.precision, device)
     batches = Feed(Batches(corpus.split("train"), config.seq_len, config.batch_tokens // config.seq_len, config.seed), device)
@@ -136,36 +164,44 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
     machine = {"device": device_name(device), "precision": precision, "threads": torch.get_num_threads(),
                "compiled": learner.compiled is not None}
     identity = describe_run(run.id, config, shape, corpus) | machine
+    about = {"parameters": asdict(config), "ledger": shape.params, "provenance": provenance(corpus), **identity}
+    stop, meter = early_stop(config, run, corpus.fingerprint), Meter(config, run, on_record)
+    keeper = Keeper(run, learner, meter, stop, config.checkpoint_seconds)
+    step, losses = keeper.go_on(about)
 
-    run.start({"parameters": asdict(config), "ledger": shape.params, "provenance": provenance(corpus), **identity})
-    stop, meter, probe_steps = early_stop(config, run, corpus.fingerprint), Meter(config, run, on_record), config.probe_steps
-    status, losses = "completed", []
-    for step in range(1, config.steps + 1):
+    status, probe_steps = "completed", config.probe_steps
+    while step < config.steps and status == "completed":
+        step += 1
         x, y = batches(step - 1)
-        run.beat()
         losses.append(learner.step(x, y, config.lr * schedule(step, config.steps, config.warmup)))
         probing = step in probe_steps
         if probing or step % config.log_every == 0:
             train_loss = torch.stack(losses).mean().item()  # the only place that waits for the device
             meter.lap(step)
             losses.clear()
-            scored = learner.probe(probe) if probing else {}
-            if not all(map(math.isfinite, (train_loss, *scored.values()))):
-                status = "diverged"
+            if learner.bad:
+                step, status = int(learner.good) + 1, "diverged"
                 break
+            scored = learner.probe(probe) if probing else {}
             fired = bool(scored) and stop(step * config.batch_tokens, scored["dev_ppl"])
             meter.record(step, train_loss=train_loss, **scored)  # after the rule, which may wait for the baseline
             if fired and config.early_stop == "kill":
                 status = "stopped_early"
-                break
+        if interrupt.caught or keeper.due() or status == "stopped_early":
+            keeper.save(step, losses)
+            interrupt.obey(f"run {run.id} was interrupted at step {step} of {config.steps}; the same command goes on from there")
 
+    if status == "completed":
+        keeper.save(step, [], final=True)
+    interrupt.at_once(f"run {run.id} was interrupted after step {step}; the same command goes on from there")
     result = identity | meter.totals(step) | {"status": status, "flagged_at_tokens": stop.fired}
     result["train_flops"] = result["flops_per_token"] * result["tokens_trained"]
     if status == "completed":
-        save_weights(learner.model, run.folder / "checkpoint" / "final")
-        result |= {"peak_memory_bytes": peak_memory(device)} | measure(learner.model, config, corpus, run.folder, precision, meter.evaluating)
+        result |= {"peak_memory_bytes": peak_memory(device)} | measure(learner.model, config, corpus, run.lease, precision, meter.evaluating)
+    elif status == "diverged":
+        print(f"run {run.id} diverged: the loss or a gradient of step {step} is not finite. {keeper.says()}")
     meter.end()
-    wall, peak = time.perf_counter() - started, peak_flops(result["device"])
+    wall, peak = meter.wall, peak_flops(result["device"])
     rate = result["tokens_per_s"]
     result["mfu"] = result["flops_per_token"] * rate / peak if peak and rate else None
     result["outside_steps_share"] = 1 - meter.seconds_of_all(step) / wall if rate else None
@@ -177,7 +213,19 @@ class Meter:
 
     def __init__(self, config: TrainConfig, run: Run, on_record):
         self.config, self.run, self.on_record = config, run, on_record
-        self.seconds, self.steps, self.mark = 0.0, 0, None
+        self.seconds, self.steps, self.mark, self.before, self.started = 0.0, 0, None, 0.0, time.perf_counter()
+        self.state = {"run_id": run.id}
+
+    @property
+    def wall(self) -> float:
+        """Seconds since the start, with those before an interruption."""
+        return self.before + time.perf_counter() - self.started
+
+    def kept(self) -> list[float]:
+        return [self.seconds, self.steps, self.wall]
+
+    def go_on(self, kept: list[float]):
+        self.seconds, self.steps, self.before = kept
 
     def lap(self, step: int):
         """Close a stretch of steps. The first one holds warm-up and compilation and is not counted."""
@@ -226,9 +274,3 @@ def spread(tokens: np.ndarray, seq_len: int, count: int) -> np.ndarray:
     windows = max(1, len(tokens) // seq_len)
     starts = np.linspace(0, windows - 1, min(windows, max(1, count // seq_len))).astype(int) * seq_len
     return np.concatenate([tokens[start:start + seq_len] for start in starts])
-
-
-def save_weights(model: DecoderLM, folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")

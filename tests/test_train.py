@@ -93,9 +93,10 @@ def test_a_run_far_above_the_baseline_is_stopped_at_the_count_the_rule_gives(tin
     """`kill` ends it there, `flag` marks that count and trains on, `off` does neither."""
     config = cell(tiny, tmp_path, glu=2.0, early_stop=mode, stop_patience=20_480, stop_grace=10_000)
     baseline = Run(config.baseline(), tiny_corpus.fingerprint)
-    baseline.start({})
-    for tokens in range(5_120, 40_961, 5_120):
-        baseline.record(tokens=tokens, dev_loss=0.0, dev_ppl=1.0)
+    with baseline.held():
+        baseline.begin({})
+        for tokens in range(5_120, 40_961, 5_120):
+            baseline.record(tokens=tokens, dev_loss=0.0, dev_ppl=1.0)
     [result] = train(config, tiny_corpus)
     expected = 10_240 + 20_480  # the first probe after the grace period, then the patience
     assert result["status"] == status and result["flagged_at_tokens"] == (None if mode == "off" else expected)
@@ -107,8 +108,9 @@ def test_a_killed_run_is_trained_in_full_by_who_wants_it_whole(tiny, tiny_corpus
     """stopped_early counts as finished only under `kill`."""
     config = cell(tiny, tmp_path, early_stop="kill")
     run = Run(config, tiny_corpus.fingerprint)
-    run.start({})
-    run.finish({"status": "stopped_early"})
+    with run.held():
+        run.begin({})
+        run.finish({"status": "stopped_early"})
     assert run.finished and not Run(cell(tiny, tmp_path, early_stop="off"), tiny_corpus.fingerprint).finished
 
 
@@ -131,25 +133,33 @@ def test_waiting_for_the_baseline_is_no_training_time(tiny, tiny_corpus, tmp_pat
 
 
 def test_a_cell_waits_for_the_baselines_curve_where_it_overtakes_it(tiny, tiny_corpus, tmp_path):
-    """A probe is waited for while the baseline records, and not when it is silent, ended, or was never there."""
+    """A probe is waited for while somebody holds the baseline, and not when it has ended, or was never there."""
     baseline = Run(cell(tiny, tmp_path), tiny_corpus.fingerprint)
-    curve = Curve(baseline, silence=30)
+    curve = Curve(baseline)
     assert curve(1024) is None
-    baseline.start({})
-    later = threading.Timer(0.7, lambda: baseline.record(tokens=1024, dev_ppl=7.0))
-    later.start()
-    assert curve(1024) == 7.0
-    assert Curve(baseline, silence=0)(2048) is None
-    baseline.finish({"status": "completed"})
+    with baseline.held():
+        baseline.begin({})
+        later = threading.Timer(0.7, lambda: baseline.record(tokens=1024, dev_ppl=7.0))
+        later.start()
+        assert curve(1024) == 7.0
+        baseline.finish({"status": "completed"})
     started = time.monotonic()
     assert curve(2048) is None and time.monotonic() - started < 0.4
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tiny, tiny_corpus, tmp_path, monkeypatch):
-    """It says `diverged` and has no dev loss, rather than a number nobody may use."""
-    monkeypatch.setattr(training.Learner, "step", lambda *_: torch.tensor(math.nan))
-    [result] = train(cell(tiny, tmp_path), tiny_corpus)
-    assert result["status"] == "diverged" and result["dev_loss"] is None and result["tokens_trained"] == 1024
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tiny, tiny_corpus, tmp_path, monkeypatch, capsys):
+    """It says `diverged`, at which step, and has no dev loss; that step changed nothing, nor did one after it."""
+    config = cell(tiny, tmp_path, checkpoint_seconds=0)
+    steps, loss, step = [], training.DecoderLM.loss, training.Learner.step
+    weigh = lambda learner: [weight.detach().clone() for weight in learner.model.parameters()]
+    monkeypatch.setattr(training.Learner, "step", lambda self, *batch: (step(self, *batch), steps.append(weigh(self)))[0])
+    monkeypatch.setattr(training.DecoderLM, "loss", lambda self, *batch: loss(self, *batch) * (math.nan if len(steps) == 6 and self.training else 1))
+    monkeypatch.setattr(TrainConfig, "log_every", 4)
+    [result] = train(config, tiny_corpus)
+    assert result["status"] == "diverged" and result["dev_loss"] is None and result["steps"] == 7
+    assert all(map(torch.equal, steps[5], steps[6])) and all(map(torch.equal, steps[5], steps[7])) and len(steps) == 8
+    assert not all(map(torch.equal, steps[4], steps[5]))
+    assert "the loss or a gradient of step 7 is not finite. The last good checkpoint is" in capsys.readouterr().out
 
 
 def test_the_schedule_rises_to_one_and_falls_to_nearly_zero():

@@ -77,8 +77,11 @@ def _unigram(loss: float, y: alt.Y, label_at: int) -> list:
 
 @needs_runs
 def by_frequency(table: pd.DataFrame, losses: pd.DataFrame):
-    """Dev loss of each decile of token frequency, mean over the cells of a requested share, less the mean of all shares."""
+    """Dev loss of each decile of token frequency, mean over the cells of a requested share (those GLU expansions that every
+    share has), less the mean of all shares."""
     cells = table.assign(share=[f"{100 * value:g} %" for value in table.requested_share.fillna(table.embed_share.round(2))])
+    glus = cells.groupby("requested_glu").share.nunique()
+    cells = cells[cells.requested_glu.isin(glus.index[glus == cells.share.nunique()])]  # the same expansions for every share
     points = losses.dropna().merge(cells[["share", "run_ids"]].explode("run_ids"), left_on="run_id", right_on="run_ids")
     if points.share.nunique() < 2:
         return Note("Losses by token frequency compare embedding shares: there are not two of them yet.")
