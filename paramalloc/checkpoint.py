@@ -45,7 +45,8 @@ class Keeper:
         restore(place, self.learner.model, self.learner.optimizer)
         self.learner.scaler.load_state_dict(state["scaler"])
         self.learner.good.fill_(state["step"])
-        self.stop.since, self.stop.fired = state["stop"]
+        if self.run.mode != "off":
+            self.stop.since, self.stop.fired = state["stop"]
         self.meter.go_on(state["meter"])
         resumed = [*before.get("resumed", []), {"step": state["step"], "commit": about["provenance"]["commit"]}]
         self.run.begin(before | {"resumed": resumed}, (place / "metrics.jsonl").read_bytes())
