@@ -19,7 +19,7 @@ import pandas as pd
 
 from .allocator import Allocation
 from .config import ROOT, ModelConfig, TrainConfig, UserError
-from .lease import held
+from .lease import Watch, held
 from .ledger import flops_per_token
 
 RECIPE = 2  # raise it when the same parameters train differently
@@ -100,6 +100,10 @@ class Run:
             finally:
                 if self.metrics:
                     self.metrics.close()
+
+    def lease_holder(self) -> dict | None:
+        """Who trains it just now."""
+        return Watch(self.folder / "lease").look()[1]
 
     def begin(self, config: dict, metrics: bytes = b""):
         """A record that begins with `metrics`. The file itself is new: what a former holder still appends goes nowhere."""

@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,8 +25,19 @@ from .runs import RESULT_COLUMNS, Run, load_runs, read_metrics
 
 KEYS = ("notebook", "profile", "axes", "parameters")
 
-# `python -m papermill`, but that jsonschema does not build a grammar of web addresses first: 1 of 2 s to start.
-PAPERMILL = "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()"
+# `python -m papermill`, but that jsonschema does not build a grammar of web addresses first (1 of 2 s to start), and that it
+# dies with the sweep, as its kernel dies with it: what nobody waits for any more does not train on.
+PAPERMILL = """
+import os, sys, threading, time
+def watch(parent):
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+threading.Thread(target=watch, args=(int(sys.argv.pop(1)),), daemon=True).start()
+sys.modules['rfc3987_syntax'] = None
+from papermill.cli import papermill
+papermill()
+"""
 
 
 @dataclass(frozen=True)
@@ -79,12 +91,15 @@ def load_sweep(source: str, **overrides) -> Sweep:
     shared |= {name: value for name, value in overrides.items() if value}
     refuse_unknown([*shared, *axes], TrainConfig.names())
     cells = [make_cell(dict(zip(axes, values)), shared) for values in itertools.product(*axes.values())]
+    names = Counter(cell.name for cell in cells)
+    cells = [replace(cell, name=f"{cell.name}-{n}") if names[cell.name] > 1 else cell for n, cell in enumerate(cells, 1)]
     cells.sort(key=lambda cell: cell.config is None or cell.config != cell.config.baseline())  # the baseline first
     return Sweep(path.stem, ROOT / "notebooks" / f"{content.get('notebook', 'train')}.ipynb", cells)
 
 
 def make_cell(point: dict, shared: dict) -> Cell:
     name = "_".join(f"{axis}-{value}" for axis, value in point.items()) or "cell"
+    name = re.sub(r"[^\w.+-]+", "-", name)[:100]  # it becomes a file's, and a value may be a path
     parameters = shared | point
     try:
         config = TrainConfig.from_dict(parameters)
@@ -109,11 +124,9 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> dict[str, str]:
     with tqdm(total=budget, unit="token", unit_scale=True, smoothing=0.02, disable=not sys.stderr.isatty()) as bar:
         try:
             while waiting or running:
-                while waiting and len(running) < jobs:
-                    execution = Execution(sweep, *waiting[0])
-                    if any(execution.shares_run(other) for other in running):  # the next one will find it finished
-                        break
-                    running.append(waiting.pop(0) and execution)
+                while waiting and len(running) < jobs and (execution := next_one(sweep, waiting, running)):
+                    waiting.remove((execution.number, execution.cell))
+                    running.append(execution)
                     execution.start(cores() // jobs if jobs > 1 else None)
                 ended = [execution for execution in running if execution.ended()]
                 bar.update(done + sum(execution.tokens() for execution in running) - bar.n)
@@ -131,6 +144,19 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> dict[str, str]:
         finally:
             end(running)
     return failed
+
+
+def next_one(sweep: Sweep, waiting: list, running: list["Execution"]) -> "Execution | None":
+    """The first cell whose runs nobody trains; if others hold all of them, the first, to wait for them; None while this sweep
+    itself trains what the first one needs, which will then be found finished."""
+    first = Execution(sweep, *waiting[0])
+    if any(first.shares_run(other) for other in running):
+        return None
+    if not first.held_elsewhere():
+        return first
+    others = (Execution(sweep, *cell) for cell in waiting[1:])
+    free = (cell for cell in others if not cell.held_elsewhere() and not any(cell.shares_run(other) for other in running))
+    return next(free, first)
 
 
 def cores() -> int:
@@ -185,6 +211,10 @@ class Execution:
     def shares_run(self, other: "Execution") -> bool:
         return bool({run.id for run in self.runs} & {run.id for run in other.runs})
 
+    def held_elsewhere(self) -> bool:
+        """Whether another sweep trains one of its runs just now."""
+        return any(run.lease_holder() for run in self.runs if not run.finished)
+
     def prepare(self):
         config = self.cell.config
         try:
@@ -228,7 +258,7 @@ class Execution:
 
 def papermill(source: Path, target: Path, parameters: dict) -> list[str]:
     """The command that executes a notebook; JSON is YAML, so names and values arrive with their types."""
-    return [sys.executable, "-c", PAPERMILL, str(source), str(target), "-k", "python3", "--no-progress-bar",
+    return [sys.executable, "-c", PAPERMILL, str(os.getpid()), str(source), str(target), "-k", "python3", "--no-progress-bar",
             "-y", json.dumps(parameters)]
 
 

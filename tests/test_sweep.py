@@ -53,6 +53,14 @@ def test_every_key_of_every_yaml_is_a_parameter_of_its_notebook(path):
         assert all(f"# {word}" in head for word in ("Question", "Expected", "Cost", "Command"))
 
 
+def test_no_cell_is_written_outside_its_sweeps_folder(tmp_path):
+    """A value that is a path becomes part of a file's name; two that would have one name get a number."""
+    path = tmp_path / "paths.yaml"
+    path.write_text("axes: {dataset: [../../a, ../..\\\\a, /etc/b]}\n")
+    names = [cell.name for cell in load_sweep(str(path), profile="quick", outputs=str(tmp_path)).cells]
+    assert names == ["dataset-..-..-a-1", "dataset-..-..-a-2", "dataset--etc-b"] and not any("/" in name for name in names)
+
+
 def test_an_unknown_key_is_refused(tmp_path):
     """The message names the nearest key that exists."""
     path = tmp_path / "x.yaml"
@@ -143,8 +151,9 @@ def test_a_cell_that_never_ran_is_missing(plan):
     sweep = load_sweep(str(path), outputs=str(outputs))
     corpus = sweeps.prepare(sweep.config.dataset, sweep.config.vocab_size, sweep.config.output_folder)
     done = Run(sweep.cells[0].config, corpus.fingerprint)
-    done.start({})
-    done.finish({"run_id": done.id, "status": "completed", "dev_loss": 5.0})
+    with done.held():
+        done.begin({})
+        done.finish({"run_id": done.id, "status": "completed", "dev_loss": 5.0})
     rows = select_runs(AnalysisConfig.from_dict({"runs": str(path), "outputs": str(outputs)}))
     assert list(rows.status) == ["completed", "missing", "failed"] and list(rows.columns) == RESULT_COLUMNS
     assert rows.dev_loss.isna().tolist() == [False, True, True]
