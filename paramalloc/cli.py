@@ -1,4 +1,4 @@
-"""The command line, thin: `paramalloc allocate | sweep | report | evaluate | export`."""
+"""The command line, thin: `paramalloc allocate | sweep | status | report | evaluate | export`."""
 
 import argparse
 import itertools
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tqdm import tqdm
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="paramalloc", description="Split a parameter budget, train the cells, report.")
-    commands = top.add_subparsers(required=True, metavar="allocate | sweep | report | evaluate | export")
+    commands = top.add_subparsers(required=True, metavar="allocate | sweep | status | report | evaluate | export")
 
     allocate = commands.add_parser("allocate", help="the shape for a budget, and where its parameters are")
     for name, (default, what) in REQUEST.items():
@@ -61,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("folder", help="a new folder")
     export.add_argument("--outputs", default="outputs", help="where runs are looked for by id")
     export.set_defaults(command=run_export)
+    status = commands.add_parser("status", help="what runs where and how far it is, what failed and why")
+    status.add_argument("sweep", nargs="?", default="", help="a sweep; without it, all runs")
+    status.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
     evaluate = commands.add_parser("evaluate", help="measure a finished run again: perplexity, SmallBench, inference cost")
     evaluate.add_argument("run", help="a run's folder or id")
     evaluate.add_argument("--outputs", default="outputs", help="where runs are looked for by id")
@@ -69,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: as in the run's parameters)")
     evaluate.add_argument("--stride", help="tokens between windows: only perplexities, with so much more context; nothing is kept")
     evaluate.set_defaults(command=run_evaluate)
-    for command, run in ((sweep, run_sweep), (report, run_report)):
+    for command, run in ((sweep, run_sweep), (status, run_status), (report, run_report)):
         command.add_argument("--profile", default="", help="replaces the sweep's profile: auto, quick or study")
         command.add_argument("--dataset", default="", help="replaces the sweep's dataset: a name, a folder or a file")
         command.add_argument("--outputs", default="outputs", help="folder of everything that is written")
@@ -133,6 +137,20 @@ def run_sweep(arguments) -> int:
     for name, reason in failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def run_status(arguments):
+    from .status import failures, shown, table
+    from .sweep import load_sweep
+
+    given = ("profile", "dataset", "outputs")
+    plan = load_sweep(arguments.sweep, **{name: getattr(arguments, name) for name in given}) if arguments.sweep else None
+    while True:
+        text = shown(table(ROOT / arguments.outputs, plan))
+        print("\033[2J\033[H" * arguments.watch + text, *(failures(plan) if plan else []), sep="\n", flush=True)
+        if not arguments.watch:
+            return
+        time.sleep(2)
 
 
 def run_report(arguments):

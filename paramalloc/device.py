@@ -1,6 +1,7 @@
 """What the hardware can do: device, precision, memory."""
 
 import ctypes
+import os
 import platform
 import sys
 from contextlib import nullcontext
@@ -12,7 +13,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
-from .config import ConfigError
+from .config import ConfigError, UserError
 
 
 def pick_device(name: str) -> torch.device:
@@ -81,6 +82,22 @@ def peak_memory(device: torch.device) -> int | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class OutOfMemory(UserError):
+    """The device's memory does not hold a run; the message says what would fit."""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on a GPU or the CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def memory(device: torch.device) -> int | None:
+    """Bytes that the device has in all; None where nobody tells."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
 
 
 def device_name(device: torch.device) -> str:

@@ -101,9 +101,10 @@ class Run:
                 if self.metrics:
                     self.metrics.close()
 
-    def lease_holder(self) -> dict | None:
-        """Who trains it just now."""
-        return Watch(self.folder / "lease").look()[1]
+    @staticmethod
+    def holder(folder: Path) -> dict | None:
+        """Who writes a run just now."""
+        return Watch(folder / "lease").look()[1]
 
     def begin(self, config: dict, metrics: bytes = b""):
         """A record that begins with `metrics`. The file itself is new: what a former holder still appends goes nowhere."""

@@ -206,14 +206,14 @@ class Execution:
         if not self.error:
             self.prepare()
         self.log = sweep.log(cell, self.runs) if self.runs else sweep.folder / f"{cell.name}.log"
-        self.output = self.log.with_name(f".{self.log.name}")
+        self.output = self.log.with_name(f".{self.log.name}.{os.getpid()}")
 
     def shares_run(self, other: "Execution") -> bool:
         return bool({run.id for run in self.runs} & {run.id for run in other.runs})
 
     def held_elsewhere(self) -> bool:
         """Whether another sweep trains one of its runs just now."""
-        return any(run.lease_holder() for run in self.runs if not run.finished)
+        return any(Run.holder(run.folder) for run in self.runs if not run.finished)
 
     def prepare(self):
         config = self.cell.config
@@ -260,6 +260,13 @@ def papermill(source: Path, target: Path, parameters: dict) -> list[str]:
     """The command that executes a notebook; JSON is YAML, so names and values arrive with their types."""
     return [sys.executable, "-c", PAPERMILL, str(os.getpid()), str(source), str(target), "-k", "python3", "--no-progress-bar",
             "-y", json.dumps(parameters)]
+
+
+def papermill_words(sweep: Sweep, cell: Cell) -> list[str]:
+    """What a user types after `papermill` to execute one cell alone."""
+    path = lambda name: os.path.relpath(name)
+    given = [word for name, value in cell.parameters.items() for word in ("-p", name, json.dumps(value) if isinstance(value, list) else str(value))]
+    return [path(sweep.notebook), path(sweep.folder / f"{cell.name}.ipynb"), *given]
 
 
 def last_line(text: str) -> str:

@@ -10,11 +10,14 @@ from .allocator import allocation
 from .checkpoint import Keeper
 from .config import TrainConfig
 from .data import Batches, Corpus
-from .device import autocast, device_name, keep_freed_memory, peak_memory, pick_device, pick_precision, reset_peak_memory
+from .device import (
+    OutOfMemory, autocast, device_name, keep_freed_memory, memory, peak_memory, pick_device, pick_precision, ran_out,
+    reset_peak_memory,
+)  # fmt: skip
 from .early_stop import early_stop
 from .evaluate import mean_loss, perplexity
 from .interrupt import Interrupt
-from .ledger import peak_flops
+from .ledger import memory_bytes, peak_flops
 from .measure import measure
 from .model import DecoderLM
 from .runs import Run, describe_run, provenance
@@ -137,7 +140,22 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
     if run.finished:
         return run.result
     with run.held(tell_who(run.id)), Interrupt() as interrupt:
-        return run.result if run.finished else train_held(run, config, corpus, interrupt, on_record)
+        try:
+            return run.result if run.finished else train_held(run, config, corpus, interrupt, on_record)
+        except Exception as error:
+            if not ran_out(error):
+                raise
+            raise OutOfMemory(f"out of memory with batch_tokens {config.batch_tokens}: {what_fits(config)}") from None
+
+
+def what_fits(config: TrainConfig) -> str:
+    """The largest batch_tokens, halved as often as needed, whose predicted memory is within four fifths of the device's."""
+    room, shape, rows = memory(pick_device(config.device)), allocation(config).model, config.batch_tokens // config.seq_len
+    needs = lambda rows: memory_bytes(shape, config.seq_len, rows * config.seq_len, 4 if config.precision == "fp32" else 2)["training"]
+    while rows := rows // 2:
+        if room is None or needs(rows) < 0.8 * room:
+            return f"batch_tokens {rows * config.seq_len} should fit (it is another run)"
+    return "a smaller seq_len or total_params would fit"
 
 
 def tell_who(run_id: str):

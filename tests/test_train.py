@@ -11,9 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from paramalloc import device, train as training
+from paramalloc.allocator import allocation
 from paramalloc.config import ConfigError, TrainConfig
 from paramalloc.data import Batches
+from paramalloc.device import OutOfMemory
 from paramalloc.early_stop import Curve, EarlyStop
+from paramalloc.ledger import memory_bytes
 from paramalloc.runs import RESULT_COLUMNS, Run, load_curves, load_metrics, load_runs, run_id
 from paramalloc.train import Feed, schedule, train
 
@@ -160,6 +163,22 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tiny, tiny_corpus, t
     assert all(map(torch.equal, steps[5], steps[6])) and all(map(torch.equal, steps[5], steps[7])) and len(steps) == 8
     assert not all(map(torch.equal, steps[4], steps[5]))
     assert "the loss or a gradient of step 7 is not finite. The last good checkpoint is" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error, room, fits", [(torch.OutOfMemoryError("CUDA out of memory"), 2e9, "batch_tokens 512 should fit"),
+                                               (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 3e6, "batch_tokens 256 should fit"),
+                                               (MemoryError(), 1e4, "a smaller seq_len or total_params would fit")], ids=["cuda", "cpu", "none"])
+def test_running_out_of_memory_says_what_would_fit(error, room, fits, tiny, tiny_corpus, tmp_path, monkeypatch):
+    """One line instead of a traceback; what would fit is what the ledger predicts for the memory that is there."""
+    def step(*_):
+        raise error
+
+    monkeypatch.setattr(training.Learner, "step", step)
+    monkeypatch.setattr(training, "memory", lambda device: room)
+    with pytest.raises(OutOfMemory, match=f"^out of memory with batch_tokens 1024: {fits}"):
+        train(cell(tiny, tmp_path), tiny_corpus)
+    shape, asked = allocation(cell(tiny, tmp_path)).model, [int(word) for word in fits.split() if word.isdigit()]
+    assert all(memory_bytes(shape, 32, tokens)["training"] < 0.8 * room for tokens in asked)
 
 
 def test_the_schedule_rises_to_one_and_falls_to_nearly_zero():

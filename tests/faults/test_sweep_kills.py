@@ -15,7 +15,7 @@ from test_kills import outcome
 
 from paramalloc.runs import load_runs
 
-KILLS, SHARES = 33, [0.3, 0.35, 0.4]
+KILLS, SHARES = 33, [0.2, 0.25, 0.35]
 
 pytestmark = pytest.mark.slow
 
