@@ -6,6 +6,8 @@ PROFILE  ?= auto
 OUTPUTS  ?= outputs
 # Cells at a time, or auto: one a core. A quick cell hardly gains from a second core.
 JOBS     ?= 1
+# Set it to start a sweep that takes more than an hour without a GPU.
+YES      ?=
 # More arguments for pip. On Linux without NVIDIA, an --extra-index-url that names PyTorch's CPU index saves gigabytes.
 PIP_ARGS ?=
 
@@ -38,15 +40,16 @@ data: setup  ## prepare DATASET and show it
 	    -r dataset "$(DATASET)" -r profile "$(PROFILE)" -r outputs "$(OUTPUTS)"
 
 STUDY = --profile "$(PROFILE)" --dataset "$(DATASET)" --outputs "$(OUTPUTS)"
+SWEEP = $(STUDY) --jobs $(JOBS) $(if $(YES),--yes)
 
 train-embedding-sweep: setup  ## three embedding shares at one GLU expansion
-	$(BIN)/paramalloc sweep params/embedding_sweep.yaml $(STUDY) --jobs $(JOBS)
+	$(BIN)/paramalloc sweep params/embedding_sweep.yaml $(SWEEP)
 
 train-glu-sweep: setup  ## four GLU expansions at one embedding share
-	$(BIN)/paramalloc sweep params/glu_sweep.yaml $(STUDY) --jobs $(JOBS)
+	$(BIN)/paramalloc sweep params/glu_sweep.yaml $(SWEEP)
 
 grid: setup  ## all twelve cells
-	$(BIN)/paramalloc sweep params/grid.yaml $(STUDY) --jobs $(JOBS)
+	$(BIN)/paramalloc sweep params/grid.yaml $(SWEEP)
 
 reports: setup  ## RESULTS.md and report.html of the three
 	@set -e; for name in embedding_sweep glu_sweep grid; do \

@@ -52,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     sweep = commands.add_parser("sweep", help="train the cells of a sweep that are not finished")
     sweep.add_argument("sweep", help="a YAML file, or the name of one in params/")
     sweep.add_argument("--jobs", default=1, help="cells at a time, which share the cores; auto is one a core, at most 8, and one on a GPU (default 1)")
+    sweep.add_argument("--dry-run", action="store_true", help="only tell what would be trained, and what it would take on this machine")
+    sweep.add_argument("--yes", action="store_true", help="start what takes more than an hour without a GPU")
     sweep.add_argument("--smallbench", default="", help="replaces the profile's: full, quick or off")
     sweep.add_argument("--smallbench-data", default="", help="folder that holds SmallBench's sets, or hub")
     report = commands.add_parser("report", help="execute the analysis notebook; write RESULTS.md and report.html")
@@ -132,11 +134,32 @@ def run_sweep(arguments) -> int:
     jobs = auto if arguments.jobs == "auto" else as_number("--jobs", arguments.jobs, int)
     if jobs < 1:
         raise UserError(f"--jobs must be at least 1 or auto, not {jobs}")
+    if arguments.dry_run:
+        print(planned(plan, jobs))
+        return 0
+    long_without_gpu(plan, arguments.yes)
     print(f"{plan.name}: {len(plan.cells)} cells, profile {plan.config.profile}, {plan.config.tokens:,} tokens a run")
     failed = sweep.run_sweep(plan, jobs)
     for name, reason in failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def planned(plan, jobs: int) -> str:
+    from .plan import dry_run, shown
+
+    return shown(dry_run(plan, jobs), jobs, plan.config.output_folder)
+
+
+def long_without_gpu(plan, agreed: bool):
+    """A study that was started on a laptop by mistake would run for weeks: refused, unless that was meant."""
+    from .plan import HOUR, rough_seconds
+
+    if agreed or plan.config.device != "cpu" and cuda_available():
+        return
+    if (seconds := rough_seconds(plan)) > HOUR:
+        raise UserError(f"sweep {plan.name} takes about {seconds / HOUR:,.0f} hours on this machine's CPU: add --yes to start it, or "
+                        "--dry-run to see what it would take")
 
 
 def run_status(arguments):

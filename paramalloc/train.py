@@ -5,10 +5,11 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from .allocator import allocation
 from .checkpoint import Keeper
-from .config import TrainConfig
+from .config import TrainConfig, UserError
 from .data import Batches, Corpus
 from .device import (
     OutOfMemory, autocast, device_name, keep_freed_memory, memory, peak_memory, pick_device, pick_precision, ran_out,
@@ -21,6 +22,10 @@ from .ledger import memory_bytes, peak_flops
 from .measure import measure
 from .model import DecoderLM
 from .runs import Run, describe_run, provenance
+
+
+class DiskError(UserError):
+    """A run could not be written: the disk is full, or the folder may only be read."""
 
 
 # -------------------------------------------------------------------- recipe
@@ -139,13 +144,16 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
     run = Run(config, corpus.fingerprint)
     if run.finished:
         return run.result
-    with run.held(tell_who(run.id)), Interrupt() as interrupt:
-        try:
+    try:
+        with run.held(tell_who(run.id)), Interrupt() as interrupt:
             return run.result if run.finished else train_held(run, config, corpus, interrupt, on_record)
-        except Exception as error:
-            if not ran_out(error):
-                raise
-            raise OutOfMemory(f"out of memory with batch_tokens {config.batch_tokens}: {what_fits(config)}") from None
+    except (OSError, SafetensorError) as error:
+        raise DiskError(f"cannot write run {run.id}: {' '.join(str(error).split())}. Make room or name other outputs; the same "
+                        f"command goes on from the last checkpoint in {run.folder}") from None
+    except Exception as error:
+        if not ran_out(error):
+            raise
+        raise OutOfMemory(f"out of memory with batch_tokens {config.batch_tokens}: {what_fits(config)}") from None
 
 
 def what_fits(config: TrainConfig) -> str:

@@ -294,7 +294,7 @@ def hub(tmp_path, monkeypatch):
     (tmp_path / "hub" / "README.md").write_text(card + "---\n")
     monkeypatch.setattr(sources, "HUB", {"wikitext-2": (str(tmp_path / "hub"), "wikitext-2-v1", None),
                                          "wmt": (str(tmp_path / "hub"), "de-en", None)})  # fmt: skip
-    monkeypatch.setattr(sources, "_commit", lambda repo, revision: None)
+    monkeypatch.setattr(sources, "revision_on_hub", lambda repo, revision: None)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     return tmp_path / "hub"
 
@@ -318,7 +318,7 @@ def test_wmt_is_cut_to_the_budget(hub, tmp_path):
 def test_prepared_hub_corpus_needs_no_network(hub, tmp_path, monkeypatch):
     """What was prepared by that name is found again without asking the hub; another budget is not."""
     first = prepare("wmt", 280, tmp_path, tokens=4000)
-    monkeypatch.setattr(sources, "_commit", lambda repo, revision: (_ for _ in ()).throw(ConnectionError("no network")))
+    monkeypatch.setattr(sources, "revision_on_hub", lambda repo, revision: (_ for _ in ()).throw(ConnectionError("no network")))
     assert prepare("wmt", 280, tmp_path, tokens=4000).folder == first.folder
     with pytest.raises(DataError, match=r"cannot load wmt from the Hugging Face hub \(no network\): check the network"):
         prepare("wmt", 280, tmp_path, tokens=5000)

@@ -1,0 +1,124 @@
+"""What a sweep would do, and what it would take on this machine: `paramalloc sweep --dry-run`. No torch."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pandas as pd
+
+from .allocator import allocation
+from .config import ROOT, TrainConfig, UserError
+from .data import Corpus, find
+from .ledger import flops_per_token, memory_bytes
+from .runs import Run
+from .sweep import Cell, Sweep, cores
+
+HOUR = 3600.0
+FLOPS_PER_CORE = 1e11  # a CPU core's, about; only to tell minutes from days before anything is measured
+START_S = 6.0  # papermill, its kernel and its imports, on two cores
+HELD_OUT = 0.04  # of the training tokens, where a corpus is not prepared yet: dev and test
+
+
+def rough_seconds(sweep: Sweep) -> float:
+    """Training time of what is left to train on this machine's cores, to an order of magnitude."""
+    left = [run for cell in sweep.cells if cell.config for run, state in states(cell) if state == "run"]
+    flops = sum(run.tokens * flops_per_token(allocation(run).model, run.seq_len)["train"] for run in left)
+    return flops / (FLOPS_PER_CORE * cores())
+
+
+def states(cell: Cell) -> list[tuple[TrainConfig, str]]:
+    """Each run of a cell, and what would be done with it."""
+    corpus = corpus_of(cell.config)
+    if corpus is None:
+        return [(config, "run") for config in cell.config.runs()]
+    return [(config, state(Run(config, corpus.fingerprint))) for config in cell.config.runs()]
+
+
+def corpus_of(config: TrainConfig) -> Corpus | None:
+    return find(config.dataset, config.vocab_size, config.output_folder, config.tokens)
+
+
+def state(run: Run) -> str:
+    if run.finished:
+        return f"skip: {run.result['status'].replace('_', ' ')}"
+    if holder := Run.holder(run.folder):
+        return f"wait: process {holder['pid']} trains it"
+    return "run"
+
+
+def dry_run(sweep: Sweep, jobs: int) -> pd.DataFrame:
+    """One row per run: its shape, what would be done, training FLOPs, predicted seconds and memory. A probe of `jobs`
+    processes at a time trains a few steps of each cell that has anything to do."""
+    rows = [row for cell in sweep.cells for row in rows_of(cell)]
+    todo = {json.dumps(asdict(row["config"])): row["config"] for row in rows if row["what"] == "run"}
+    found = dict(zip(todo, measured(list(todo), jobs)))
+    for row in rows:
+        if row["what"] == "run":
+            row["seconds"] = predicted(row["config"], found[json.dumps(asdict(row["config"]))])
+    return pd.DataFrame(rows, columns=["cell", "seed", "lr", "shape", "what", "config", "train FLOPs", "memory", "disk", "seconds"])
+
+
+def rows_of(cell: Cell) -> list[dict]:
+    if cell.config is None:
+        return [{"cell": cell.name, "what": f"cannot be: {cell.error}"}]
+    shape = allocation(cell.config)
+    total = shape.params["total"]
+    return [{"cell": cell.name, "seed": config.seed, "lr": config.lr, "config": config, "what": what,
+             "shape": f"{shape.model.d_model} x {shape.model.n_layers}, d_ff {shape.model.d_ff}",
+             "train FLOPs": config.steps * config.batch_tokens * flops_per_token(shape.model, config.seq_len)["train"],
+             "memory": memory_bytes(shape.model, config.seq_len, config.batch_tokens)["training"],
+             "disk": 4 * total if what == "run" else 0} for config, what in states(cell)]
+
+
+def measured(configs: list[str], jobs: int) -> list[dict]:
+    """The mean of what `jobs` probes measure that run side by side, as cells would."""
+    if not configs:
+        return []
+    threads = {} if jobs == 1 else {"OMP_NUM_THREADS": str(max(1, cores() // jobs))}
+    command = [sys.executable, "-m", "paramalloc.probe"]
+    probes = [subprocess.Popen(command, cwd=ROOT, env=os.environ | threads, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True) for _ in range(jobs)]
+    for probe in probes:
+        probe.stdin.write(f"[{','.join(configs)}]")
+        probe.stdin.close()
+        probe.stdin = None
+    said = [probe.communicate() for probe in probes]
+    if failed := [error for probe, (_, error) in zip(probes, said) if probe.returncode]:
+        raise UserError(f"the probe failed: {(failed[0].strip().splitlines() or ['it said nothing'])[-1]}")
+    found = [[json.loads(line) for line in out.splitlines()] for out, _ in said]
+    return [{name: sum(one[name] for one in same) / jobs for name in same[0]} for same in zip(*found)]
+
+
+def predicted(config: TrainConfig, probe: dict) -> float:
+    """Seconds of a run: start, steps, probes, and both splits in full."""
+    corpus = corpus_of(config)
+    splits = corpus.meta["splits"] if corpus else None
+    held_out = splits["valid"]["tokens"] + splits["test"]["tokens"] if splits else HELD_OUT * config.tokens
+    return START_S + config.steps * probe["step_s"] + (held_out + config.probes * config.probe_tokens) * probe["score_s"]
+
+
+def shown(frame: pd.DataFrame, jobs: int, folder) -> str:
+    """The table and its sums as text."""
+    number = lambda value, unit, size: "" if pd.isna(value) else f"{value / size:,.2f} {unit}"
+    text = frame.drop(columns=["config", "disk"]).assign(
+        **{"train FLOPs": frame["train FLOPs"].map(lambda value: number(value, "P", 1e15)),
+           "memory": frame["memory"].map(lambda value: number(value, "GB", 1e9)), "seconds": frame["seconds"].map(clock)})
+    todo = frame[frame.what == "run"]
+    at_once = 3 * 12 * (todo["disk"] / 4).nlargest(jobs).sum()  # of each run under way two checkpoints and one in the making
+    free = shutil.disk_usage(next(path for path in [folder, *folder.parents] if path.exists())).free
+    disk = todo["disk"].sum() + at_once
+    return "\n".join([
+        text.astype(object).fillna("").rename(columns={"seconds": "predicted"}).to_string(index=False),
+        f"{len(todo)} of {len(frame)} runs to train, {todo['train FLOPs'].sum() / 1e15:,.2f} PFLOP; "
+        f"predicted {clock(todo['seconds'].sum() / min(jobs, max(1, len(todo))))} with {jobs} at a time, without SmallBench and an early stop",
+        f"disk: {disk / 1e9:,.2f} GB of {free / 1e9:,.0f} GB that are free" + (": NOT ENOUGH" if disk > free else ""),
+    ])
+
+
+def clock(seconds: float) -> str:
+    if pd.isna(seconds):
+        return ""
+    return f"{int(seconds) // 3600}:{int(seconds) % 3600 // 60:02}:{int(seconds) % 60:02}"
