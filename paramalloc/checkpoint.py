@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from .early_stop import EarlyStop
-from .runs import OUTSIDE, Run, RunError, read_json
+from .runs import OUTSIDE, Run, RunError, read_json, read_metrics
 
 KEPT = 2
 SAME = ("data_fingerprint", "recipe", "precision", "compiled")  # beside the parameters: what a run must not change under way
@@ -35,7 +35,7 @@ class Keeper:
 
         RunError if the run that was begun is another than `about` says; it names the difference.
         """
-        place = newest_whole(self.folder)
+        place = newest_whole(self.folder, self.run.lease.discard)
         if place is None:
             self.run.begin(about)
             return 0, []
@@ -45,11 +45,12 @@ class Keeper:
         restore(place, self.learner.model, self.learner.optimizer)
         self.learner.scaler.load_state_dict(state["scaler"])
         self.learner.good.fill_(state["step"])
-        if self.run.mode != "off":
-            self.stop.since, self.stop.fired = state["stop"]
         self.meter.go_on(state["meter"])
         resumed = [*before.get("resumed", []), {"step": state["step"], "commit": about["provenance"]["commit"]}]
         self.run.begin(before | {"resumed": resumed}, (place / "metrics.jsonl").read_bytes())
+        for record in read_metrics(self.run.folder):  # the rule sees again what it saw, and what it was interrupted at
+            if "dev_ppl" in record:
+                self.stop(record["tokens"], record["dev_ppl"])
         print(f"run {self.run.id} goes on from step {state['step']}")
         return state["step"], [torch.tensor(loss, device=self.learner.device) for loss in state["losses"]]
 
@@ -63,7 +64,7 @@ class Keeper:
         if place.exists() or self.learner.bad:
             return
         state = {"step": step, "losses": [loss.item() for loss in losses], "scaler": learner.scaler.state_dict(),
-                 "stop": [self.stop.since, self.stop.fired], "meter": self.meter.kept()}
+                 "meter": self.meter.kept()}
         with self.run.lease.fenced():
             made.mkdir()
             save_file(weights(learner.model), made / "model.safetensors")
@@ -83,18 +84,18 @@ class Keeper:
 
     def tidy(self, kept: int):
         for old in found(self.folder)[:-kept or None]:
-            shutil.rmtree(old, ignore_errors=True)
+            self.run.lease.discard(old)
 
 
 def refuse_changes(run: Run, before: dict, now: dict):
-    values = lambda what: {name: value for name, value in what["parameters"].items() if name not in OUTSIDE} | {name: what.get(name) for name in SAME}
+    values = lambda what: {name: value for name, value in what["parameters"].items() if name not in OUTSIDE | {"dataset"}} | {name: what.get(name) for name in SAME}
     was, today = values(before), values(now)
     changed = [f"{name} was {was.get(name)} and is {value}" for name, value in today.items() if was.get(name) != value]
     if changed:
         raise RunError(f"run {run.id} cannot go on here: {', '.join(changed)}. Go on where it began, or remove {run.folder}")
 
 
-def newest_whole(folder: Path) -> Path | None:
+def newest_whole(folder: Path, discard=shutil.rmtree) -> Path | None:
     """The newest checkpoint, the final one first. Damaged ones are named and put away."""
     for place in [folder / "final", *reversed(found(folder))]:
         if not place.exists():
@@ -102,7 +103,7 @@ def newest_whole(folder: Path) -> Path | None:
         if not (what := damage(place)):
             return place
         print(f"checkpoint {place} is damaged ({what}): going on from the one before it")
-        shutil.rmtree(place, ignore_errors=True)
+        discard(place)
     return None
 
 
@@ -129,7 +130,7 @@ def damage(place: Path) -> str | None:
         manifest = json.loads((place / "manifest.json").read_text())
         wrong = [name for name, sha256 in manifest.items() if digest(place / name) != sha256]
         return f"{wrong[0]} has changed" if wrong else None
-    except (OSError, ValueError, AttributeError) as error:
+    except (FileNotFoundError, ValueError, AttributeError) as error:  # what a disk cannot read just now is not damaged
         return f"{type(error).__name__}: {error}"
 
 

@@ -52,6 +52,10 @@ def parser() -> argparse.ArgumentParser:
     sweep = commands.add_parser("sweep", help="train the cells of a sweep that are not finished")
     sweep.add_argument("sweep", help="a YAML file, or the name of one in params/")
     sweep.add_argument("--jobs", default=1, help="cells at a time, which share the cores; auto is one a core, at most 8, and one on a GPU (default 1)")
+    sweep.add_argument("--engine", choices=("local", "ray"), default="local", help="processes of this machine, or Ray (default local)")
+    sweep.add_argument("--address", default="", help="of a Ray cluster to join, or auto; without it one is started on this machine")
+    sweep.add_argument("--cpus-per-cell", default=1, help="cores that a cell gets on Ray (default 1)")
+    sweep.add_argument("--gpus-per-cell", help="GPUs that a cell gets on Ray, such as 0.5 (default 1 where there are any)")
     sweep.add_argument("--dry-run", action="store_true", help="only tell what would be trained, and what it would take on this machine")
     sweep.add_argument("--yes", action="store_true", help="start what takes more than an hour without a GPU")
     sweep.add_argument("--smallbench", default="", help="replaces the profile's: full, quick or off")
@@ -126,11 +130,11 @@ def run_allocate(arguments):
 
 
 def run_sweep(arguments) -> int:
-    from . import sweep
+    from . import engines, sweep
 
     given = ("profile", "dataset", "outputs", "smallbench", "smallbench_data")
     plan = sweep.load_sweep(arguments.sweep, **{name: getattr(arguments, name) for name in given})
-    auto = 1 if plan.config.device != "cpu" and cuda_available() else min(8, sweep.cores())
+    auto = 1 if plan.config.device != "cpu" and cuda_available() else min(8, engines.cores())
     jobs = auto if arguments.jobs == "auto" else as_number("--jobs", arguments.jobs, int)
     if jobs < 1:
         raise UserError(f"--jobs must be at least 1 or auto, not {jobs}")
@@ -139,10 +143,21 @@ def run_sweep(arguments) -> int:
         return 0
     long_without_gpu(plan, arguments.yes)
     print(f"{plan.name}: {len(plan.cells)} cells, profile {plan.config.profile}, {plan.config.tokens:,} tokens a run")
-    failed = sweep.run_sweep(plan, jobs)
+    engine = ray_engine(arguments) if arguments.engine == "ray" else engines.Local(jobs)
+    try:
+        failed = sweep.run_sweep(plan, engine)
+    finally:
+        engine.close()
     for name, reason in failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def ray_engine(arguments):
+    from .engines import OnRay
+
+    gpus = None if arguments.gpus_per_cell is None else as_number("--gpus-per-cell", arguments.gpus_per_cell)
+    return OnRay(arguments.address, as_number("--cpus-per-cell", arguments.cpus_per_cell), gpus)
 
 
 def planned(plan, jobs: int) -> str:
@@ -178,7 +193,8 @@ def run_status(arguments):
 
 def run_report(arguments):
     from .report import write_html
-    from .sweep import last_line, papermill
+    from .engines import papermill
+    from .sweep import last_line
 
     name = arguments.name or (Path(arguments.sweep).stem if arguments.sweep else "all")
     folder = ROOT / arguments.outputs / "reports" / name

@@ -7,11 +7,12 @@ from .lease import Watch
 from .runs import Run
 
 
-def early_stop(config: TrainConfig, run: Run, fingerprint: str) -> "EarlyStop":
-    """The rule against the baseline's curve, if that run is there; the baseline itself is never stopped."""
+def early_stop(config: TrainConfig, run: Run, fingerprint: str, interrupted=lambda: False) -> "EarlyStop":
+    """The rule against the baseline's curve, if that run is there; the baseline itself is never stopped. Nothing is waited
+    for any more once `interrupted()`."""
     baseline = Run(config.baseline(), fingerprint)
     compares = config.early_stop != "off" and baseline.id != run.id
-    curve = Curve(baseline) if compares else lambda tokens: None
+    curve = Curve(baseline, interrupted) if compares else lambda tokens: None
     return EarlyStop(curve, config.stop_margin, config.patience, config.grace)
 
 
@@ -40,17 +41,18 @@ class EarlyStop:
 class Curve:
     """A run's dev perplexity at a token count, waited for while that run is still on its way there."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, interrupted=lambda: False):
         self.run, self.watch, self.known, self.warned = run, Watch(run.folder / "lease"), {}, False
+        self.interrupted = interrupted
 
     def __call__(self, tokens: int) -> float | None:
         while tokens not in self.known:
             _, alive = self.watch.look()  # asked first: what it wrote before it ended is read below
             self.known = self.run.curve()
-            if tokens in self.known or not alive:
+            if tokens in self.known or not alive or self.interrupted():
                 break
             time.sleep(0.5)
-        if tokens not in self.known and not self.warned:
+        if tokens not in self.known and not self.warned and not self.interrupted():
             print(f"early stop: the baseline run {self.run.id} has no probe at {tokens:,} tokens to compare with")
             self.warned = True
         return self.known.get(tokens)

@@ -7,6 +7,7 @@ there to its place. Who takes a lease over renames the older folder away, so tha
 nowhere to write: the number is a fencing token that the file system itself checks.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import socket
 import threading
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .values import UserError
@@ -63,6 +64,14 @@ class Lease:
                 sync(path)
             os.replace(made, place)
             sync(place.parent)
+
+    def discard(self, path: Path):
+        """Remove a file or folder of what is held; a former holder that tries finds nowhere to move it."""
+        away = self.desk / f"gone-{uuid.uuid4().hex}"
+        with self.fenced(), suppress(FileNotFoundError):
+            os.rename(path, away)
+        self.check()
+        shutil.rmtree(away) if away.is_dir() else away.unlink(missing_ok=True)
 
     def write(self, place: Path, text: str):
         made = self.desk / place.name
@@ -130,13 +139,17 @@ def claim(root: Path, number: int) -> Path | None:
         made.mkdir()
         (made / "holder.json").write_text(json.dumps(myself()))
         os.rename(made, desk)
-    except OSError:  # somebody was faster
+    except OSError as error:
         shutil.rmtree(made, ignore_errors=True)
-        return None
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise
+        return None  # somebody was faster
     if newest(root) != number:
         shutil.rmtree(desk, ignore_errors=True)
         return None
     clean(root, number)
+    if old := [path.name for path in root.iterdir() if path.is_dir() and path.name[0] != "." and int(path.name) < number]:
+        raise PermissionError(errno.EACCES, f"the lease {old[0]} of a former holder cannot be put away", str(root))
     return desk
 
 
@@ -166,10 +179,11 @@ class Watch:
         desk = self.root / f"{number:06}"
         try:
             holder = json.loads((desk / "holder.json").read_text())
-            beat = (number, (desk / "holder.json").stat().st_mtime)
-        except (OSError, ValueError):
+            holder["heard"] = (desk / "holder.json").stat().st_mtime
+            beat = (number, holder["heard"])
+        except (FileNotFoundError, ValueError):
             return number, None
-        if holder["host"] == myself()["host"] and started(holder["pid"]) != holder["started"]:
+        if holder["host"] == myself()["host"] and has_ended(holder["pid"], holder["started"]):
             return number, None
         if beat != self.seen:  # the clock of another host may differ: what counts is that a beat is new
             self.seen, self.since = beat, time.monotonic()
@@ -177,25 +191,32 @@ class Watch:
 
 
 def myself() -> dict:
-    """A host is a machine with its processes: two containers of one name are two."""
-    try:
-        place = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        place = ""
-    return {"host": socket.gethostname() + place, "pid": os.getpid(), "started": started(os.getpid())}
+    """A host is a machine since it was switched on, with its processes: two containers of one name are two."""
+    places = []
+    with suppress(OSError):
+        places = [Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8], os.readlink("/proc/self/ns/pid")]
+    return {"host": " ".join([socket.gethostname(), *places]), "pid": os.getpid(), "started": started(os.getpid())}
 
 
 def started(pid: int) -> str | None:
-    """When a process of this machine started, in its own unit; None if there is none (or it is a zombie)."""
+    """When a process of this machine started, in the system's own unit; None where it does not tell."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return None if fields[0] in "ZX" else fields[19]
-    except FileNotFoundError:
-        pass
-    if Path("/proc/self/stat").exists():
-        return None
-    try:
-        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
     except OSError:
         return None
-    return "running"
+
+
+def has_ended(pid: int, begun: str | None) -> bool:
+    """Whether the process of this machine that `begun` then is there no more, or only as a zombie."""
+    with suppress(OSError):
+        if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX":
+            return True
+    if (now := started(pid)) is not None:
+        return now != begun
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False  # there, but not for us to see

@@ -10,11 +10,12 @@ from dataclasses import asdict
 import pandas as pd
 
 from .allocator import allocation
-from .config import ROOT, TrainConfig, UserError
+from .config import ROOT, DataError, TrainConfig, UserError
 from .data import Corpus, find
+from .engines import cores
 from .ledger import flops_per_token, memory_bytes
 from .runs import Run
-from .sweep import Cell, Sweep, cores
+from .sweep import Cell, Sweep
 
 HOUR = 3600.0
 FLOPS_PER_CORE = 1e11  # a CPU core's, about; only to tell minutes from days before anything is measured
@@ -38,7 +39,11 @@ def states(cell: Cell) -> list[tuple[TrainConfig, str]]:
 
 
 def corpus_of(config: TrainConfig) -> Corpus | None:
-    return find(config.dataset, config.vocab_size, config.output_folder, config.tokens)
+    """The corpus of a run if it is prepared already; a dataset that is not there fails when its cell is trained."""
+    try:
+        return find(config.dataset, config.vocab_size, config.output_folder, config.tokens)
+    except DataError:
+        return None
 
 
 def state(run: Run) -> str:
@@ -102,9 +107,9 @@ def predicted(config: TrainConfig, probe: dict) -> float:
 
 def shown(frame: pd.DataFrame, jobs: int, folder) -> str:
     """The table and its sums as text."""
-    number = lambda value, unit, size: "" if pd.isna(value) else f"{value / size:,.2f} {unit}"
+    number = lambda value, unit, size: "" if pd.isna(value) else f"{value / size:,.3g} {unit}"
     text = frame.drop(columns=["config", "disk"]).assign(
-        **{"train FLOPs": frame["train FLOPs"].map(lambda value: number(value, "P", 1e15)),
+        **{"train FLOPs": frame["train FLOPs"].map(lambda value: number(value, "T", 1e12)),
            "memory": frame["memory"].map(lambda value: number(value, "GB", 1e9)), "seconds": frame["seconds"].map(clock)})
     todo = frame[frame.what == "run"]
     at_once = 3 * 12 * (todo["disk"] / 4).nlargest(jobs).sum()  # of each run under way two checkpoints and one in the making
@@ -112,7 +117,7 @@ def shown(frame: pd.DataFrame, jobs: int, folder) -> str:
     disk = todo["disk"].sum() + at_once
     return "\n".join([
         text.astype(object).fillna("").rename(columns={"seconds": "predicted"}).to_string(index=False),
-        f"{len(todo)} of {len(frame)} runs to train, {todo['train FLOPs'].sum() / 1e15:,.2f} PFLOP; "
+        f"{len(todo)} of {len(frame)} runs to train, {todo['train FLOPs'].sum() / 1e12:,.0f} TFLOP; "
         f"predicted {clock(todo['seconds'].sum() / min(jobs, max(1, len(todo))))} with {jobs} at a time, without SmallBench and an early stop",
         f"disk: {disk / 1e9:,.2f} GB of {free / 1e9:,.0f} GB that are free" + (": NOT ENOUGH" if disk > free else ""),
     ])

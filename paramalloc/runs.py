@@ -4,11 +4,13 @@
                      lease/ (who writes it, lease.py)
 """
 
+import errno
 import hashlib
 import json
 import os
 import platform
 import subprocess
+import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -19,7 +21,7 @@ import pandas as pd
 
 from .allocator import Allocation
 from .config import ROOT, ModelConfig, TrainConfig, UserError
-from .lease import Watch, held
+from .lease import SILENCE, Watch, held, sync
 from .ledger import flops_per_token
 
 RECIPE = 2  # raise it when the same parameters train differently
@@ -103,8 +105,9 @@ class Run:
 
     @staticmethod
     def holder(folder: Path) -> dict | None:
-        """Who writes a run just now."""
-        return Watch(folder / "lease").look()[1]
+        """Who writes a run just now; by the clocks, nobody whose last sign of life is two silences old."""
+        _, holder = Watch(folder / "lease").look()
+        return holder if holder and time.time() - holder["heard"] < 2 * SILENCE else None
 
     def begin(self, config: dict, metrics: bytes = b""):
         """A record that begins with `metrics`. The file itself is new: what a former holder still appends goes nowhere."""
@@ -112,16 +115,20 @@ class Run:
         with self.lease.fenced():
             made.write_bytes(metrics)
             self.metrics = open(made, "ab", buffering=0)
-        (self.folder / "result.json").unlink(missing_ok=True)
+        self.lease.discard(self.folder / "result.json")
         self.lease.write(self.folder / "config.json", as_json(config))
         self.lease.replace(made, self.folder / "metrics.jsonl")
+        sync(self.folder.parent)
 
     def record(self, **values):
-        self.metrics.write(json.dumps(values, allow_nan=False).encode() + b"\n")
+        line = json.dumps(values, allow_nan=False).encode() + b"\n"
+        if self.metrics.write(line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / "metrics.jsonl"))
         self.lease.check()
 
     def finish(self, result: dict) -> dict:
         result = {name: result.get(name) for name in RESULT_COLUMNS}
+        os.fsync(self.metrics.fileno())  # the record is on the disk before the result says that it is whole
         self.lease.write(self.folder / "result.json", as_json(result))
         return result
 
@@ -208,8 +215,13 @@ def read_json(path: Path) -> dict | None:
 def read_metrics(folder: Path) -> list[dict]:
     """The records of metrics.jsonl; a last line that is still being written is left out."""
     path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+    records = []
+    for line in path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:  # torn: what follows does not belong to it
+            break
+    return records
 
 
 def load_runs(outputs: Path) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .data import find
+from .plan import corpus_of
 from .runs import Run, read_json, read_metrics
 from .sweep import Cell, Sweep, last_line, papermill_words
 
@@ -38,8 +38,7 @@ def rows_of(sweep: Sweep, cell: Cell) -> list[dict]:
 
 
 def runs_of(cell: Cell) -> list[Run]:
-    config = cell.config
-    corpus = find(config.dataset, config.vocab_size, config.output_folder, config.tokens)
+    corpus = corpus_of(cell.config)
     return cell.runs(corpus) if corpus else []
 
 

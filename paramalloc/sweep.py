@@ -7,8 +7,6 @@ import itertools
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -21,23 +19,10 @@ from tqdm import tqdm
 from .allocator import allocation
 from .config import ROOT, AnalysisConfig, ConfigError, TrainConfig, UserError, load_yaml, refuse_unknown
 from .data import Corpus, find, prepare
+from .engines import Local
 from .runs import RESULT_COLUMNS, Run, load_runs, read_metrics
 
 KEYS = ("notebook", "profile", "axes", "parameters")
-
-# `python -m papermill`, but that jsonschema does not build a grammar of web addresses first (1 of 2 s to start), and that it
-# dies with the sweep, as its kernel dies with it: what nobody waits for any more does not train on.
-PAPERMILL = """
-import os, sys, threading, time
-def watch(parent):
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-threading.Thread(target=watch, args=(int(sys.argv.pop(1)),), daemon=True).start()
-sys.modules['rfc3987_syntax'] = None
-from papermill.cli import papermill
-papermill()
-"""
 
 
 @dataclass(frozen=True)
@@ -112,8 +97,8 @@ def make_cell(point: dict, shared: dict) -> Cell:
 # ----------------------------------------------------------------- execution
 
 
-def run_sweep(sweep: Sweep, jobs: int = 1) -> dict[str, str]:
-    """Train every cell that is not finished, `jobs` at a time; the failed cells with the reason of each.
+def run_sweep(sweep: Sweep, engine: Local = Local()) -> dict[str, str]:
+    """Train every cell that is not finished, as many at a time as `engine` takes; the failed cells with the reason of each.
 
     The first cell is the baseline that early stop compares with; the others wait for its curve where they overtake it.
     All get the same part of the cores, so that their speeds compare.
@@ -124,10 +109,10 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> dict[str, str]:
     with tqdm(total=budget, unit="token", unit_scale=True, smoothing=0.02, disable=not sys.stderr.isatty()) as bar:
         try:
             while waiting or running:
-                while waiting and len(running) < jobs and (execution := next_one(sweep, waiting, running)):
+                while waiting and len(running) < engine.jobs and (execution := next_one(sweep, waiting, running)):
                     waiting.remove((execution.number, execution.cell))
                     running.append(execution)
-                    execution.start(cores() // jobs if jobs > 1 else None)
+                    execution.start(engine)
                 ended = [execution for execution in running if execution.ended()]
                 bar.update(done + sum(execution.tokens() for execution in running) - bar.n)
                 bar.set_description(", ".join(execution.cell.name for execution in running))
@@ -159,23 +144,17 @@ def next_one(sweep: Sweep, waiting: list, running: list["Execution"]) -> "Execut
     return next(free, first)
 
 
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def end(running: list["Execution"]):
-    """No cell outlives an interrupted sweep: papermill is asked to shut its kernel down, and killed after 10 s."""
+    """No cell outlives an interrupted sweep: each is asked to keep its run and end, and killed after 10 s."""
     processes = [execution.process for execution in running if execution.process]
     for process in processes:
-        process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
+        process.interrupt()
     deadline = time.monotonic() + 10
     for process in processes:
         try:
-            process.wait(timeout=max(0.1, deadline - time.monotonic()))
+            process.wait(deadline - time.monotonic())
         except BaseException:  # not in time, or a second Ctrl-C
             process.kill()
-            process.wait()
     for execution in running:
         execution.output.unlink(missing_ok=True)
 
@@ -224,15 +203,12 @@ class Execution:
         else:
             self.runs = self.cell.runs(corpus)
 
-    def start(self, threads: int | None):
+    def start(self, engine):
         """Unless all is done already. What papermill prints is kept as a log only if the cell fails."""
-        if self.error or all(run.finished for run in self.runs):
-            return
-        threads = {} if threads is None else {"OMP_NUM_THREADS": str(max(1, threads))}
-        command = papermill(self.sweep.notebook, self.sweep.folder / f"{self.cell.name}.ipynb", self.cell.parameters)
-        with open(self.output, "w", encoding="utf-8") as output:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                            env=os.environ | threads, start_new_session=True)  # Ctrl-C reaches it once, from here
+        if not self.error and not all(run.finished for run in self.runs):
+            target = self.sweep.folder / f"{self.cell.name}.ipynb"
+            parameters = self.cell.parameters | {"profile": self.cell.config.profile}  # auto is what it is here, wherever it runs
+            self.process = engine.start(self.sweep.notebook, target, parameters, self.output)
 
     def ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
@@ -248,18 +224,13 @@ class Execution:
         if self.process is None:
             return "; ".join(map(summary, self.runs))
         self.log.unlink(missing_ok=True)
-        if self.process.returncode or not all(run.finished for run in self.runs):
+        if self.process.poll() or not all(run.finished for run in self.runs):
+            self.output.touch()  # a worker that was lost may not have come that far
             self.output.rename(self.log)
             said = last_line(self.log.read_text(encoding="utf-8", errors="replace"))
             raise CellError(f"{said} (log: {os.path.relpath(self.log)})")
         self.output.unlink(missing_ok=True)
         return "; ".join(map(summary, self.runs))
-
-
-def papermill(source: Path, target: Path, parameters: dict) -> list[str]:
-    """The command that executes a notebook; JSON is YAML, so names and values arrive with their types."""
-    return [sys.executable, "-c", PAPERMILL, str(os.getpid()), str(source), str(target), "-k", "python3", "--no-progress-bar",
-            "-y", json.dumps(parameters)]
 
 
 def papermill_words(sweep: Sweep, cell: Cell) -> list[str]:

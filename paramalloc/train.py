@@ -191,11 +191,11 @@ def train_held(run: Run, config: TrainConfig, corpus: Corpus, interrupt: "Interr
                "compiled": learner.compiled is not None}
     identity = describe_run(run.id, config, shape, corpus) | machine
     about = {"parameters": asdict(config), "ledger": shape.params, "provenance": provenance(corpus), **identity}
-    stop, meter = early_stop(config, run, corpus.fingerprint), Meter(config, run, on_record)
+    stop, meter = early_stop(config, run, corpus.fingerprint, lambda: interrupt.caught), Meter(config, run, on_record)
     keeper = Keeper(run, learner, meter, stop, config.checkpoint_seconds)
     step, losses = keeper.go_on(about)
 
-    status, probe_steps = "completed", config.probe_steps
+    status, probe_steps = "stopped_early" if stop.fired and config.early_stop == "kill" else "completed", config.probe_steps
     while step < config.steps and status == "completed":
         step += 1
         x, y = batches(step - 1)

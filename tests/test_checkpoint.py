@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -156,6 +158,35 @@ def test_a_run_does_not_go_on_as_another_one(halfway, tiny_corpus):
         (folder / "config.json").write_text(json.dumps(change))
         with pytest.raises(RunError, match=words):
             train(config, tiny_corpus)
+
+
+def test_the_same_text_by_another_path_is_the_same_run(halfway, tiny_corpus):
+    """A corpus is what its fingerprint says; how its folder was named does not matter."""
+    whole, config, _ = halfway
+    other = replace(config, dataset=str(Path(config.dataset).parent / "." / Path(config.dataset).name) + "/")
+    train(other, tiny_corpus)
+    assert_same(whole, state(config, tiny_corpus))
+
+
+def test_a_record_that_is_torn_is_read_up_to_there(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"st{"step": 3}\n{"step": 4}\n')
+    assert read_metrics(tmp_path) == [{"step": 1}, {"step": 2}]
+
+
+def test_a_run_that_was_stopped_stays_stopped(tiny, tiny_corpus, tmp_path, monkeypatch):
+    """Early stop fired and was kept, and the process died before it said so: the next one says so, at the same count."""
+    config = cell(tiny, tmp_path, baseline_glu=4.0, early_stop="kill", stop_patience=1, stop_grace=0)
+    baseline = Run(config.baseline(), tiny_corpus.fingerprint)
+    with baseline.held():
+        baseline.begin({})
+        for tokens in range(1024, STEPS * 1024 + 1, 1024):
+            baseline.record(tokens=tokens, dev_loss=0.0, dev_ppl=1.0)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Run, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(config, tiny_corpus)
+    monkeypatch.setattr(training.Learner, "step", None)
+    [result] = train(config, tiny_corpus)
+    assert result["status"] == "stopped_early" and result["tokens_trained"] == result["flagged_at_tokens"] == 8 * 1024
 
 
 def test_a_stopped_run_goes_on_from_where_it_was_stopped(tiny, tiny_corpus, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """One holder at a time, dead ones are replaced, and who lost a lease writes nothing."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -120,6 +121,24 @@ def test_another_process_of_the_same_number_is_not_the_holder(tmp_path):
     desk.mkdir(parents=True)
     (desk / "holder.json").write_text(json.dumps(leases.myself() | {"started": "1"}))
     assert Watch(tmp_path / "lease").look() == (1, None)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC, errno.EROFS])
+def test_a_folder_that_cannot_be_written_is_an_error_and_no_wait(tmp_path, monkeypatch, number):
+    """Only a faster claimant is a reason to try again."""
+    monkeypatch.setattr(leases.os, "rename", lambda *_: (_ for _ in ()).throw(OSError(number, "no")))
+    with pytest.raises(OSError):
+        acquire(tmp_path / "lease")
+
+
+def test_a_former_holder_removes_nothing(tmp_path):
+    """What it wanted to put away before it lost the lease stays."""
+    (tmp_path / "result.json").write_text("of the second")
+    with held(tmp_path / "lease") as lease:
+        pass
+    with pytest.raises(LeaseLost):
+        lease.discard(tmp_path / "result.json")
+    assert (tmp_path / "result.json").read_text() == "of the second"
 
 
 def test_what_fails_for_another_reason_is_not_called_lost(tmp_path):

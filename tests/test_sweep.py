@@ -10,7 +10,7 @@ import psutil
 import pytest
 import yaml
 
-from paramalloc import sweep as sweeps
+from paramalloc import engines, sweep as sweeps
 from paramalloc.cli import main
 from paramalloc.config import ROOT, AnalysisConfig, ConfigError, TrainConfig
 from paramalloc.runs import RESULT_COLUMNS, Run, load_runs, run_id
@@ -112,7 +112,7 @@ def test_cells_at_a_time_are_the_same_runs_with_their_part_of_the_cores(plan, ca
     assert main(["sweep", str(path), "--outputs", str(outputs), "--jobs", "2"]) == 1
     runs = load_runs(outputs)
     assert list(runs.status) == ["completed"] * 2 and "embed_share-0.97" in capsys.readouterr().err
-    assert set(runs.threads) == {max(1, sweeps.cores() // 2)}
+    assert set(runs.threads) == {max(1, engines.cores() // 2)}
     assert not list((outputs / "notebooks" / "three").glob(".*"))
     assert main(["sweep", str(path), "--jobs", "0"]) == 2
 
@@ -161,7 +161,7 @@ def test_a_cell_that_never_ran_is_missing(plan):
 
 def test_the_parameters_reach_papermill_with_their_types():
     """Lists, numbers and text arrive as such, through YAML."""
-    command = sweeps.papermill(ROOT / "a.ipynb", ROOT / "b.ipynb", {"lr": [1e-3, 3e-3], "glu": 2.0, "dataset": "a b"})
+    command = engines.papermill(ROOT / "a.ipynb", ROOT / "b.ipynb", {"lr": [1e-3, 3e-3], "glu": 2.0, "dataset": "a b"})
     assert json.loads(command[command.index("-y") + 1]) == {"lr": [1e-3, 3e-3], "glu": 2.0, "dataset": "a b"}
 
 

@@ -20,7 +20,7 @@ from paramalloc.runs import Run, read_json, read_metrics
 KILLS, RUNS = 180, 12
 SHORT = {"tokens": 30 * 1024, "probes": 5, "checkpoint_seconds": 0}  # a checkpoint after every step: many kills fall into its write
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def train_alone(values: dict, folder: Path):

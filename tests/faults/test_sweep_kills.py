@@ -17,7 +17,7 @@ from paramalloc.runs import load_runs
 
 KILLS, SHARES = 33, [0.2, 0.25, 0.35]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def start(path: Path, outputs: Path, *more) -> subprocess.Popen:
