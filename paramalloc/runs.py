@@ -182,10 +182,12 @@ def provenance(corpus) -> dict:
 
 
 def commit() -> str | None:
-    """The commit of this checkout, marked where files differ from it; None outside of git."""
-    command = ["git", "--no-optional-locks", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    """The commit of this checkout, marked where files differ from it; None outside of git. No lock is taken: of a process that
+    is killed it would stay in the user's repository."""
+    git = ["git", "--no-optional-locks", "-C", str(ROOT)]
+    ask = lambda *words: subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip()
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return ask("rev-parse", "--short=12", "HEAD") + "-dirty" * bool(ask("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -126,6 +126,21 @@ def test_cells_that_are_one_run_train_it_once(tiny, tmp_path, capsys):
     assert len(list((tmp_path / "o" / "notebooks" / "same").glob("*.ipynb"))) == 1
 
 
+def test_a_hundred_finished_cells_are_seen_in_seconds(tiny, tmp_path, capsys):
+    """Nothing is started for them: under 3 s, the corpus being there."""
+    path = tmp_path / "hundred.yaml"
+    path.write_text(yaml.safe_dump({"axes": {"lr": [1e-3 + n * 1e-5 for n in range(100)]}, "parameters": tiny}))
+    plan = load_sweep(str(path), outputs=str(tmp_path))
+    corpus = sweeps.prepare(plan.config.dataset, plan.config.vocab_size, tmp_path)
+    for cell in plan.cells:
+        run = Run(cell.config, corpus.fingerprint)
+        run.folder.mkdir(parents=True)
+        (run.folder / "result.json").write_text(json.dumps({name: None for name in RESULT_COLUMNS} | {"status": "completed", "wall_s": 1.0}))
+    started = time.monotonic()
+    assert main(["sweep", str(path), "--outputs", str(tmp_path)]) == 0
+    assert time.monotonic() - started < 3 and capsys.readouterr().out.count("completed, speed not measured") == 100
+
+
 def test_an_interrupted_sweep_leaves_no_process(tiny, tmp_path):
     """Ctrl-C while two cells train: status 130 within seconds, and neither papermill nor a kernel is left."""
     path, outputs = tmp_path / "long.yaml", tmp_path / "o"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -118,13 +119,21 @@ def two_hosts():
         subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
-def test_a_node_that_is_lost_costs_its_cells_alone_time(two_hosts, plan, whole, tmp_path):
+@pytest.fixture
+def short_folder():
+    """Ray's sockets lie in it, whose paths may have 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="pm", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
+def test_a_node_that_is_lost_costs_its_cells_alone_time(two_hosts, plan, whole, tmp_path, short_folder):
     """Two Ray nodes, each in a network of its own, share a sweep; one is killed midway; the sweep ends complete and equal."""
-    quiet = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PARAMALLOC_LEASE_SILENCE": "5", "OMP_NUM_THREADS": "1"}
+    quiet = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PARAMALLOC_LEASE_SILENCE": "5", "OMP_NUM_THREADS": "1",
+                          "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
     at = lambda name, *words: ["ip", "netns", "exec", name, *words]
     script = str(Path(sys.executable).with_name("ray"))
     for name, number, words in ((two_hosts[0], 1, ["--head", "--port", "6399", "--include-dashboard", "false"]), (two_hosts[1], 2, ["--address", "10.77.0.1:6399"])):
-        sh(*at(name, script, "start", "--node-ip-address", f"10.77.0.{number}", "--num-cpus", "1", "--temp-dir", str(tmp_path / f"ray{number}"), *words), env=quiet)
+        sh(*at(name, script, "start", "--node-ip-address", f"10.77.0.{number}", "--num-cpus", "1", "--temp-dir", f"{short_folder}/{number}", *words), env=quiet)
     code = "from paramalloc.cli import main; raise SystemExit(main())"
     sweep = subprocess.Popen(at(two_hosts[0], sys.executable, "-c", code, "sweep", str(plan), "--outputs", str(tmp_path / "o"), "--engine", "ray",
                                 "--address", "10.77.0.1:6399"), cwd=ROOT, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
