@@ -66,7 +66,7 @@ def row_of(cell: str, folder: Path) -> dict:
         return row | {"dev ppl": result["dev_ppl"] or row["dev ppl"], "tokens/s": result["tokens_per_s"]}
     if state == "running":
         row["left"] = (budget - tokens) / rate if rate else None
-    return row | {"where": f"process {holder['pid']} on {holder['host'].split('pid:')[0]}" if holder else None}
+    return row | {"where": f"process {holder['pid']} on {holder['host'].split()[0]}" if holder else None}
 
 
 def reason_of(log: Path) -> str:
