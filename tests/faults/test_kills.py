@@ -93,7 +93,7 @@ def test_a_training_process_killed_at_random(processes, tiny, tiny_corpus, tmp_p
     for seed in range(RUNS):
         whole("killed", seed)
     check(run, range(RUNS))
-    assert seen["writing a checkpoint"] >= 10 and seen["training"] >= 30 and not multiprocessing.active_children()
+    assert seen["writing a checkpoint"] >= 5 and seen["training"] >= 30 and not multiprocessing.active_children()
     with capsys.disabled():
         print(f"\n{kills} kills of the training process in {time.monotonic() - started:.0f} s: {dict(seen)}; {RUNS} runs equal to the undisturbed")
 
