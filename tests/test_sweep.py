@@ -99,7 +99,7 @@ def test_a_sweep_goes_on_after_a_failed_cell_and_trains_nothing_twice(plan, caps
     assert list(load_runs(outputs).status) == ["completed"] * 2
     executed = {file.name for file in (outputs / "notebooks" / "three").iterdir()}
     assert executed == {"embed_share-0.3.ipynb", "embed_share-0.35.ipynb"}
-    monkeypatch.setattr(sweeps, "papermill", lambda *_: pytest.fail("a finished cell was executed again"))
+    monkeypatch.setattr(engines, "papermill", lambda *_: pytest.fail("a finished cell was executed again"))
     assert main(["sweep", str(path), "--outputs", str(outputs)]) == 1
 
     rows = select_runs(AnalysisConfig.from_dict({"runs": str(path), "outputs": str(outputs)}))
