@@ -163,7 +163,9 @@ def pareto(table: pd.DataFrame, cost: str):
     title, question, x_values = _cost_axis(cells, cost)
     xs, ys = _domain(x_values), _domain(cells.dev_loss)
     cells = place_labels(cells.assign(front=front, at=x_values), xs, ys, COST_SENSE[cost]).drop(columns="run_ids")
-    x = alt.X("at:Q", title=title, scale=alt.Scale(domain=xs, nice=False), axis=alt.Axis(labelExpr=SI, tickCount=6))
+    plain = cost == "decode_ms_per_token"  # "500m" of a millisecond is no number that anybody reads
+    axis = alt.Axis(format="~g", tickCount=6) if plain else alt.Axis(labelExpr=SI, tickCount=6)
+    x = alt.X("at:Q", title=title, scale=alt.Scale(domain=xs, nice=False), axis=axis)
     y_axis = alt.Axis(format=".2f" if ys[1] - ys[0] > 0.3 else ".3f", tickCount=7)
     y = alt.Y("dev_loss:Q", title="dev loss (nats per token)", scale=alt.Scale(domain=ys, nice=False), axis=y_axis)
     base, on = alt.Chart(cells).encode(x=x, y=y), alt.datum.front
