@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .plan import corpus_of
+from .plan import clock, corpus_of
 from .runs import Run, read_json, read_metrics
 from .sweep import Cell, Sweep, last_line, papermill_words
 
@@ -101,7 +101,6 @@ def shown(frame: pd.DataFrame) -> str:
     if frame.empty:
         return "no runs yet"
     number = lambda form: lambda value: "" if pd.isna(value) else format(value, form)
-    clock = lambda seconds: "" if pd.isna(seconds) else f"{int(seconds) // 3600}:{int(seconds) % 3600 // 60:02}:{int(seconds) % 60:02}"
     forms = {"tokens": number(",.0f"), "of": number(",.0f"), "dev ppl": number(",.1f"), "tokens/s": number(",.0f"), "left": clock}
     text = frame.assign(**{name: frame[name].map(form) for name, form in forms.items()}).astype(object).fillna("")
     counts = ", ".join(f"{count} {state}" for state, count in frame.state.value_counts().items())
