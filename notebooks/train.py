@@ -49,6 +49,7 @@ stop_patience: int = None  # tokens in a row that it must last, 1M at a budget o
 stop_grace: int = None  # tokens before which nothing is stopped, a tenth of the budget
 baseline_share: float = 0.35  # embed_share of the baseline cell
 baseline_glu: float = 2.66  # glu of the baseline cell
+baseline_lr: float = None  # learning rate of the baseline cell, where it is not this cell's
 checkpoint_seconds: float = 60.0  # seconds between checkpoints, from which an interrupted run goes on
 smallbench: str = None  # full, quick (50 pairs a paradigm, 200 questions a set) or off, by the profile
 smallbench_data: str = "../shared/data"  # folder that holds blimp and smallbench, or hub to download them

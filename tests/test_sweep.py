@@ -10,11 +10,12 @@ import psutil
 import pytest
 import yaml
 
-from paramalloc import engines, sweep as sweeps
+from paramalloc import engines
 from paramalloc.cli import main
 from paramalloc.config import ROOT, AnalysisConfig, ConfigError, TrainConfig
+from paramalloc.data import prepare
 from paramalloc.runs import RESULT_COLUMNS, Run, load_runs, run_id
-from paramalloc.sweep import load_sweep, select_runs
+from paramalloc.sweep import last_line, load_sweep, select_runs
 
 STUDY = ["embedding_sweep", "glu_sweep", "grid"]
 
@@ -131,7 +132,7 @@ def test_a_hundred_finished_cells_are_seen_in_seconds(tiny, tmp_path, capsys):
     path = tmp_path / "hundred.yaml"
     path.write_text(yaml.safe_dump({"axes": {"lr": [1e-3 + n * 1e-5 for n in range(100)]}, "parameters": tiny}))
     plan = load_sweep(str(path), outputs=str(tmp_path))
-    corpus = sweeps.prepare(plan.config.dataset, plan.config.vocab_size, tmp_path)
+    corpus = prepare(plan.config.dataset, plan.config.vocab_size, tmp_path)
     for cell in plan.cells:
         run = Run(cell.config, corpus.fingerprint)
         run.folder.mkdir(parents=True)
@@ -164,7 +165,7 @@ def test_a_cell_that_never_ran_is_missing(plan):
     """Its row says so and holds no number that was not requested."""
     path, outputs = plan
     sweep = load_sweep(str(path), outputs=str(outputs))
-    corpus = sweeps.prepare(sweep.config.dataset, sweep.config.vocab_size, sweep.config.output_folder)
+    corpus = prepare(sweep.config.dataset, sweep.config.vocab_size, sweep.config.output_folder)
     done = Run(sweep.cells[0].config, corpus.fingerprint)
     with done.held():
         done.begin({})
@@ -182,4 +183,4 @@ def test_the_parameters_reach_papermill_with_their_types():
 
 def test_a_papermill_error_is_passed_on_without_the_name_of_the_exception():
     """Our own commands print only the message."""
-    assert sweeps.last_line("Traceback\n ...\nparamalloc.config.DataError: it is empty: add text\n\n") == "it is empty: add text"
+    assert last_line("Traceback\n ...\nparamalloc.config.DataError: it is empty: add text\n\n") == "it is empty: add text"
