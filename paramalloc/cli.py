@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--stride", help="tokens between windows: only perplexities, with so much more context; nothing is kept")
     evaluate.set_defaults(command=run_evaluate)
     for command, run in ((sweep, run_sweep), (status, run_status), (report, run_report)):
-        command.add_argument("--profile", default="", help="replaces the sweep's profile: auto, quick or study")
+        command.add_argument("--profile", default="", help="replaces the sweep's profile: auto, quick, reference or study")
         command.add_argument("--dataset", default="", help="replaces the sweep's dataset: a name, a folder or a file")
         command.add_argument("--outputs", default="outputs", help="folder of everything that is written")
         command.set_defaults(command=run)

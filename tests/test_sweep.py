@@ -12,7 +12,7 @@ import yaml
 
 from paramalloc import engines
 from paramalloc.cli import main
-from paramalloc.config import ROOT, AnalysisConfig, ConfigError, TrainConfig
+from paramalloc.config import ROOT, AnalysisConfig, ConfigError
 from paramalloc.data import prepare
 from paramalloc.runs import RESULT_COLUMNS, Run, load_runs, run_id
 from paramalloc.sweep import last_line, load_sweep, select_runs
@@ -41,17 +41,6 @@ def test_the_command_line_replaces_profile_and_dataset():
     config = load_sweep("grid", profile="study", dataset="wikitext-103").config
     assert (config.total_params, config.vocab_size, config.tokens) == (10_000_000, 16_000, 50_000_000)
     assert config.dataset == "wikitext-103" and config.early_stop == "kill"
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "params").rglob("*.yaml")), ids=lambda path: path.stem)
-def test_every_key_of_every_yaml_is_a_parameter_of_its_notebook(path):
-    """A typo in params/ is found here and not after a night."""
-    content = yaml.safe_load(path.read_text())
-    names = set(content) if path.parent.name == "profiles" else {*content["axes"], *content.get("parameters", {})}
-    assert names <= set(TrainConfig.names())
-    if path.parent.name != "profiles":
-        head = path.read_text()
-        assert all(f"# {word}" in head for word in ("Question", "Expected", "Cost", "Command"))
 
 
 def test_no_cell_is_written_outside_its_sweeps_folder(tmp_path):
