@@ -87,6 +87,12 @@ def test_arms_share_runs_with_the_grid(profile):
     assert len(ids("low_share") & (ids("factorized_mlp") | ids("factorized_depth"))) == 2
 
 
+def test_make_reference_runs_every_arm():
+    """The grid and the factorized arms for each seed, then the rest; each name is a sweep."""
+    recipe = (ROOT / "Makefile").read_text().split("\nreference:")[1].split("\n\n")[0]
+    assert all(name in recipe for name in ["reference", *ARMS]) and "for seed in 0 1 2" in recipe
+
+
 def test_the_reference_is_the_grid_with_seeds_and_learning_rates():
     """The cells of grid; three claim seeds; tuned at the small scale alone."""
     at = {profile: load_sweep("reference", profile=profile) for profile in profiles()}
