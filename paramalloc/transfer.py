@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .config import ModelConfig, TrainConfig
 from .model import DecoderLM
+from .runs import Note
 from .train import Learner
 
 VOCABULARY, D_HEAD = 256, 32
@@ -117,3 +118,18 @@ def regret(runs: pd.DataFrame, name: str, embed_lr: float, shape, lr: float) -> 
     same = (runs.parametrization == name) & (runs.embed_lr == embed_lr) & (runs.d_model == shape.d_model) & (runs.n_layers == shape.n_layers)
     losses = runs[same & (runs.status == "completed")].groupby("lr").dev_loss.mean()
     return float(np.interp(np.log(lr), np.log(losses.index.to_numpy(float)), losses)) - shape.best_loss
+
+
+def verdict(runs: pd.DataFrame, base: tuple[int, int]) -> Note:
+    """Which parametrization loses less with one rate for all shapes, and which reaches the lower loss with a rate for each."""
+    found, moved = optima(runs), moves(runs, base)
+    if moved.parametrization.nunique() < 2:
+        return Note("no runs to compare yet: `paramalloc sweep transfer --yes`, then this notebook with `runs` transfer")
+    common = [embed_lr for embed_lr, own in moved.groupby("embed_lr") if own.parametrization.nunique() == 2]
+    found, moved = found[found.embed_lr.isin(common)], moved[moved.embed_lr.isin(common)]
+    worst = moved.groupby("parametrization").regret.max().sort_values()
+    reached = found.groupby("parametrization").best_loss.mean()
+    better, other = worst.index
+    return Note(f"**With the best rate of {base[0]} × {base[1]} for all shapes, none loses more than {worst.iloc[0]:.3f} nats under `{better}`, and one "
+                f"{worst.iloc[1]:.3f} under `{other}`.** With a rate for each shape the mean dev loss is {reached[better]:.3f} under `{better}` and "
+                f"{reached[other]:.3f} under `{other}`. One seed.")
