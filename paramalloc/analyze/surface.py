@@ -22,7 +22,7 @@ from .noise import LEVEL, fit
 
 AXES = {"embed_share": "embedding share", "glu": "GLU expansion"}
 STEPS = 81  # of the grid that the region is looked for on, a side
-WIDER = 0.1  # of the data's range, on the log scale, is added at each end
+WIDER = 0.1  # of the data's range, on the log scale: an optimum is located so far beyond it, no farther
 CONDITION = 200  # of the standardised terms: above, the axes do not vary apart from each other
 
 
@@ -132,27 +132,48 @@ def lack_of_fit(claimed: pd.DataFrame, rss: float, df: int) -> float:
 
 
 def located(axes, ranges, centre, scale, beta, covariance, df) -> dict:
-    """The region of the stationary point projected on each axis; see `Surface.optimum`."""
-    over = {name: ranges[name] for name in axes}
-    points = mesh(over, STEPS, WIDER)
-    slopes = gradient((np.log(points.to_numpy()) - centre) / scale)
-    g, k = slopes @ beta, len(axes)
-    v = slopes @ covariance @ slopes.transpose(0, 2, 1)
-    distance = np.einsum("ni,nij,nj->n", g, np.linalg.inv(v), g)
-    region = points[distance <= k * stats.f.ppf(1 - LEVEL, k, df)]
-    inside = mesh(over, STEPS)
-    least = inside.iloc[np.argmin(quadratic((np.log(inside.to_numpy()) - centre) / scale) @ beta)]
-    return dict.fromkeys(AXES) | {name: _projected(least[name], region[name], points[name], over[name]) for name in axes}
+    """The region of the stationary point projected on each axis; see `Surface.optimum`. It is sought on a coarse grid, then on one of
+    its surroundings; it starts from the stationary point itself, which a coarse grid may step over."""
+    ends = np.log([ranges[name] for name in axes]).T
+    inside = grid_of(*ends)
+    least = inside[np.argmin(quadratic((inside - centre) / scale) @ beta)]
+    slopes = gradient(np.zeros((1, len(axes))))[0] @ beta, np.stack([gradient(row[None])[0] @ beta for row in np.eye(len(axes))])
+    stationary = centre + scale * np.linalg.lstsq(slopes[1] - slopes[0], -slopes[0], rcond=None)[0]
+    limit = len(axes) * stats.f.ppf(1 - LEVEL, len(axes), df)
+    within = lambda points: points[distance((points - centre) / scale, beta, covariance) <= limit]
+    low, high = ends[0] - np.ptp(ends, axis=0), ends[1] + np.ptp(ends, axis=0)
+    region = within(grid_of(low, high))
+    if ((low < stationary) & (stationary < high)).all():
+        region = np.concatenate([region, stationary[None]])
+    if len(region):
+        step = (high - low) / (STEPS - 1)
+        box = np.maximum(region.min(axis=0) - step, low), np.minimum(region.max(axis=0) + step, high)
+        region = np.concatenate([region, within(grid_of(*box))])
+    return dict.fromkeys(AXES) | {name: _projected(least[i], region[:, i], ends[:, i]) for i, name in enumerate(axes)}
 
 
-def _projected(least: float, region: pd.Series, axis: pd.Series, ends: tuple[float, float]) -> tuple | None:
-    """(estimate, low, high) of one axis; an end of the region that touches the end of the grid is open."""
-    at_low, at_high = np.isclose(least, ends)
-    if region.empty:  # no stationary point near the data: the minimum lies beyond the edge at which they are lowest
-        return (least, 0.0, least) if at_low else (least, least, math.inf) if at_high else None
-    low = 0.0 if np.isclose(region.min(), axis.min()) else region.min()
-    high = math.inf if np.isclose(region.max(), axis.max()) else region.max()
-    return None if low == 0 and high == math.inf else (float(least), float(low), float(high))
+def grid_of(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """(STEPS^k, k) points between two corners."""
+    return np.stack(np.meshgrid(*np.linspace(low, high, STEPS).T, indexing="ij"), axis=-1).reshape(-1, len(low))
+
+
+def distance(x: np.ndarray, beta: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """g' V^-1 g at coded points (n, k)."""
+    slopes = gradient(x)
+    g, v = slopes @ beta, slopes @ covariance @ slopes.transpose(0, 2, 1)
+    return (g * np.linalg.solve(v, g[..., None])[..., 0]).sum(axis=1)
+
+
+def _projected(least: float, region: np.ndarray, ends: np.ndarray) -> tuple | None:
+    """(estimate, low, high) of one axis from logarithms. Beyond WIDER of the range nothing was seen: an end there is open. The estimate
+    is the lowest point within the range; where it is an edge, and not a stationary point, the interval reaches out to it."""
+    margin, at_edge = WIDER * np.ptp(ends), np.isclose(least, ends)
+    if not len(region):  # no stationary point near the data: the minimum lies beyond the edge at which they are lowest
+        region = np.array([least, (-math.inf if at_edge[0] else math.inf) if at_edge.any() else math.nan])
+    low, high = min(region.min(), least), max(region.max(), least)
+    low, high = (-math.inf if low < ends[0] - margin else low), (math.inf if high > ends[1] + margin else high)
+    known = not math.isnan(low) and (math.isfinite(low) or math.isfinite(high))
+    return tuple(float(np.exp(value)) for value in (least, low, high)) if known else None
 
 
 def described(optimum: dict, ranges: dict, n_seeds: int) -> str:
