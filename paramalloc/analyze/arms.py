@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .cells import BASELINE, baseline, cells_table, claims, completed, groups, typed
+from .cells import BASELINE, baseline, claims, groups, typed
 from .noise import LEVEL, fit, half_width
 
 PAYERS = ["width and depth", "the MLP", "the depth"]
@@ -104,7 +104,7 @@ def wrong_kills(runs: pd.DataFrame) -> dict | None:
     flagged (`flagged`), those of them with a final dev_loss at or below the baseline's of the same seed, or its mean
     (`wrong`), and their `rate` with `low` and `high` (Clopper & Pearson 1934, 95 %). None where none was flagged or no baseline is complete."""
     claimed = claims(runs)
-    base = claimed[claimed.cell.isin(baseline(cells_table(runs)).cell)]
+    base = claimed[claimed.cell.isin(baseline(claimed).cell)]
     flagged = claimed[claimed.flagged_at_tokens > 0]
     if base.empty or flagged.empty:
         return None

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .cells import baseline, cells_table, claims
+from .cells import baseline, claims
 
 LEVEL = 0.05  # intervals hold 95 %, a difference is claimed at 5 % in all
 POWER = 0.8
@@ -28,7 +28,8 @@ FLOOR_SEEDS = 8  # fewer say too little about a standard deviation: with 8 its i
 @dataclass(frozen=True)
 class Noise:
     """Standard deviations in nats per token: `sigma` of runs that share their seed (95 % from `sigma_low` to `sigma_high`, on
-    `df` degrees of freedom), `sigma_seed` of the seeds that all cells share."""
+    `df` degrees of freedom), `sigma_seed` of the seeds that all cells share. `documents`: whether the intervals of means and
+    differences hold for other dev documents as well."""
 
     sigma: float
     sigma_low: float
@@ -37,6 +38,7 @@ class Noise:
     df: int
     n_cells: int
     n_seeds: int
+    documents: bool
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ def noise(runs: pd.DataFrame) -> Noise | None:
         return None
     low, high = _spread(model.sigma2, model.df)
     seed = math.sqrt(max(model.total - model.sigma2, 0.0))
-    return Noise(math.sqrt(model.sigma2), low, high, seed, model.df, len(model.cells), claimed.seed.nunique())
+    return Noise(math.sqrt(model.sigma2), low, high, seed, model.df, len(model.cells), claimed.seed.nunique(),
+                 bool(model.documents.any()))
 
 
 def _spread(variance: float, df: int) -> tuple[float, float]:
@@ -160,8 +163,8 @@ def differences(runs: pd.DataFrame, to: str | None = None, quality: str = "dev_l
     Columns cell, difference, low, high (95 %, each for itself), p, p_adjusted and distinguishable: p_adjusted keeps the chance
     of any false claim in the whole table below 5 % (`step_down`). NaN with one seed; no rows without a baseline.
     """
-    model = fit(claims(runs), quality)
-    named = to or next(iter(baseline(cells_table(runs)).cell), None)
+    claimed = claims(runs)
+    model, named = fit(claimed, quality), to or next(iter(baseline(claimed).cell), None)
     at = model.cells.index(named) if named in model.cells else None
     return compared(model, at) if at is not None else pd.DataFrame(columns=DIFFERENCES)
 
@@ -237,7 +240,7 @@ def _power(effect: float, n: int) -> float:
 def noise_floor(runs: pd.DataFrame) -> Floor | None:
     """How far runs of the baseline scatter over seeds; None with fewer than FLOOR_SEEDS of them."""
     claimed = claims(runs)
-    losses = claimed[claimed.cell.isin(baseline(cells_table(runs)).cell)].dev_loss
+    losses = claimed[claimed.cell.isin(baseline(claimed).cell)].dev_loss
     if len(losses) < FLOOR_SEEDS:
         return None
     return Floor(float(losses.std()), *_spread(losses.var(), len(losses) - 1), len(losses))
