@@ -239,6 +239,8 @@ def test_by_payer_tells_who_pays_for_the_share():
     assert found.groupby("payer", sort=False).size().to_dict() == {"width and depth": 3, "the MLP": 3, "the depth": 3}
     assert all(part.embed_share.is_monotonic_increasing for _, part in found.groupby("payer"))
     assert (found.low < found.dev_loss).all() and (found.dev_loss < found.high).all()
+    beside = found[found.difference.notna()]
+    assert len(beside) == 6 and (beside.difference_low < beside.difference).all() and not beside.cell.str.startswith("35 %").any()
 
 
 def test_an_arm_keeps_its_groups_apart():

@@ -149,14 +149,14 @@ def test_a_mistake_is_one_line_and_status_two(arguments, message, tmp_path, caps
     assert message in said.err and said.err.count("\n") == 1 and not said.out and not (tmp_path / "none").exists()
 
 
-def test_the_explorer_recommends_from_the_runs_it_found(tmp_path):
+def test_the_explorer_recommends_from_the_runs_it_found():
     """The button shows the answer of `recommend` at the controls' budget, as text; another budget takes it away; no runs are said."""
     explorer = Explorer()
     explorer.runs = timed()
-    explorer.recommend()
+    explorer.ask.click()
     assert "Recommended from your runs" in explorer.advice.value and "those of the runs" in explorer.advice.value
     explorer.controls["total_params"].value = 1_000_000
     assert explorer.advice.value == ""
     explorer.runs = empty()
-    explorer.recommend()
+    explorer.ask.click()
     assert "no finished runs to recommend from" in explorer.advice.value

@@ -1,7 +1,7 @@
 """Statistics over runs: what compares, how much of a ranking the noise allows, the fronts, the answer, the recommendation. No torch.
 
-Everything takes the DataFrame of `runs.load_runs`, one row per run. A loss that was not measured is NaN, never zero. In a module's
-functions `claimed` is `claims(runs)`: the runs that a claim rests on.
+Everything takes the DataFrame of `runs.load_runs`, one row per run. A loss that was not measured is NaN, never zero. In these
+modules `claimed` is `claims(runs)`: the runs that a claim rests on.
 """
 
 from ..runs import Note
@@ -13,5 +13,3 @@ from .noise import Floor, Noise, differences, means, noise, noise_floor
 from .recommend import Recommendation, command, recommend
 from .surface import Surface, surface
 from .verdict import Verdict, verdict
-
-__all__ = [name for name in dir() if not name.startswith("_")]

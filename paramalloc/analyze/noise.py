@@ -151,7 +151,11 @@ def _spread(variance: float, df: int) -> tuple[float, float]:
 def means(runs: pd.DataFrame, quality: str = "dev_loss") -> pd.DataFrame:
     """Columns cell, n_seeds, dev_loss (or the quality named), low, high: the 95 % interval of each cell's mean over all seeds that
     could have been drawn, (sigma_seed^2 + sigma^2) / n, and over documents where they are known. NaN with one seed."""
-    model = fit(claims(runs), quality)
+    return mean_table(fit(claims(runs), quality), quality)
+
+
+def mean_table(model: Fit, quality: str = "dev_loss") -> pd.DataFrame:
+    """`means` of a fitted model."""
     half = half_width((model.total / model.n, model.total_df), (np.diag(model.documents), model.documents_df))
     return pd.DataFrame({"cell": model.cells, "n_seeds": model.n.astype(int), quality: model.mean,
                          "low": model.mean - half, "high": model.mean + half})
@@ -205,10 +209,10 @@ def step_down(t: np.ndarray, covariance: np.ndarray, df: np.ndarray) -> np.ndarr
 
 
 def draw_t(covariance: np.ndarray, df: float, count: int, generator: np.random.Generator) -> np.ndarray:
-    """(count, k) draws of a multivariate t with this scale matrix, which may be singular."""
+    """(count, k) draws of a multivariate t with this scale matrix, which may be singular; of a normal where df is infinite."""
     values, vectors = np.linalg.eigh(covariance)
     normal = generator.standard_normal((count, len(values))) @ (vectors * np.sqrt(values.clip(0))).T
-    return normal / np.sqrt(generator.chisquare(df, (count, 1)) / df)
+    return normal / np.sqrt(generator.chisquare(df, (count, 1)) / df) if math.isfinite(df) else normal
 
 
 @dataclass(frozen=True)

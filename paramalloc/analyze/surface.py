@@ -2,9 +2,10 @@
 
     y = b_s + b_u u + b_v v + b_uu u^2 + b_uv u v + b_vv v^2 + e,   u = ln share, v = ln glu (realised)
 
-with a block for each seed and the residual pooled. The interval of the minimum is the confidence region of the stationary
-point (Box & Hunter 1954): all x with g(x)' V(x)^-1 g(x) <= k F(0.95; k, df), where g is the fitted gradient, V its covariance and k
-the number of axes, projected on each axis (Myers, Montgomery & Anderson-Cook 2016, Response Surface Methodology, sec. 6.3).
+with a block for each seed and the residual pooled; of these dev documents, which all cells share. The interval of the
+minimum is the confidence region of the stationary point (Box & Hunter 1954): all x with g(x)' V(x)^-1 g(x) <= k F(0.95; k, df),
+where g is the fitted gradient, V its covariance and k the number of axes, projected on each axis (Myers, Montgomery &
+Anderson-Cook 2016, Response Surface Methodology, sec. 6.3).
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ def _certainty(done: pd.DataFrame, beside: pd.DataFrame, scatter: Noise, next_ga
         versus = f"It is {-row.difference:.3f} nats below the baseline (95 %: {-row.high:.3f} to {-row.low:.3f}){claim}"
     else:
         versus = "It is itself the baseline" if baseline_gap == 0 else f"It is {next_gap:.3f} nats below the next ({done.cell[1]})"
-    close = f"{n_close} of {len(done)} cells, itself included, cannot be told apart" if n_close > 1 else "every other cell is distinguishably worse"
+    close = f"{n_close} of {len(done)} cells, itself included, cannot be told apart"
+    close = close if n_close > 1 else "every other cell is distinguishably worse"
     seeds = f"{n_seeds} seeds" if done.n_seeds.min() == done.n_seeds.max() else f"{n_seeds} to {done.n_seeds.max()} seeds"
     return f"{versus}; {close} at {seeds} a cell and a run-to-run noise of {scatter.sigma:.4f} nats."
 
