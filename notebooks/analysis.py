@@ -26,7 +26,7 @@ from paramalloc.sweep import select_runs
 config = AnalysisConfig.from_notebook(globals())
 results = select_runs(config)
 table = cells_table(results)
-answer = verdict(table)
+answer = verdict(results)
 answer
 
 # %% [markdown]
