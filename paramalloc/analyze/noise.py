@@ -19,10 +19,9 @@ from scipy import stats
 from .cells import baseline, claims
 
 LEVEL = 0.05  # intervals hold 95 %, a difference is claimed at 5 % in all
-POWER = 0.8
+EXACT = 1e-20  # nats^2: a variance of losses that repeat to the last digit
 DRAWS = 10_000
 DIFFERENCES = ["cell", "difference", "low", "high", "p", "p_adjusted", "distinguishable"]
-FLOOR_SEEDS = 8  # fewer say too little about a standard deviation: with 8 its interval spans a factor of 3
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def two_way(cell: np.ndarray, seed: np.ndarray, y: np.ndarray) -> tuple:
     unit = np.linalg.pinv(information, rcond=1e-10, hermitian=True)
     effect = unit @ x.T @ without_seed(y)
     df = len(y) - z.shape[1] - np.linalg.matrix_rank(information, hermitian=True)
-    sigma2 = float(np.square(without_seed(y - x @ effect)).sum() / df) if df else math.nan
+    sigma2 = max(float(np.square(without_seed(y - x @ effect)).sum() / df), EXACT) if df else math.nan
     return n, mean, effect, unit, information, sigma2, int(df), *_total(within(y) @ y, z.T @ within(z), len(y) - len(n), sigma2)
 
 
@@ -137,13 +136,13 @@ def noise(runs: pd.DataFrame) -> Noise | None:
     model = fit(claimed)
     if not model.df:
         return None
-    low, high = _spread(model.sigma2, model.df)
+    low, high = spread(model.sigma2, model.df)
     seed = math.sqrt(max(model.total - model.sigma2, 0.0))
     return Noise(math.sqrt(model.sigma2), low, high, seed, model.df, len(model.cells), claimed.seed.nunique(),
                  bool(model.documents.any()))
 
 
-def _spread(variance: float, df: int) -> tuple[float, float]:
+def spread(variance: float, df: int) -> tuple[float, float]:
     """The 95 % chi-square interval of a standard deviation."""
     return tuple(math.sqrt(df * variance / stats.chi2.ppf(q, df)) for q in (1 - LEVEL / 2, LEVEL / 2))
 
@@ -213,38 +212,3 @@ def draw_t(covariance: np.ndarray, df: float, count: int, generator: np.random.G
     values, vectors = np.linalg.eigh(covariance)
     normal = generator.standard_normal((count, len(values))) @ (vectors * np.sqrt(values.clip(0))).T
     return normal / np.sqrt(generator.chisquare(df, (count, 1)) / df) if math.isfinite(df) else normal
-
-
-@dataclass(frozen=True)
-class Floor:
-    """The standard deviation of dev_loss (nats per token) over seeds of one cell, with its 95 % interval."""
-
-    sd: float
-    low: float
-    high: float
-    n_seeds: int
-
-    def seeds_needed(self, difference: float) -> int:
-        """Seeds that each of two cells needs, unpaired, for a difference (nats) to be found by a two-sided t test at 5 % with a
-        power of 80 %; pairing needs fewer."""
-        needed = 2 * (stats.norm.ppf([1 - LEVEL / 2, POWER]).sum() * self.sd / difference) ** 2  # for a known sd: not enough
-        n = max(2, math.ceil(needed))
-        while _power(difference / self.sd, n) < POWER:
-            n += 1
-        return n
-
-
-def _power(effect: float, n: int) -> float:
-    """Of a two-sided two-sample t test of a standardised effect with n runs a side."""
-    df, shift = 2 * (n - 1), abs(effect) * math.sqrt(n / 2)
-    critical = stats.t.ppf(1 - LEVEL / 2, df)
-    return float(stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift))
-
-
-def noise_floor(runs: pd.DataFrame) -> Floor | None:
-    """How far runs of the baseline scatter over seeds; None with fewer than FLOOR_SEEDS of them."""
-    claimed = claims(runs)
-    losses = claimed[claimed.cell.isin(baseline(claimed).cell)].dev_loss
-    if len(losses) < FLOOR_SEEDS:
-        return None
-    return Floor(float(losses.std()), *_spread(losses.var(), len(losses) - 1), len(losses))
