@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .config import ModelConfig
 
-BASE_WIDTH, BASE_DEPTH, BASE_GLU = 128, 8, 8 / 3  # the shape at which both are the same
+BASE_WIDTH, BASE_DEPTH, BASE_GLU = 128, 2, 8 / 3  # the shape at which both are the same, but for what starts at zero
 
 TABLES, WRITERS, GAINS = ("embedding", "head"), ("out", "down"), ("attention_norm", "mlp_norm", "norm")
 
