@@ -89,7 +89,7 @@ class Run:
 
     def probes(self) -> list[dict]:
         """The records that hold a probe of dev."""
-        return [row for row in read_metrics(self.folder) if "dev_loss" in row]
+        return [row for row in read_metrics(self.folder) if "dev_ppl" in row]
 
 
 def find_run(run: str, outputs: Path) -> Path:
