@@ -213,7 +213,7 @@ def run_report(arguments):
 
 def run_evaluate(arguments):
     from .measure import measure_again
-    from .runs import MEASURED, find_run, read_json
+    from .runs import LISTS, MEASURED, find_run, read_json
 
     folder = find_run(arguments.run, ROOT / arguments.outputs)
     stride = None if arguments.stride is None else as_number("--stride", arguments.stride, int)
@@ -221,7 +221,7 @@ def run_evaluate(arguments):
     stages = tqdm(bar_format="{desc}", disable=not sys.stderr.isatty(), leave=False)
     found = measure_again(folder, stride, lambda stage, fraction: stages.set_description_str(f"{stage} {fraction:.0%}"), **changes)
     stages.close()
-    print(json.dumps({name: value for name, value in found.items() if name in MEASURED}, indent=1))
+    print(json.dumps({name: value for name, value in found.items() if name in MEASURED and name not in LISTS}, indent=1))
     if not stride:
         for name, what in read_json(folder / "evaluation.json").get("missing", {}).items():
             print(f"paramalloc: without {name}: {what}", file=sys.stderr)

@@ -83,6 +83,15 @@ def by_document(losses: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.
     return np.bincount(document, losses), np.bincount(document)
 
 
+def by_group(nats: np.ndarray, tokens: np.ndarray, groups: int = 32) -> list[list]:
+    """[tokens, nats] of `groups` runs of whole documents, about equal in tokens, in the order of the text: the units of a
+    jackknife or a bootstrap over documents. A document longer than a group's part leaves fewer groups, none of them empty."""
+    middle = np.cumsum(tokens) - tokens / 2
+    group = (middle * groups / tokens.sum()).astype(int)
+    sums = zip(np.bincount(group, tokens), np.bincount(group, nats))
+    return [[int(count), float(loss)] for count, loss in sums if count]
+
+
 def by_frequency(losses: np.ndarray, tokens: np.ndarray, counts: np.ndarray) -> list[dict]:
     """Mean loss by decile of token frequency: the types, from the most to the least frequent by `counts` (V,), are cut
     into ten groups that each cover about a tenth of the counted text. The loss is None where no token fell."""

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from .config import ModelConfig, TrainConfig, UserError
 from .data import EOT, Corpus
 from .device import device_name, pick_device
-from .evaluate import by_document, by_frequency, scores, split_losses
+from .evaluate import by_document, by_frequency, by_group, scores, split_losses
 from .generate import generate, inference_cost
 from .lease import Lease, held
 from .model import DecoderLM
@@ -35,6 +35,8 @@ def measure(model: DecoderLM, config: TrainConfig, corpus: Corpus, lease: Lease,
     result = perplexities(model, corpus, config.seq_len, details, arrays, report)
     if not all(map(math.isfinite, result.values())):
         return {"status": "diverged"}
+    result["dev_by_frequency"] = [[row["tokens"], row["loss"]] for row in details["dev_by_frequency"]]
+    result["dev_by_group"] = by_group(arrays["dev.document.nats"], arrays["dev.document.tokens"])
     parts = {"smallbench": lambda: benchmark(model, config, corpus, details, arrays, report),
              "inference": lambda: inference(model, config, precision, details, report),
              "sample": lambda: details.update(sample=sample(model, corpus, config.seq_len)) or {}}

@@ -61,4 +61,6 @@ class Meter:
         return self.seconds * step / self.steps
 
     def totals(self, step: int) -> dict:
-        return {"steps": step, "tokens_trained": step * self.config.batch_tokens, "tokens_per_s": self.tokens_per_s}
+        """What a result says of the training; dev_curve's losses to five digits, metrics.jsonl has all."""
+        return {"steps": step, "tokens_trained": step * self.config.batch_tokens, "tokens_per_s": self.tokens_per_s,
+                "dev_curve": [[row["tokens"], round(row["dev_loss"], 5)] for row in self.run.probes()]}

@@ -4,6 +4,7 @@
                      lease/ (who writes it, lease.py)
 """
 
+import csv
 import errno
 import hashlib
 import json
@@ -17,6 +18,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from .allocator import Allocation
@@ -36,17 +38,23 @@ MEASURED = [
     "smallbench_se", "smallbench_size", "blimp_accuracy", "lambada_accuracy", "lambada_bpb", "arc_easy_accuracy",
     "arc_easy_accuracy_norm", "arc_easy_bpb", "piqa_accuracy", "piqa_accuracy_norm", "piqa_bpb", "decode_ms_per_token",
     "decode_ms_per_token_32", "time_to_first_token_ms", "prefill_tokens_per_s", "kv_bytes_per_token", "weight_bytes",
-    "inference_memory_bytes", "inference_device", "out_of_domain",
+    "inference_memory_bytes", "inference_device", "out_of_domain", "dev_by_frequency", "dev_by_group",
 ]
 
 RESULT_COLUMNS = [
     "run_id", "status", "requested_share", "requested_glu", "total_params", "embed_params", "embed_share", "glu",
     "d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed", "mlp", "vocab_size", "embedding",
-    "seq_len", "batch_tokens", "lr", "seed", "tokens", "tokens_trained", *MEASURED, "flops_per_token", "train_flops",
+    "seq_len", "batch_tokens", "parametrization", "optimizer", "lr", "embed_lr", "warmup", "weight_decay", "seed", "tokens",
+    "tokens_trained", "dev_curve", *MEASURED, "flops_per_token", "train_flops",
     "tokens_per_s", "mfu", "outside_steps_share", "peak_memory_bytes", "wall_s", "dataset", "data_fingerprint",
     "unigram_loss", "flagged_at_tokens", "steps", "precision", "device", "threads", "compiled", "profile", "recipe",
     "params_attention", "params_mlp", "params_norm", "created",
 ]
+
+# In results.csv lists are JSON text; and what is text stays text, however much an id of hex digits looks like a number.
+LISTS = ["dev_curve", "dev_by_frequency", "dev_by_group"]
+TEXTS = ["run_id", "status", "mlp", "embedding", "parametrization", "optimizer", "smallbench_size", "inference_device", "dataset",
+         "data_fingerprint", "precision", "device", "profile", "created"]
 
 SHAPE = tuple(ModelConfig.__dataclass_fields__)  # what of a run's config.json makes its model
 
@@ -134,7 +142,11 @@ class Run:
 
     def curve(self) -> dict[int, float]:
         """Tokens -> dev perplexity of the probes so far."""
-        return {row["tokens"]: row["dev_ppl"] for row in read_metrics(self.folder) if "dev_ppl" in row}
+        return {row["tokens"]: row["dev_ppl"] for row in self.probes()}
+
+    def probes(self) -> list[dict]:
+        """The records that hold a probe of dev."""
+        return [row for row in read_metrics(self.folder) if "dev_loss" in row]
 
 
 def find_run(run: str, outputs: Path) -> Path:
@@ -149,9 +161,10 @@ def find_run(run: str, outputs: Path) -> Path:
 
 def describe_run(run_id: str, config: TrainConfig, shape: Allocation, corpus) -> dict:
     """The columns of a result that are known before training."""
-    recipe = ("seq_len", "batch_tokens", "lr", "seed", "tokens", "dataset", "profile")
+    recipe = ("seq_len", "batch_tokens", "parametrization", "optimizer", "lr", "embed_lr", "warmup", "weight_decay", "seed", "tokens",
+              "dataset", "profile")
     model = asdict(shape.model)
-    return {name: getattr(config, name) for name in recipe} | model | {
+    return {name: getattr(config, name, None) for name in recipe} | model | {
         "run_id": run_id,
         "requested_share": shape.requested_share,
         "requested_glu": shape.requested_glu,
@@ -229,7 +242,33 @@ def read_metrics(folder: Path) -> list[dict]:
 def load_runs(outputs: Path) -> pd.DataFrame:
     """One row per finished run under outputs/runs, the keys of result.json as columns; missing is NaN."""
     found = (read_json(path) for path in sorted((Path(outputs) / "runs").glob("*/result.json")))
-    return pd.DataFrame([result for result in found if result], columns=RESULT_COLUMNS)
+    return as_frame([result for result in found if result])
+
+
+def as_frame(results: list[dict]) -> pd.DataFrame:
+    """Results as rows; what is missing is NaN, also in a column that nobody measured."""
+    frame = pd.DataFrame(results, columns=RESULT_COLUMNS)
+    return frame.where(frame.notna(), np.nan).infer_objects()
+
+
+def as_csv(runs: pd.DataFrame) -> str:
+    """The text of results.csv: a row per run, numbers in full, lists as JSON, what is missing empty."""
+    return runs.map(lambda value: json.dumps(value) if isinstance(value, list) else value).to_csv(index=False)
+
+
+def read_results(path: Path) -> pd.DataFrame:
+    """The runs of a results.csv as `load_runs` gives them, bit for bit. RunError if it is not there or no such table."""
+    value = lambda name, cell: None if not cell else cell if name in TEXTS else json.loads(cell.lower())  # pandas writes True
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = [{name: value(name, cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise RunError(f"there is no file {path}") from None
+    except (ValueError, AttributeError, csv.Error):
+        rows = []
+    if not all(row.get("status") for row in rows or [{}]):
+        raise RunError(f"{path} is not a results.csv of this project")
+    return as_frame(rows)
 
 
 def load_curves(outputs: Path, run_ids) -> pd.DataFrame:

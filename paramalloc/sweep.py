@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +20,7 @@ from .allocator import allocation
 from .config import ROOT, AnalysisConfig, ConfigError, TrainConfig, UserError, load_yaml, refuse_unknown
 from .data import Corpus, find, prepare
 from .engines import Local
-from .runs import RESULT_COLUMNS, Run, load_runs, read_metrics
+from .runs import Run, as_frame, load_runs, read_metrics, read_results, run_id
 
 KEYS = ("notebook", "profile", "axes", "parameters")
 
@@ -257,24 +257,34 @@ def summary(run: Run) -> str:
 
 
 def select_runs(config: AnalysisConfig) -> pd.DataFrame:
-    """The runs an analysis is about: all of them, or those a sweep expects, absent ones as `missing` or `failed`."""
-    results = load_runs(config.output_folder)
-    if not config.runs:
+    """The runs an analysis is about: all of them, those of a results.csv, or those that a sweep expects, or several joined
+    by `+`; absent ones are `missing` or `failed`. A run that two sweeps share is there once."""
+    source = ROOT / config.runs
+    if not config.runs or source.suffix == ".csv":
+        results = read_results(source) if config.runs else load_runs(config.output_folder)
         return results[results.dataset == config.dataset] if config.dataset else results
-    sweep = load_sweep(config.runs, profile=config.profile, dataset=config.dataset, outputs=config.outputs)
-    rows = [row for cell in sweep.cells for row in expected(sweep, cell)]
-    frame = pd.DataFrame(rows, columns=RESULT_COLUMNS)
+    names = [config.runs] if source.is_file() else config.runs.split("+")
+    sweeps = [load_sweep(name, profile=config.profile, dataset=config.dataset, outputs=config.outputs) for name in names]
+    rows = {key: row for sweep in sweeps for cell in sweep.cells for key, row in expected(sweep, cell).items()}
+    frame = as_frame(list(rows.values()))
     return frame if (frame.status != "missing").any() else frame.iloc[:0]
 
 
-def expected(sweep: Sweep, cell: Cell) -> list[dict]:
-    """One row per run of a cell: its result, or what is known of a run that has none."""
-    asked = {"requested_share": cell.parameters.get("embed_share"), "requested_glu": cell.parameters.get("glu")}
-    if cell.config is None:
-        return [asked | {"status": "failed"}]
+def expected(sweep: Sweep, cell: Cell) -> dict[str, dict]:
+    """One row per run of a cell, by what tells the run from others: its result, or what is known of a run that has none."""
     config = cell.config
+    if config is None:
+        asked = {"requested_share": cell.parameters.get("embed_share"), "requested_glu": cell.parameters.get("glu")}
+        return {f"{sweep.name}/{cell.name}": asked | {"status": "failed"}}
     corpus = find(config.dataset, config.vocab_size, config.output_folder, config.tokens)
     runs = cell.runs(corpus) if corpus else []
     status = "failed" if runs and sweep.log(cell, runs).exists() else "missing"
-    absent = [asked | {"status": status, "lr": run.lr, "seed": run.seed} for run in config.runs()]
-    return [run.result or row for run, row in zip(runs, absent)] if runs else absent
+    found = {run.id: run.result or absent(config, status) for run, config in zip(runs, config.runs())}
+    return found or {run_id(one, ""): absent(one, status) for one in config.runs()}
+
+
+def absent(config: TrainConfig, status: str) -> dict:
+    """What is known of a run without a result: its shape, and what was asked for."""
+    shape = allocation(config)
+    return asdict(shape.model) | {"status": status, "requested_share": shape.requested_share, "requested_glu": shape.requested_glu,
+                                  "lr": config.lr, "seed": config.seed}

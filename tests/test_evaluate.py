@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paramalloc.config import ModelConfig
-from paramalloc.evaluate import by_document, by_frequency, mean_loss, scores, split_losses, windows
+from paramalloc.evaluate import by_document, by_frequency, by_group, mean_loss, scores, split_losses, windows
 from paramalloc.model import DecoderLM
 
 TINY = ModelConfig(vocab_size=300, d_model=24, n_layers=2, n_heads=1, n_kv_heads=1, d_head=24, d_ff=64)
@@ -57,6 +57,18 @@ def test_losses_by_document(tiny_corpus):
     assert counts.sum() == len(tokens) and nats.sum() == pytest.approx(losses.sum())
     first = list(tokens).index(0) + 1
     assert counts[0] == first and nats[0] == pytest.approx(losses[:first].sum())
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=300))
+def test_groups_are_whole_documents(sizes):
+    """In the order of the text, none is cut, none is left out, and no group but by its last document is larger than its part."""
+    tokens, nats = np.array(sizes), np.random.default_rng(0).random(len(sizes))
+    found = by_group(nats, tokens)
+    assert len(found) <= 32 and sum(loss for _, loss in found) == pytest.approx(nats.sum())
+    ends = np.cumsum([count for count, _ in found])
+    assert set(ends) <= set(np.cumsum(tokens)) and ends[-1] == tokens.sum()
+    assert max(count for count, _ in found) <= tokens.sum() / 32 + max(sizes)
+    assert len(found) == 32 or 32 * max(sizes) > tokens.sum()
 
 
 def test_losses_by_frequency():

@@ -17,7 +17,7 @@ from paramalloc.data import Batches
 from paramalloc.device import OutOfMemory
 from paramalloc.early_stop import Curve, EarlyStop
 from paramalloc.ledger import memory_bytes
-from paramalloc.runs import RESULT_COLUMNS, Run, load_curves, load_metrics, load_runs, run_id
+from paramalloc.runs import RESULT_COLUMNS, Run, load_metrics, load_runs, read_metrics, run_id
 from paramalloc.train import Feed, schedule, train
 
 
@@ -42,8 +42,11 @@ def test_a_run_learns_and_leaves_its_record(kind, tiny, tiny_corpus, tmp_path):
     assert result["tokens_trained"] == config.steps * config.batch_tokens <= config.tokens
     assert result["train_flops"] == result["flops_per_token"] * result["tokens_trained"]
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [result["run_id"]]
-    curves = load_curves(tmp_path, [result["run_id"]])
-    assert len(curves) == config.probes and curves.tokens.is_monotonic_increasing
+    probes = [[row["tokens"], row["dev_loss"]] for row in read_metrics(folder) if "dev_loss" in row]
+    assert len(result["dev_curve"]) == config.probes and result["dev_curve"] == [[tokens, round(loss, 5)] for tokens, loss in probes]
+    for parts in (result["dev_by_group"], [[n, n * (loss or 0)] for n, loss in result["dev_by_frequency"]]):
+        assert sum(nats for _, nats in parts) / sum(n for n, _ in parts) == pytest.approx(result["dev_loss"], rel=1e-6)
+    assert (result["optimizer"], result["warmup"], result["weight_decay"]) == ("adamw", 0.1, 0.1)
     assert load_runs(tmp_path).iloc[0].dev_loss == result["dev_loss"]
 
 

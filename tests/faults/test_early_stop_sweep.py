@@ -10,7 +10,7 @@ import yaml
 sys.path.insert(0, os.path.dirname(__file__))
 from test_sweep_kills import start
 
-from paramalloc.runs import load_curves, load_runs
+from paramalloc.runs import load_runs, read_metrics
 
 SHARES, PATIENCE, GRACE = [0.2, 0.25, 0.3, 0.35], 15 * 1024, 10 * 1024
 
@@ -30,8 +30,8 @@ def sweep(tiny, tmp_path_factory):
         said, _ = process.communicate(timeout=400)
         assert process.returncode == 0, said
         runs = load_runs(outputs).set_index("requested_share")
-        curves = load_curves(outputs, runs.run_id)
-        return runs, {share: dict(curves[curves.run_id == run_id][["tokens", "dev_ppl"]].to_numpy()) for share, run_id in runs.run_id.items()}
+        probes = lambda run_id: (row for row in read_metrics(outputs / "runs" / run_id) if "dev_ppl" in row)
+        return runs, {share: {row["tokens"]: row["dev_ppl"] for row in probes(run_id)} for share, run_id in runs.run_id.items()}
 
     return run
 
