@@ -29,7 +29,7 @@ def arm_chart(runs: pd.DataFrame, name: str):
     axis, quality, question, words, title, kind = ARMS[name]
     chosen = arm_runs(runs, name)
     found = arm(chosen, axis, quality) if len(chosen) else chosen
-    if found.empty or found[axis].nunique() < 2:
+    if found.empty or chosen["size" if axis == "total_params" else axis].nunique() < 2:
         return Note(f"{question} `paramalloc sweep params/{name}.yaml` asks that; its runs are not here.")
     percent = {"at": 100 * found[axis]} if name == "low_share" else {"at": found[axis]}
     form = {"log": "{at:,.0f}", "N": "{at}", "Q": "{at:g} %"}[kind]

@@ -135,9 +135,12 @@ def short(count: float) -> str:
     return f"{count:.0f}"
 
 
-def show_all(charts: dict) -> Note:
-    """Display the pictures among these; what is left is one list of what is missing and how to get it."""
-    for chart in charts.values():
-        if not isinstance(chart, Note):
-            display(chart)
-    return Note("\n".join(f"- {note}" for note in charts.values() if isinstance(note, Note)))
+def show_all(**charts) -> dict[str, Picture | Note]:
+    """Display the charts by name, and return them drawn; what cannot be drawn is one list of what is missing, at the end."""
+    shown = {name: show(chart) for name, chart in charts.items()}
+    for picture in shown.values():
+        if isinstance(picture, Picture):
+            display(picture)
+    if missing := [note for note in shown.values() if isinstance(note, Note)]:
+        display(Note("\n".join(f"- {note}" for note in missing) if len(missing) > 1 else missing[0]))
+    return shown

@@ -22,7 +22,8 @@ def learning_curves(runs: pd.DataFrame):
         return Note("Learning curves need runs that recorded their probes: there are none.")
     names = sorted(points.panel.unique(), key=lambda name: float(name.split()[1]))
     panels = [_panel(points, name, WIDTH // len(names), table.unigram_loss.mean(), name == names[0]) for name in names]
-    chart = alt.hconcat(*panels, spacing=16).resolve_scale(x="shared", y="shared")
+    chosen, _ = single_out("expansion_pick", "expansion")
+    chart = alt.hconcat(*panels, spacing=16).add_params(chosen).resolve_scale(x="shared", y="shared")
     _, _, numbers = facts(points[points.end], {"share": "{panel}", "GLU": "{expansion}", "run": "{state}", "tokens": "{tokens:,.0f}",
                                                 "dev loss (nats/token)": "{dev_loss:.4f}", "dev ppl": "{dev_ppl:.1f}"})
     return titled(chart, "How fast does each allocation learn?",
@@ -45,7 +46,7 @@ def _points(curves: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 def _panel(points: pd.DataFrame, name: str, width: int, unigram: float, first: bool):
     """Lines, a mark where each run ended, the word beside an unfinished end, and the unigram model above."""
     order = sorted(points.expansion.unique(), key=float)
-    chosen, dimmed = single_out("expansion_pick", "expansion")
+    _, dimmed = single_out("expansion_pick", "expansion")
     legend = alt.Legend(orient="bottom", title="GLU expansion", symbolOpacity=1)
     hue = alt.Color("expansion:N", scale=alt.Scale(domain=order, range=SHADES), legend=legend)
     shape = alt.Shape("expansion:N", scale=alt.Scale(domain=order, range=SHAPES[: len(order)]), legend=legend)
@@ -61,7 +62,7 @@ def _panel(points: pd.DataFrame, name: str, width: int, unigram: float, first: b
     layers = [
         base.mark_line(strokeWidth=1.8, tooltip=None).encode(detail="run_id:N", color=hue, strokeDash=dash, **dimmed),
         base.mark_point(filled=True, size=90, opacity=0).encode(tooltip=tips),  # a wide target for the tooltip
-        ends.mark_point(filled=True, size=60).encode(color=hue, shape=shape, tooltip=tips, **dimmed).add_params(chosen),
+        ends.mark_point(filled=True, size=60).encode(color=hue, shape=shape, tooltip=tips, **dimmed),
         *(_word(ends.transform_filter(alt.datum.late == late), "right" if late else "left") for late in (True, False)),
         *([] if np.isnan(unigram) else _unigram(unigram, y, width if first else 0)),
     ]

@@ -26,7 +26,7 @@ def scale(runs: pd.DataFrame) -> Note:
         return Note("")
     first, used = done.iloc[0], used[used.status == "completed"]
     seeds = f"{done.n_seeds.min()}" if done.n_seeds.nunique() == 1 else f"{done.n_seeds.min()} to {done.n_seeds.max()}"
-    words = [f"{len(done)} of {len(table)} cells complete", f"{seeds} seed{'s' * (done.n_seeds.max() > 1)} a cell",
+    words = [f"{len(done)} of {len(table)} cells complete", f"{seeds} {'seed' if done.n_seeds.max() == 1 else 'seeds'} a cell",
              f"about {short(done.total_params.median())} parameters", *(f"vocabulary {size:,.0f}" for size in used.vocab_size.mode()[:1]),
              f"{short(first.tokens)} training tokens of {code(first.dataset)}", *(f"on {plain(name)}" for name in used.device.dropna().unique()[:1])]
     return Note("Measured at: " + " · ".join(words) + ".")
