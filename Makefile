@@ -23,7 +23,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: all setup data train-embedding-sweep train-glu-sweep grid reports lab test bench clean help
+.PHONY: all setup data train-embedding-sweep train-glu-sweep grid reference reports lab test bench clean help
 
 all: setup  ## set up, then the quick grid on the built-in corpus and its report
 	@# Cells may fail: the report shows the others, and the exit status still tells. SmallBench would take two more minutes.
@@ -32,7 +32,7 @@ all: setup  ## set up, then the quick grid on the built-in corpus and its report
 	$(BIN)/paramalloc report params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --name quick \
 	    && exit $$swept
 
-## The study: DATASET=<name or path> PROFILE=<auto, quick or study> OUTPUTS=<folder> JOBS=<cells at a time>
+## The study: DATASET=<name or path> PROFILE=<auto, quick, reference or study> OUTPUTS=<folder> JOBS=<cells at a time>
 
 data: setup  ## prepare DATASET and show it
 	@mkdir -p "$(OUTPUTS)/notebooks"
@@ -42,6 +42,10 @@ data: setup  ## prepare DATASET and show it
 STUDY = --profile "$(PROFILE)" --dataset "$(DATASET)" --outputs "$(OUTPUTS)"
 SWEEP = $(STUDY) --jobs $(JOBS) $(if $(YES),--yes)
 
+# The reference study: profile reference without a GPU, else PROFILE=study; its corpus, unless DATASET names another.
+REFERENCE = --profile "$(PROFILE:auto=reference)" --dataset "$(DATASET:builtin=../shared/data/wiki-news)" \
+    --outputs "$(OUTPUTS)" --jobs $(JOBS) --yes
+
 train-embedding-sweep: setup  ## three embedding shares at one GLU expansion
 	$(BIN)/paramalloc sweep params/embedding_sweep.yaml $(SWEEP)
 
@@ -50,6 +54,14 @@ train-glu-sweep: setup  ## four GLU expansions at one embedding share
 
 grid: setup  ## all twelve cells
 	$(BIN)/paramalloc sweep params/grid.yaml $(SWEEP)
+
+# 1: some cells failed, the others go on. 2 and 130, a mistake and Ctrl-C, end it.
+reference: setup  ## the published study, in an order that may be cut off anywhere and goes on there
+	@set -e; run() { $(BIN)/paramalloc sweep "$$@" $(REFERENCE) || [ $$? = 1 ]; }; \
+	for seed in 0 1 2; do \
+	    for name in reference factorized_mlp factorized_depth; do run $$name --seed $$seed; done; \
+	    if [ $$seed = 1 ]; then run noise_floor --seed 3,4,5,6,7,8; fi; done; \
+	for name in low_share tying gate vocabulary sizes budget; do run $$name; done
 
 reports: setup  ## RESULTS.md and report.html of the three
 	@set -e; for name in embedding_sweep glu_sweep grid; do \

@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     sweep.add_argument("--gpus-per-cell", help="GPUs that a cell gets on Ray, such as 0.5 (default 1 where there are any)")
     sweep.add_argument("--dry-run", action="store_true", help="only tell what would be trained, and what it would take on this machine")
     sweep.add_argument("--yes", action="store_true", help="start what takes more than an hour without a GPU")
+    sweep.add_argument("--seed", default="", help="replaces the sweep's seeds, such as 0 or 0,1: one after the other for all cells")
     sweep.add_argument("--smallbench", default="", help="replaces the profile's: full, quick or off")
     sweep.add_argument("--smallbench-data", default="", help="folder that holds SmallBench's sets, or hub")
     report = commands.add_parser("report", help="execute the analysis notebook; write RESULTS.md and report.html")
@@ -80,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--stride", help="tokens between windows: only perplexities, with so much more context; nothing is kept")
     evaluate.set_defaults(command=run_evaluate)
     for command, run in ((sweep, run_sweep), (status, run_status), (report, run_report)):
-        command.add_argument("--profile", default="", help="replaces the sweep's profile: auto, quick or study")
+        command.add_argument("--profile", default="", help="replaces the sweep's profile: auto, quick, reference or study")
         command.add_argument("--dataset", default="", help="replaces the sweep's dataset: a name, a folder or a file")
         command.add_argument("--outputs", default="outputs", help="folder of everything that is written")
         command.set_defaults(command=run)
@@ -132,7 +133,7 @@ def run_allocate(arguments):
 def run_sweep(arguments) -> int:
     from . import engines, sweep
 
-    given = ("profile", "dataset", "outputs", "smallbench", "smallbench_data")
+    given = ("profile", "dataset", "outputs", "seed", "smallbench", "smallbench_data")
     plan = sweep.load_sweep(arguments.sweep, **{name: getattr(arguments, name) for name in given})
     auto = 1 if plan.config.device != "cpu" and cuda_available() else min(8, engines.cores())
     jobs = auto if arguments.jobs == "auto" else as_number("--jobs", arguments.jobs, int)

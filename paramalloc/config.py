@@ -16,6 +16,7 @@ from .values import ConfigError, DataError, UserError, as_number, convert, numbe
 __all__ = ["ConfigError", "DataError", "UserError", "as_number"]  # of values.py, for those who import them from here
 
 ROOT = Path(__file__).resolve().parents[1]  # relative paths mean the repository root
+PROFILES = ROOT / "params" / "profiles"
 
 
 # ---------------------------------------------------------------- profiles
@@ -39,15 +40,17 @@ def load_yaml(path: Path) -> dict:
     return content
 
 
+def profiles() -> list[str]:
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
 def load_profile(profile: str) -> tuple[str, dict]:
     """(name, sizes); "auto" is `study` where a CUDA device is present, else `quick`."""
     if profile == "auto":
         profile = "study" if cuda_available() else "quick"
-    folder = ROOT / "params" / "profiles"
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
-    if profile not in known:
-        raise ConfigError(f"unknown profile '{profile}': there are auto, {', '.join(known)}")
-    sizes = load_yaml(folder / f"{profile}.yaml")
+    if profile not in profiles():
+        raise ConfigError(f"unknown profile '{profile}': there are auto, {', '.join(profiles())}")
+    sizes = load_yaml(PROFILES / f"{profile}.yaml")
     refuse_unknown(sizes, TrainConfig.names(), f"key of profile {profile}")
     return profile, sizes
 
@@ -191,6 +194,7 @@ class TrainConfig(FromParameters):
     stop_grace: int = whole(0)
     baseline_share: float = number(0.01, 0.98, 0.35)
     baseline_glu: float = number(0.25, 16.0, 2.66)
+    baseline_lr: float = number(1e-7, 10.0)
     checkpoint_seconds: float = number(0.0, 1e6, 60.0)
     smallbench: str = text(None, ("full", "quick", "off"))
     smallbench_data: str = text("../shared/data")
@@ -245,9 +249,15 @@ class TrainConfig(FromParameters):
         return [replace(self, lr=lr, seed=seed) for lr in rates for seed in seeds]
 
     def baseline(self) -> "TrainConfig":
-        """The cell that early stop compares with: same recipe, the baseline's share and GLU."""
-        shape = dict.fromkeys(("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed"))
-        return replace(self, embed_share=self.baseline_share, glu=self.baseline_glu, **shape)
+        """The cell that early stop compares with: same recipe, the baseline's share and GLU, and its learning rate if it has
+        one of its own.
+
+        What the two determine is left to them: all dimensions, but of a factorized embedding only d_embed and d_ff. There the
+        width, the heads and the depth that are given are what its arm holds fixed.
+        """
+        free = ("d_ff", "d_embed") if self.embedding == "factorized" else ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed")
+        lr = self.baseline_lr or self.lr
+        return replace(self, embed_share=self.baseline_share, glu=self.baseline_glu, lr=lr, **dict.fromkeys(free))
 
 
 @dataclass(frozen=True)

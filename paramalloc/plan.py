@@ -1,5 +1,6 @@
 """What a sweep would do, and what it would take on this machine: `paramalloc sweep --dry-run`. No torch."""
 
+import itertools
 import json
 import os
 import shutil
@@ -25,17 +26,21 @@ HELD_OUT = 0.04  # of the training tokens, where a corpus is not prepared yet: d
 
 def rough_seconds(sweep: Sweep) -> float:
     """Training time of what is left to train on this machine's cores, to an order of magnitude."""
-    left = [run for cell in sweep.cells if cell.config for run, state in states(cell) if state == "run"]
+    left = [run for stage in stages(sweep) if stage.config for run, state in states(stage) if state == "run"]
     flops = sum(run.tokens * flops_per_token(allocation(run).model, run.seq_len)["train"] for run in left)
     return flops / (FLOPS_PER_CORE * cores())
+
+
+def stages(sweep: Sweep) -> list[Cell]:
+    """The executions of all cells; of a tuned one those that are known, and its claim, whose lr may not be."""
+    return [stage for cell in sweep.cells for stage in sweep.stages(cell, corpus_of(cell.config) if cell.config else None)]
 
 
 def states(cell: Cell) -> list[tuple[TrainConfig, str]]:
     """Each run of a cell, and what would be done with it."""
     corpus = corpus_of(cell.config)
-    if corpus is None:
-        return [(config, "run") for config in cell.config.runs()]
-    return [(config, state(Run(config, corpus.fingerprint))) for config in cell.config.runs()]
+    runs = cell.runs(corpus) if corpus else []
+    return list(zip(cell.config.runs(), map(state, runs) if runs else itertools.repeat("run")))
 
 
 def corpus_of(config: TrainConfig) -> Corpus | None:
@@ -57,7 +62,7 @@ def state(run: Run) -> str:
 def dry_run(sweep: Sweep, jobs: int) -> pd.DataFrame:
     """One row per run: its shape, what would be done, training FLOPs, predicted seconds and memory. A probe of `jobs`
     processes at a time trains a few steps of each cell that has anything to do."""
-    rows = [row for cell in sweep.cells for row in rows_of(cell)]
+    rows = [row for stage in stages(sweep) for row in rows_of(stage)]
     todo = {json.dumps(asdict(row["config"])): row["config"] for row in rows if row["what"] == "run"}
     found = dict(zip(todo, measured(list(todo), jobs)))
     for row in rows:
@@ -106,20 +111,23 @@ def predicted(config: TrainConfig, probe: dict) -> float:
 
 
 def shown(frame: pd.DataFrame, jobs: int, folder) -> str:
-    """The table and its sums as text."""
+    """The table and its sums as text. A learning rate that is not chosen yet is "tuned"; what it will be costs the same."""
     number = lambda value, unit, size: "" if pd.isna(value) else f"{value / size:,.3g} {unit}"
     text = frame.drop(columns=["config", "disk"]).assign(
+        lr=frame["lr"].astype(object).where(frame["lr"].notna() | frame["config"].isna(), "tuned"),
         **{"train FLOPs": frame["train FLOPs"].map(lambda value: number(value, "T", 1e12)),
            "memory": frame["memory"].map(lambda value: number(value, "GB", 1e9)), "seconds": frame["seconds"].map(clock)})
     todo = frame[frame.what == "run"]
     at_once = 3 * 12 * (todo["disk"] / 4).nlargest(jobs).sum()  # of each run under way two checkpoints and one in the making
     free = shutil.disk_usage(next(path for path in [folder, *folder.parents] if path.exists())).free
     disk = todo["disk"].sum() + at_once
+    first = ["tuned: only the first round of learning rates is predicted; more follow where the best lies on the edge of the grid"]
     return "\n".join([
         text.astype(object).fillna("").rename(columns={"seconds": "predicted"}).to_string(index=False),
         f"{len(todo)} of {len(frame)} runs to train, {todo['train FLOPs'].sum() / 1e12:,.0f} TFLOP; "
         f"predicted {clock(todo['seconds'].sum() / min(jobs, max(1, len(todo))))} with {jobs} at a time, without SmallBench and an early stop",
         f"disk: {disk / 1e9:,.2f} GB of {free / 1e9:,.0f} GB that are free" + (": NOT ENOUGH" if disk > free else ""),
+        *first * bool((todo["lr"].isna()).any()),
     ])
 
 

@@ -30,7 +30,7 @@ RECIPE = 2  # raise it when the same parameters train differently
 
 # Not part of what a run is: where and how fast it is computed, where it is kept, when it is cut short, what is measured.
 OUTSIDE = {"device", "compile", "outputs", "profile", "early_stop", "stop_margin", "stop_patience", "stop_grace",
-           "baseline_share", "baseline_glu", "checkpoint_seconds", "smallbench", "smallbench_data"}
+           "baseline_share", "baseline_glu", "baseline_lr", "checkpoint_seconds", "smallbench", "smallbench_data"}
 
 # What is measured of a trained model (measure.py); `paramalloc evaluate` measures it again.
 MEASURED = [

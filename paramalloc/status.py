@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .plan import clock, corpus_of
+from .plan import clock, corpus_of, stages
 from .runs import Run, read_json, read_metrics
 from .sweep import Cell, Sweep, last_line, papermill_words
 
@@ -23,7 +23,7 @@ def table(outputs: Path, sweep: Sweep | None = None) -> pd.DataFrame:
         folders = sorted((outputs / "runs").glob("*/config.json"))
         rows = [row_of(name_of(read_json(path) or {}), path.parent) for path in folders]
     else:
-        rows = [row for cell in sweep.cells for row in rows_of(sweep, cell)]
+        rows = [row for stage in stages(sweep) for row in rows_of(sweep, stage)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -81,7 +81,7 @@ def reason_of(log: Path) -> str:
 def failures(sweep: Sweep) -> list[str]:
     """For each failed cell: why, the last lines of its log, and the command that runs it again."""
     said = []
-    for cell in sweep.cells:
+    for cell in stages(sweep):
         if cell.config is None:
             said.append(f"{cell.name}: {cell.error}")
             continue

@@ -8,7 +8,8 @@ import pandas as pd
 from IPython.display import display
 
 from .allocator import Allocation, InfeasibleError, allocate
-from .config import EMBEDDINGS, MLPS, ConfigError, ExploreConfig, load_profile
+from .analyze import command
+from .config import EMBEDDINGS, MLPS, ConfigError, ExploreConfig
 from .ledger import HARDWARE
 from .plots import explored, loss_curve, show
 from .runs import METRIC_COLUMNS, load_runs
@@ -177,12 +178,3 @@ def shapes_table(shapes: dict[str, Allocation], seq_len: int, hardware: str) -> 
     line = lambda row: "<tr>" + cell("th", row) + "".join(cell("td", column.get(row, "")) for column in columns.values()) + "</tr>"
     head = "<tr><td></td>" + "".join(cell("th", name) for name in columns) + "</tr>" if len(columns) > 1 else ""
     return f"<table style='line-height:1.35'>{head}{''.join(map(line, rows))}</table>"
-
-
-def command(request: dict, seq_len: int) -> str:
-    """The papermill command that trains exactly this shape, whatever the profile."""
-    batch = load_profile("auto")[1]["batch_tokens"]
-    fitting = {"batch_tokens": max(1, batch // seq_len) * seq_len} if batch % seq_len else {}
-    given = request | {"multiple": 8, "tolerance": 0.005, "seq_len": seq_len} | fitting
-    words = " ".join(f"-p {name} {value:.6g}" if isinstance(value, float) else f"-p {name} {value}" for name, value in given.items())
-    return f"papermill notebooks/train.ipynb outputs/notebooks/explored.ipynb {words}"

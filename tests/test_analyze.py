@@ -97,7 +97,7 @@ def test_verdict_gaps_are_differences_of_dev_loss():
     """The gaps are nats per token to the next cell and to the baseline."""
     table = cells_table(grid())
     losses = np.sort(table.dev_loss)
-    found = verdict(table)
+    found = verdict(grid())
     assert found.best == "35 % × 3" and found.next_gap == pytest.approx(losses[1] - losses[0])
     base = table[(table.requested_share == 0.35) & (table.requested_glu == 2.66)].dev_loss.item()
     assert found.baseline_gap == pytest.approx(base - losses[0])
@@ -106,20 +106,20 @@ def test_verdict_gaps_are_differences_of_dev_loss():
 
 def test_one_seed_is_called_one_seed():
     """With one seed the verdict speaks of seed noise, counts the close cells, and says that share is width."""
-    found = verdict(cells_table(grid()))
+    found = verdict(grid())
     for words in ("may be seed noise", f"{found.n_close} of 12 cells", "share is width"):
         assert words in str(found)
-    assert "may be seed noise" not in str(verdict(cells_table(grid(seeds=3))))
+    assert "may be seed noise" not in str(verdict(grid(seeds=3)))
 
 
 def test_the_lowest_loss_of_some_is_not_the_lowest_of_all():
     """With cells missing, the verdict says of how many completed cells it speaks."""
-    assert str(verdict(cells_table(broken_grid()))).startswith("Of the 8 completed cells (12 in all)")
+    assert str(verdict(broken_grid())).startswith("Of the 8 completed cells (12 in all)")
 
 
 def test_nothing_to_judge_is_said():
     """No runs, no completed run, one cell: each has its sentence and no gap."""
-    assert "no runs yet" in str(verdict(cells_table(empty())))
-    assert "no answer yet" in str(verdict(cells_table(pd.DataFrame([unfinished(0.35, 2.66, "missing")]))))
-    alone = verdict(cells_table(pd.DataFrame([run(0.35, 2.66)])))
+    assert "no runs yet" in str(verdict(empty()))
+    assert "no answer yet" in str(verdict(pd.DataFrame([unfinished(0.35, 2.66, "missing")])))
+    alone = verdict(pd.DataFrame([run(0.35, 2.66)]))
     assert "One cell" in str(alone) and alone.next_gap is None

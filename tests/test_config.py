@@ -60,7 +60,7 @@ def test_on_and_off_are_booleans_in_yaml():
     ({"device": "tpu"}, "device 'tpu' is not of the form auto|cpu|cuda(:\\d+)?"),
     ({"tokens": "9" * 400}, "tokens must be a finite number"),
     ({"early_stop": "maybe"}, "early_stop must be one of kill, flag, off, not 'maybe'"),
-    ({"profile": "huge"}, "unknown profile 'huge': there are auto, quick, study"),
+    ({"profile": "huge"}, "unknown profile 'huge': there are auto, quick, reference, study"),
     ({"batch_tokens": 1000}, "batch_tokens 1000 must be a multiple of seq_len 128"),
     ({"tokens": 500}, "tokens 500 is less than one step of batch_tokens 512"),
 ])

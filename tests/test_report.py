@@ -24,7 +24,7 @@ HOSTILE = 'x<script>alert(1)</script>|`![i](http://evil.example/a.png)`"'
 def written(runs, folder):
     table = cells_table(runs)
     figures = {"share_glu_heatmap": plots.share_glu_heatmap(table), "pareto_speed": plots.pareto(table, "tokens_per_s")}
-    report.write_results(table, runs, verdict(table), figures, folder)
+    report.write_results(table, runs, verdict(runs), figures, folder)
     return (folder / "RESULTS.md").read_text(encoding="utf-8")
 
 
@@ -91,7 +91,7 @@ def test_no_half_written_file_stays(tmp_path):
 def test_without_runs_nothing_is_written(tmp_path):
     """A fresh clone says what to do; an earlier report is not overwritten by an empty one."""
     table = cells_table(empty())
-    note = report.write_results(table, empty(), verdict(table), {}, tmp_path / "r")
+    note = report.write_results(table, empty(), verdict(empty()), {}, tmp_path / "r")
     assert "no runs yet" in note and not (tmp_path / "r").exists()
 
 
@@ -102,7 +102,7 @@ from paramalloc.analyze import cells_table, verdict
 runs = broken_grid().assign(dataset={dataset!r})
 table = cells_table(runs)
 ---
-verdict(table)
+verdict(runs)
 ---
 report.readable(table.assign(cell=table.cell + {dataset!r}))
 ---

@@ -10,11 +10,12 @@ import psutil
 import pytest
 import yaml
 
-from paramalloc import engines, sweep as sweeps
+from paramalloc import engines
 from paramalloc.cli import main
-from paramalloc.config import ROOT, AnalysisConfig, ConfigError, TrainConfig
+from paramalloc.config import ROOT, AnalysisConfig, ConfigError
+from paramalloc.data import prepare
 from paramalloc.runs import RESULT_COLUMNS, Run, load_runs, run_id
-from paramalloc.sweep import load_sweep, select_runs
+from paramalloc.sweep import last_line, load_sweep, select_runs
 
 STUDY = ["embedding_sweep", "glu_sweep", "grid"]
 
@@ -40,17 +41,6 @@ def test_the_command_line_replaces_profile_and_dataset():
     config = load_sweep("grid", profile="study", dataset="wikitext-103").config
     assert (config.total_params, config.vocab_size, config.tokens) == (10_000_000, 16_000, 50_000_000)
     assert config.dataset == "wikitext-103" and config.early_stop == "kill"
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "params").rglob("*.yaml")), ids=lambda path: path.stem)
-def test_every_key_of_every_yaml_is_a_parameter_of_its_notebook(path):
-    """A typo in params/ is found here and not after a night."""
-    content = yaml.safe_load(path.read_text())
-    names = set(content) if path.parent.name == "profiles" else {*content["axes"], *content.get("parameters", {})}
-    assert names <= set(TrainConfig.names())
-    if path.parent.name != "profiles":
-        head = path.read_text()
-        assert all(f"# {word}" in head for word in ("Question", "Expected", "Cost", "Command"))
 
 
 def test_no_cell_is_written_outside_its_sweeps_folder(tmp_path):
@@ -131,7 +121,7 @@ def test_a_hundred_finished_cells_are_seen_in_seconds(tiny, tmp_path, capsys):
     path = tmp_path / "hundred.yaml"
     path.write_text(yaml.safe_dump({"axes": {"lr": [1e-3 + n * 1e-5 for n in range(100)]}, "parameters": tiny}))
     plan = load_sweep(str(path), outputs=str(tmp_path))
-    corpus = sweeps.prepare(plan.config.dataset, plan.config.vocab_size, tmp_path)
+    corpus = prepare(plan.config.dataset, plan.config.vocab_size, tmp_path)
     for cell in plan.cells:
         run = Run(cell.config, corpus.fingerprint)
         run.folder.mkdir(parents=True)
@@ -164,7 +154,7 @@ def test_a_cell_that_never_ran_is_missing(plan):
     """Its row says so and holds no number that was not requested."""
     path, outputs = plan
     sweep = load_sweep(str(path), outputs=str(outputs))
-    corpus = sweeps.prepare(sweep.config.dataset, sweep.config.vocab_size, sweep.config.output_folder)
+    corpus = prepare(sweep.config.dataset, sweep.config.vocab_size, sweep.config.output_folder)
     done = Run(sweep.cells[0].config, corpus.fingerprint)
     with done.held():
         done.begin({})
@@ -182,4 +172,4 @@ def test_the_parameters_reach_papermill_with_their_types():
 
 def test_a_papermill_error_is_passed_on_without_the_name_of_the_exception():
     """Our own commands print only the message."""
-    assert sweeps.last_line("Traceback\n ...\nparamalloc.config.DataError: it is empty: add text\n\n") == "it is empty: add text"
+    assert last_line("Traceback\n ...\nparamalloc.config.DataError: it is empty: add text\n\n") == "it is empty: add text"

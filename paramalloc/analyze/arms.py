@@ -1,0 +1,114 @@
+"""Beyond one grid: what the share does by who pays for it, arms across groups, equal tokens, FLOPs and time, wrong kills."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from .cells import BASELINE, baseline, cells_table, claims, completed, groups, typed
+from .noise import LEVEL, fit, half_width
+
+PAYERS = ["width and depth", "the MLP", "the depth"]
+
+
+def curves(runs: pd.DataFrame) -> pd.DataFrame:
+    """The probes of every run that has some: columns run_id, tokens, dev_loss (nats per token), dev_ppl."""
+    rows = [(run, tokens, loss) for run, curve in _lists(runs, "dev_curve") for tokens, loss in curve]
+    frame = pd.DataFrame(rows, columns=["run_id", "tokens", "dev_loss"]).astype({"tokens": float, "dev_loss": float})
+    return frame.assign(dev_ppl=np.exp(frame.dev_loss))
+
+
+def by_frequency(runs: pd.DataFrame) -> pd.DataFrame:
+    """Dev loss by decile of token frequency (1: the most frequent tokens): columns run_id, decile, tokens, loss."""
+    rows = [(run, decile, tokens, loss) for run, deciles in _lists(runs, "dev_by_frequency")
+            for decile, (tokens, loss) in enumerate(deciles, 1)]
+    return pd.DataFrame(rows, columns=["run_id", "decile", "tokens", "loss"])
+
+
+def _lists(runs: pd.DataFrame, name: str):
+    """(run_id, list) of the runs where a column that holds lists is not null."""
+    found = zip(runs.run_id, runs[name]) if name in runs else ()
+    return ((run, values) for run, values in found if isinstance(values, list))
+
+
+def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss") -> pd.DataFrame:
+    """The cells of an arm whose runs need not be comparable in dev_loss: columns of the axis (any column of the runs, such as
+    vocab_size, tokens, embedding, mlp, total_params), cell, n_seeds, the quality, low, high, in order of the axis.
+
+    The noise is pooled over all of them. Over vocabularies use quality "dev_bpb": bits per byte compare under any tokenizer.
+    """
+    parts = [claims(group) for group in groups(typed(runs))]
+    parts = [part.assign(cell=part.cell + f" ({number})", axis=part[axis]) for number, part in enumerate(parts) if len(part)]
+    columns = [axis, "cell", "n_seeds", quality, "low", "high"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    claimed = pd.concat(parts, ignore_index=True)
+    model = fit(claimed, quality)
+    half = half_width((model.total / model.n, model.total_df), (np.diag(model.documents), model.documents_df))
+    at = claimed.groupby("cell").axis.first()[model.cells].to_numpy()
+    names = [name.rsplit(" (", 1)[0] for name in model.cells]
+    return pd.DataFrame({axis: at, "cell": names, "n_seeds": model.n.astype(int), quality: model.mean, "low": model.mean - half,
+                         "high": model.mean + half}).sort_values([axis, "cell"], ignore_index=True)
+
+
+def by_payer(runs: pd.DataFrame) -> pd.DataFrame:
+    """What the embedding share does, by what shrinks as it grows: columns payer, cell, embed_share, dev_loss, low, high.
+
+    With a tied (or untied) embedding share is width, so width and depth pay; of these only the cells at the baseline's GLU expansion.
+    A factorized embedding keeps d_model: with n_layers kept as well the MLP pays, at a requested expansion the depth.
+    """
+    typed_runs = typed(runs)
+    payer = pd.Series(np.where(typed_runs.embedding != "factorized", PAYERS[0],
+                               np.where(typed_runs.requested_glu.isna(), PAYERS[1], PAYERS[2])), typed_runs.index)
+    at_baseline = typed_runs.requested_glu.isna() | np.isclose(typed_runs.requested_glu, BASELINE[1])
+    found = [_paid(typed_runs[(payer == name) & at_baseline], name) for name in PAYERS]
+    return pd.concat(found, ignore_index=True)
+
+
+def _paid(runs: pd.DataFrame, payer: str) -> pd.DataFrame:
+    claimed, columns = claims(runs), ["payer", "cell", "embed_share", "dev_loss", "low", "high"]
+    if claimed.cell.nunique() < 2:
+        return pd.DataFrame(columns=columns)
+    model = fit(claimed)
+    half = half_width((model.total / model.n, model.total_df), (np.diag(model.documents), model.documents_df))
+    share = claimed.groupby("cell").embed_share.mean()[model.cells].to_numpy()
+    return pd.DataFrame({"payer": payer, "cell": model.cells, "embed_share": share, "dev_loss": model.mean,
+                         "low": model.mean - half, "high": model.mean + half}).sort_values("embed_share", ignore_index=True)
+
+
+def views(runs: pd.DataFrame) -> pd.DataFrame:
+    """Each cell at equal tokens, training FLOPs and training time (s): columns cell, view ("tokens", "flops", "time"), at, dev_loss.
+
+    Interpolated on the probes (dev_curve) at the largest amount that every cell reached, mean over seeds. The learning rate has not
+    decayed there for those that had more left: losses in the middle of a schedule.
+    """
+    claimed = claims(runs)
+    claimed = claimed[claimed.get("dev_curve", claimed.cell).map(lambda curve: isinstance(curve, list) and len(curve) > 0).astype(bool)]
+    seconds = 1 / claimed.groupby("cell").tokens_per_s.transform("median")
+    cost = {"tokens": pd.Series(1.0, claimed.index), "flops": claimed.flops_per_token, "time": seconds}
+    found = [_view(claimed, name, per_token) for name, per_token in cost.items() if len(claimed) and per_token.notna().all()]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["cell", "view", "at", "dev_loss"])
+
+
+def _view(claimed: pd.DataFrame, name: str, per_token: pd.Series) -> pd.DataFrame:
+    probes = [np.asarray(curve, float) for curve in claimed.dev_curve]
+    at = min(curve[-1, 0] * cost for curve, cost in zip(probes, per_token))
+    loss = [np.interp(at / cost, curve[:, 0], curve[:, 1]) for curve, cost in zip(probes, per_token)]
+    means = claimed.assign(dev_loss=loss).groupby("cell", sort=False).dev_loss.mean().reset_index()
+    return means.assign(view=name, at=at)[["cell", "view", "at", "dev_loss"]]
+
+
+def wrong_kills(runs: pd.DataFrame) -> dict | None:
+    """How often early stop would have killed a run that ended no worse than the baseline: of a `flag` sweep, the completed runs that it
+    flagged (`flagged`), those of them with a final dev_loss at or below the baseline's of the same seed, or its mean
+    (`wrong`), and their `rate` with `low` and `high` (Clopper & Pearson 1934, 95 %). None where none was flagged or no baseline is complete."""
+    claimed = claims(runs)
+    base = claimed[claimed.cell.isin(baseline(cells_table(runs)).cell)]
+    flagged = claimed[claimed.flagged_at_tokens > 0]
+    if base.empty or flagged.empty:
+        return None
+    theirs = flagged.seed.map(base.groupby("seed").dev_loss.mean()).fillna(base.dev_loss.mean())
+    wrong = int((flagged.dev_loss <= theirs).sum())
+    interval = stats.binomtest(wrong, len(flagged)).proportion_ci(1 - LEVEL)
+    return {"flagged": len(flagged), "wrong": wrong, "rate": wrong / len(flagged), "low": interval.low, "high": interval.high}

@@ -1,0 +1,197 @@
+"""Which runs compare, which of them count, and the table of cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..config import TUNING_SEED
+from ..runs import Note
+
+BASELINE = (0.35, 2.66)  # requested share and GLU of the cell that every other one is compared with
+CLOSE = 0.02  # nats per token: 2 % of perplexity, a distance that a change of seed alone can make
+NO_RUNS = (
+    "no runs yet: run `make` (the quick grid of 12 cells) or "
+    "`papermill notebooks/train.ipynb outputs/notebooks/one.ipynb` (one cell), then this notebook again."
+)
+
+REQUEST = ["requested_share", "requested_glu"]
+SHAPE = ["d_model", "n_layers", "d_ff", "n_heads", "d_head", "d_embed"]
+COUNTS = ["total_params", "embed_params", "params_attention", "params_mlp", "params_norm"]
+REALISED = ["embed_share", "glu", *COUNTS, "tokens", "unigram_loss", "kv_bytes_per_token"]
+TEXTS = ["embedding", "mlp", "parametrization", "optimizer", "dataset", "data_fingerprint"]
+MEANS = ["dev_loss", "dev_ppl", "dev_bpb", "smallbench", "train_flops"]
+SPEEDS = ["tokens_per_s", "decode_ms_per_token"]
+RATES = ["lr", "embed_lr"]  # chosen per cell
+NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, *RATES, "seed", "smallbench_se", "tokens_trained", "flagged_at_tokens",
+           "flops_per_token", "vocab_size", "seq_len", "batch_tokens", "warmup", "weight_decay", "recipe"]
+COLUMNS = ["cell", *REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, "smallbench_se", *RATES, "tokens_trained", "flagged_at_tokens",
+           *TEXTS, "n_seeds", "n_stopped", "status", "run_ids"]
+
+SAME = ["data_fingerprint", "vocab_size", "embedding", "mlp", "parametrization", "optimizer", "warmup", "weight_decay", "tokens",
+        "seq_len", "batch_tokens", "recipe"]
+DEFAULTS = {"mlp": "swiglu", "parametrization": "standard", "optimizer": "adamw"}  # of runs from before these were recorded
+STATUSES = ["completed", "stopped_early", "diverged", "failed", "missing"]  # the one that tells most comes first
+
+NOTHING = Note("no runs yet")
+
+
+def typed(runs: pd.DataFrame) -> pd.DataFrame:
+    """All columns that the analysis reads, numbers as float64: what is null or not there at all is NaN (or a default of old runs)."""
+    runs = runs.reset_index(drop=True)
+    absent = [name for name in (*NUMBERS, *TEXTS, "status", "run_id", "created") if name not in runs]
+    runs = runs.reindex(columns=[*runs, *absent])
+    numbers = {name: pd.to_numeric(runs[name]).astype(float) for name in NUMBERS}
+    return with_defaults(runs.assign(**numbers))
+
+
+def with_defaults(runs: pd.DataFrame) -> pd.DataFrame:
+    """DEFAULTS where a run did not record them."""
+    return runs.assign(**{name: runs[name].astype(object).where(runs[name].notna(), value) for name, value in DEFAULTS.items()})
+
+
+def groups(runs: pd.DataFrame) -> list[pd.DataFrame]:
+    """The runs in groups whose losses may stand side by side: one corpus, vocabulary, embedding kind and recipe, one budget of
+    tokens, one size within 10 %. The group with the most completed runs comes first (then the newest).
+
+    Rows without a corpus or a size are cells that a sweep still expects: they belong to no group.
+    """
+    known = runs[runs.data_fingerprint.notna() & runs.total_params.notna()]
+    if known.empty:
+        return []
+    same = with_defaults(known.reindex(columns=SAME))
+    size = (known.total_params.astype(float).sort_values().pct_change() > 0.1).cumsum().reindex(known.index)
+    found = [group for _, group in known.groupby([*(same[name] for name in SAME), size.rename("size")], dropna=False)]
+    return sorted(found, key=lambda group: ((group.status == "completed").sum(), str(group.created.max())), reverse=True)
+
+
+def comparable(runs: pd.DataFrame) -> pd.DataFrame:
+    """The largest of the `groups`, and the rows that a sweep still expects: they carry no loss, so they stay."""
+    found = groups(runs)
+    others = [index for group in found[1:] for index in group.index]
+    return runs[~runs.index.isin(others)]
+
+
+def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell: what was requested, what was realised, and the mean dev loss (nats per token) over its seeds.
+
+    Only completed runs on claim seeds are averaged, at the cell's learning rate (`at_best_lr`); tokens_per_s and
+    decode_ms_per_token are medians. `n_seeds` counts them, `n_stopped` the runs that early stop killed.
+    """
+    rows = [_row(name, cell) for name, cell in by_cell(one_size(comparable(typed(runs)))).items()]
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values([*REQUEST, "d_model", "d_embed"], ignore_index=True)
+
+
+def claims(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that a claim rests on, with their `cell`: of one group, completed, on claim seeds, at their cell's learning rate.
+
+    Tuning seeds (config.TUNING_SEED and up) chose the rate and killed runs carry no final loss: neither is here.
+    """
+    runs = one_size(comparable(typed(runs)))
+    cells = {name: at_best_lr(cell) for name, cell in by_cell(runs).items()}
+    found = [cell.assign(cell=name) for name, cell in cells.items() if len(cell)]
+    return pd.concat(found, ignore_index=True) if found else runs.head(0).assign(cell=pd.Series(dtype=str))
+
+
+def one_size(runs: pd.DataFrame) -> pd.DataFrame:
+    """SmallBench in full and its quick subset do not compare: where both are there, only what is in full counts."""
+    if "full" in set(runs.get("smallbench_size", ())):
+        return runs.assign(smallbench=runs.smallbench.where(runs.smallbench_size == "full"))
+    return runs
+
+
+def by_cell(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The runs of each cell by its name; where two cells have one name, their shapes tell them apart."""
+    if runs.empty:
+        return {}
+    cells = [cell for _, cell in runs.groupby(_keys(runs), dropna=False)]
+    firsts = [cell[[*REQUEST, *SHAPE]].bfill().iloc[0] for cell in cells]
+    names = [cell_name(first) for first in firsts]
+    shapes = [f"{name} ({_shape_name(first)})" if names.count(name) > 1 else name for name, first in zip(names, firsts)]
+    return dict(zip(shapes, cells))
+
+
+def _keys(runs: pd.DataFrame) -> list[pd.Series]:
+    """A cell is its request and its shape; a run that never got a shape takes the one of its request."""
+    asked = runs[REQUEST].notna().any(axis=1)
+    first = runs.groupby(REQUEST, dropna=False)[SHAPE].transform("first")
+    shapeless = asked & runs.d_model.isna()
+    shape = runs[SHAPE].where(~shapeless, first)
+    return [*(runs[name] for name in REQUEST), *(shape[name] for name in SHAPE)]
+
+
+def _row(name: str, runs: pd.DataFrame) -> dict:
+    """The row of one cell from its runs."""
+    runs = _on_claim_seeds(runs) if _on_claim_seeds(runs).size else runs.assign(status="missing")
+    used = at_best_lr(runs)
+    shown = used if len(used) else runs  # without a completed run, the curves still show how far the others came
+    first = runs.bfill().iloc[0]
+    return {
+        "cell": name,
+        **first[[*REQUEST, *SHAPE, *REALISED, *TEXTS]],
+        **used[[*MEANS, "smallbench_se"]].mean(),
+        **used[SPEEDS].median(),
+        **shown[RATES].max(),
+        "n_seeds": used.seed.nunique(),
+        "n_stopped": int(((runs.status == "stopped_early") & (runs.lr.isin(used.lr) | used.empty)).sum()),
+        "tokens_trained": shown.tokens_trained.max(),
+        "flagged_at_tokens": used.flagged_at_tokens.min(),
+        "status": min(runs.status, key=_rank),
+        "run_ids": list(shown.run_id.dropna()),
+    }
+
+
+def _rank(status: str) -> int:
+    return STATUSES.index(status) if status in STATUSES else len(STATUSES)
+
+
+def _on_claim_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[~(runs.seed >= TUNING_SEED)]
+
+
+def at_best_lr(runs: pd.DataFrame) -> pd.DataFrame:
+    """A cell's completed runs on claim seeds, at the learning rate whose mean dev_loss over the tuning seeds is lowest; without
+    tuning runs, over its own seeds. A rate at which a run diverged is chosen last."""
+    own = _on_claim_seeds(runs)
+    done = own[(own.status == "completed") & own.dev_loss.notna()]
+    if done.empty:
+        return done
+    tuning = runs.drop(own.index)
+    rates = [rate for judged in (tuning, own) for rate in _from_the_best(judged) if rate in set(_rates(done))]
+    return done[_rates(done) == rates[0]]
+
+
+def _from_the_best(runs: pd.DataFrame) -> pd.Index:
+    """The learning rates by mean dev_loss over seeds; a diverged run counts as infinite, other ends do not count."""
+    losses = runs.dev_loss.mask(runs.status == "diverged", np.inf)[runs.status.isin(["completed", "diverged"])]
+    return losses.groupby(_rates(runs)).mean().dropna().sort_values(kind="stable").index
+
+
+def _rates(runs: pd.DataFrame) -> pd.Series:
+    return pd.Series([f"{lr:g} {embed_lr:g}" for lr, embed_lr in zip(runs.lr, runs.embed_lr)], runs.index, dtype=object)
+
+
+
+def cell_name(cell: pd.Series) -> str:
+    """`35 % × 2.66` (requested share and GLU), `35 %` (a share alone, where width and depth are given), or for an explicit
+    shape `216 × 12 × 576` (d_model, n_layers, d_ff)."""
+    if pd.notna(cell.requested_share):
+        return f"{100 * cell.requested_share:g} %" + (f" × {cell.requested_glu:.4g}" if pd.notna(cell.requested_glu) else "")
+    return _shape_name(cell)
+
+
+def _shape_name(cell: pd.Series) -> str:
+    text = " × ".join("?" if pd.isna(cell[name]) else f"{cell[name]:.0f}" for name in ("d_model", "n_layers", "d_ff"))
+    return text + (f", d_embed {cell.d_embed:.0f}" if pd.notna(cell.get("d_embed")) else "")
+
+
+def completed(table: pd.DataFrame) -> pd.DataFrame:
+    """The cells with a dev_loss, from the lowest on."""
+    return table[table.dev_loss.notna()].sort_values("dev_loss", ignore_index=True)
+
+
+def baseline(table: pd.DataFrame) -> pd.DataFrame:
+    """The completed baseline cell, as a table of one row or none: BASELINE as requested, or its share alone where the GLU
+    expansion was not requested (an arm that keeps d_model and n_layers)."""
+    share, glu = (np.isclose(table[name].astype(float), value) for name, value in zip(REQUEST, BASELINE))
+    return completed(table[share & (glu | table.requested_glu.isna())]).sort_values("requested_glu", kind="stable").head(1)

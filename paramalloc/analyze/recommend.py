@@ -1,0 +1,208 @@
+"""The shape for a budget: the lowest loss of the fitted surface among the shapes that exist and meet the constraints."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
+
+from ..allocator import Allocation, InfeasibleError, allocate
+from ..config import load_profile
+from ..ledger import flops_per_token
+from ..values import UserError
+from .cells import BASELINE, claims, groups, typed
+from .surface import Surface, mesh, surface
+
+SIDE = 25  # of the grid of requests, shares x expansions
+BEYOND = 0.5  # of the data's range, on the log scale, is searched at each end where nothing within it meets the constraints
+NO_RESULTS = "no finished runs to recommend from: train a grid first, `paramalloc sweep grid`, or name a results.csv with --runs"
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A shape with what is predicted for it. `versus_baseline` (35 % x 2.66 at the same budget) and `versus_best` (the best shape
+    without the constraints) are (difference, low, high) in nats per token, 95 %, negative is better. `alike`: the ranges of realised
+    embed_share and glu whose predicted loss is not told apart from it. `decode_ms` is None where no run measured it."""
+
+    shape: Allocation
+    versus_baseline: tuple[float, float, float] | None
+    versus_best: tuple[float, float, float]
+    alike: dict
+    decode_ms: float | None
+    decode_error: float | None
+    flops_per_token: int
+    rests_on: str
+    distance: tuple[str, ...]
+    command: str
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(what, text), the order in which it is read."""
+        ms = None if self.decode_ms is None else f"{self.decode_ms:.2f} ms per token (give or take {self.decode_error:.2f})"
+        share, glu = self.alike["embed_share"], self.alike["glu"]
+        lines = [
+            ("beside 35 % × 2.66", said(self.versus_baseline) if self.versus_baseline else None),
+            ("beside the best", said(self.versus_best) if abs(self.versus_best[0]) > 1e-9 else None),
+            ("as good, for all", f"shares of {100 * share[0]:.0f} to {100 * share[1]:.0f} %, GLU {glu[0]:.2f} to {glu[1]:.2f}"),
+            ("is known", None), ("decoding", ms),
+            ("training", f"{self.flops_per_token / 1e6:.1f} MFLOPs per token"),
+            ("rests on", self.rests_on), ("extrapolates", "; ".join(self.distance) or "nothing: within the data"),
+            ("train it", self.command),
+        ]
+        return [*self.shape.rows(), *((what, text) for what, text in lines if text)]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{what:20}{text}" for what, text in self.rows())
+
+    def details(self) -> dict:
+        """For JSON: the fields, the shape with its ledger."""
+        names = ("versus_baseline", "versus_best", "alike", "decode_ms", "decode_error", "flops_per_token", "rests_on", "distance", "command")
+        model = {"model": asdict(self.shape.model), "params": dict(self.shape.params), "embed_share": self.shape.embed_share,
+                 "glu": self.shape.glu}
+        return model | {name: getattr(self, name) for name in names}
+
+
+def said(difference: tuple[float, float, float]) -> str:
+    """`0.013 nats per token lower (95 %: 0.002 lower to 0.024 lower)`."""
+    words = [f"{abs(value):.3f} {'lower' if value < 0 else 'higher'}" for value in difference]
+    return f"{words[0].replace(' ', ' nats per token ')} (95 %: {words[1]} to {words[2]})"
+
+
+def recommend(runs: pd.DataFrame, total_params: int, vocab_size: int, max_ms: float | None = None,
+              max_flops: float | None = None) -> Recommendation:
+    """For `total_params` and `vocab_size`, at most `max_ms` per decoded token and `max_flops` training FLOPs per token: the shape
+    with the lowest loss that the surface of the runs predicts. Of several groups of runs the one nearest in size and
+    vocabulary that has a surface is used. Raises UserError without results, or where nothing meets the constraints."""
+    claimed, fitted = nearest(typed(runs), total_params, vocab_size)
+    decode = decode_model(claimed, typed(runs))
+    if max_ms is not None and decode is None:
+        raise UserError("no run measured decode_ms_per_token, so max_ms cannot be judged: `paramalloc evaluate RUN` measures it")
+    free = candidates(claimed, fitted, total_params, vocab_size, decode)
+    meets = lambda found: found[(found.decode_ms <= (max_ms or math.inf)) | (max_ms is None)][lambda left: left.flops <= (max_flops or math.inf)]
+    found = meets(free)
+    if found.empty:
+        wide = candidates(claimed, fitted, total_params, vocab_size, decode, BEYOND)
+        if (found := meets(wide)).empty:
+            raise UserError(impossible(wide, total_params, vocab_size))
+    best, first = found.loc[[found.dev_loss.idxmin()]], free.loc[[free.dev_loss.idxmin()]] if len(free) else None
+    return described(best, first if first is not None else best, found, claimed, fitted, decode, total_params, vocab_size)
+
+
+def nearest(runs: pd.DataFrame, total_params: int, vocab_size: int) -> tuple[pd.DataFrame, Surface]:
+    """The claims and the surface of the group of runs nearest in size and vocabulary that has one."""
+    found = [claimed for group in groups(runs) if len(claimed := claims(group))]
+    if not found:
+        raise UserError(NO_RESULTS)
+    distance = lambda runs: sum(abs(math.log(runs[name].median() / asked)) for name, asked in
+                                (("total_params", total_params), ("vocab_size", vocab_size)))
+    for claimed in sorted(found, key=distance):
+        if fitted := surface(claimed):
+            return claimed, fitted
+    raise UserError(f"{max(part.cell.nunique() for part in found)} completed cells are too few for a response surface of share and GLU: "
+                    "train a grid first, `paramalloc sweep grid`")
+
+
+def candidates(claimed: pd.DataFrame, fitted: Surface, total_params: int, vocab_size: int, decode, wider: float = 0.0) -> pd.DataFrame:
+    """The shapes that requests over the data's range get: shape, embed_share, glu (realised), dev_loss, decode_ms, flops."""
+    first, seen = claimed.iloc[0], {}
+    for share, glu in mesh(fitted.ranges, SIDE, wider).itertuples(index=False):
+        shape = possible(total_params, share, glu, vocab_size, first)
+        if shape and shape.model not in seen:
+            seen[shape.model] = (shape, share, glu)
+    rows = [{"shape": shape, "asked_share": share, "asked_glu": glu, "embed_share": shape.embed_share, "glu": shape.glu,
+             "decode_ms": decode(shape.model) if decode else math.nan,
+             "flops": flops_per_token(shape.model, int(first.seq_len))["train"]} for shape, share, glu in seen.values()]
+    if not rows:
+        return pd.DataFrame(columns=["dev_loss", "decode_ms", "flops"])
+    return fitted.predict(pd.DataFrame(rows))
+
+
+def possible(total_params: int, share: float, glu: float, vocab_size: int, like: pd.Series) -> Allocation | None:
+    """The shape of a request with the kind of embedding and MLP of the runs, or None where none fits."""
+    try:
+        return allocate(total_params, round(share, 4), round(glu, 3), vocab_size, like.embedding, mlp=like.mlp)
+    except InfeasibleError:
+        return None
+
+
+def decode_model(claimed: pd.DataFrame, runs: pd.DataFrame):
+    """Milliseconds to decode a token, a + b n_layers + c total_params with none below zero (Lawson & Hanson 1974), fitted on the
+    completed runs of the inference device that most were measured on; None with fewer than 3. `error` is its residual."""
+    known = runs[(runs.status == "completed") & (runs.decode_ms_per_token > 0)]
+    if "inference_device" in known and known.inference_device.notna().any():
+        known = known[known.inference_device == known.inference_device.mode()[0]]
+    if len(known) < 3:
+        return None
+    terms = known[["n_layers", "total_params"]].assign(one=1.0).to_numpy(float)
+    if np.ptp(np.log(terms[:, 1])) < 0.2:  # one size: what it costs cannot be told from the constant
+        terms[:, 1] = 0
+    scale = terms.max(axis=0).clip(1)
+    weights, rest = nnls(terms / scale, known.decode_ms_per_token.to_numpy(float))
+
+    def predict(model) -> float:
+        total = model_size(model) if terms[:, 1].any() else 0
+        return float(np.array([model.n_layers, total, 1.0]) / scale @ weights)
+
+    predict.error = rest / math.sqrt(max(len(known) - 3, 1))
+    return predict
+
+
+def model_size(model) -> int:
+    from ..ledger import count_parameters
+
+    return count_parameters(model)["total"]
+
+
+def impossible(wide: pd.DataFrame, total_params: int, vocab_size: int) -> str:
+    what = f"no shape of {total_params:,} parameters with vocab_size {vocab_size:,}"
+    if wide.empty:
+        return f"{what} lies near the shares and expansions of the runs: change total_params or vocab_size"
+    ms = "" if wide.decode_ms.isna().all() else f" {wide.decode_ms.min():.2f} ms per token and"
+    return f"{what} meets these constraints: the least that any takes is{ms} {wide.flops.min():.3g} FLOPs per token"
+
+
+def described(best, first, found, claimed, fitted, decode, total_params, vocab_size) -> Recommendation:
+    row, shape = best.iloc[0], best["shape"].iloc[0]
+    base = possible(total_params, *BASELINE, vocab_size, claimed.iloc[0])
+    point = base and pd.DataFrame([{"embed_share": base.embed_share, "glu": base.glu}])
+    beside = lambda other: tuple(float(fitted.predict(best, other)[name].iloc[0]) for name in ("difference", "low", "high"))
+    alike = fitted.predict(found, best)[lambda rows: rows.low <= 0]
+    request = {"total_params": total_params, "vocab_size": vocab_size, "embed_share": round(row.asked_share, 4),
+               "glu": round(row.asked_glu, 3), "embedding": shape.model.embedding, "mlp": shape.model.mlp}
+    return Recommendation(
+        shape, beside(point) if base else None, beside(first),
+        {name: (float(alike[name].min()), float(alike[name].max())) for name in ("embed_share", "glu")},
+        float(row.decode_ms) if decode else None, decode.error if decode else None, int(row.flops), support(claimed, fitted),
+        tuple(distances(claimed, fitted, shape, total_params, vocab_size)),
+        command(request, int(claimed.seq_len.iloc[0]), "recommended"))
+
+
+def support(claimed: pd.DataFrame, fitted: Surface) -> str:
+    """What the prediction rests on."""
+    size, cells = claimed.total_params.median(), claimed.cell.nunique()
+    text = (f"{len(claimed)} runs of {cells} cells at {size / 1e6:.3g}M parameters, vocabulary {claimed.vocab_size.median():,.0f}, "
+            f"{claimed.tokens.median():,.0f} training tokens; surface residual {fitted.sigma:.3f} nats")
+    return text + ("; one seed: the intervals come from that residual, not from repeated runs" if fitted.n_seeds < 2 else "")
+
+
+def distances(claimed: pd.DataFrame, fitted: Surface, shape: Allocation, total_params: int, vocab_size: int):
+    """What the recommendation extrapolates, in words: the size, the vocabulary, the share, the expansion."""
+    for what, asked, measured in (("parameters", total_params, claimed.total_params), ("vocabulary", vocab_size, claimed.vocab_size)):
+        ratio = asked / measured.median()
+        if not 0.9 < ratio < 1.1:
+            yield f"{what} {ratio:.3g} times those of the runs"
+    for what, value, (low, high) in (("share", shape.embed_share, fitted.ranges["embed_share"]), ("GLU", shape.glu, fitted.ranges["glu"])):
+        if not low * 0.98 <= value <= high * 1.02:
+            yield f"{what} {value:.3g} outside of {low:.3g} to {high:.3g}"
+
+
+def command(request: dict, seq_len: int, name: str = "explored") -> str:
+    """The papermill command that trains exactly this shape, whatever the profile."""
+    batch = load_profile("auto")[1]["batch_tokens"]
+    fitting = {"batch_tokens": max(1, batch // seq_len) * seq_len} if batch % seq_len else {}
+    given = request | {"multiple": 8, "tolerance": 0.005, "seq_len": seq_len} | fitting
+    words = [word for name, value in given.items() for word in ("-p", name, f"{value:.6g}" if isinstance(value, float) else str(value))]
+    return shlex.join(["papermill", "notebooks/train.ipynb", f"outputs/notebooks/{name}.ipynb", *words])

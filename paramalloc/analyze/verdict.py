@@ -1,0 +1,100 @@
+"""The answer in three sentences: which cell, how sure, what it means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from .cells import CLOSE, NO_RUNS, baseline, cells_table, completed
+from .noise import Noise, differences, noise
+from .surface import surface
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer as data: gaps in nats per token, None where there is nothing to compare with."""
+
+    sentences: tuple[str, ...]
+    best: str | None = None
+    next_gap: float | None = None
+    baseline_gap: float | None = None
+    n_seeds: int = 0  # the fewest that any completed cell has
+    n_close: int = 0  # completed cells that the noise does not tell from the best, itself included; with one seed, those within CLOSE
+
+    def __str__(self) -> str:
+        return " ".join(self.sentences)
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        return f"**{self.sentences[0]}** {' '.join(self.sentences[1:])}".strip()
+
+
+def verdict(runs: pd.DataFrame) -> Verdict:
+    """Which cell has the lowest dev_loss, by how much and how surely, and what that says about the allocation."""
+    table = cells_table(runs)
+    if table.empty:
+        return Verdict((NO_RUNS,))
+    done = completed(table)
+    if done.empty:
+        return Verdict((f"None of the {len(table)} cells is complete yet, so there is no answer yet.",))
+    best, others, base = done.iloc[0], done.iloc[1:], baseline(table)
+    scatter, beside = noise(runs), differences(runs, to=best.cell)
+    gaps = {
+        "next_gap": float(others.dev_loss.iloc[0] - best.dev_loss) if len(others) else None,
+        "baseline_gap": float(base.dev_loss.iloc[0] - best.dev_loss) if len(base) else None,
+        "n_seeds": int(done.n_seeds.min()),
+        "n_close": int((~beside.distinguishable).sum()) + 1 if scatter else int((done.dev_loss <= best.dev_loss + CLOSE).sum()),
+    }
+    certainty = _certainty(done, differences(runs), scatter, **gaps) if scatter else _one_seed(done, **gaps)
+    sentences = (_headline(table, done), certainty, _meaning(runs, done))
+    return Verdict(tuple(s for s in sentences if s), best.cell, **gaps)
+
+
+def _headline(table: pd.DataFrame, done: pd.DataFrame) -> str:
+    best = done.iloc[0]
+    loss = f"{best.dev_loss:.3f} nats per token, perplexity {best.dev_ppl:.1f}"
+    if len(done) == 1:
+        return f"One cell of {len(table)} is complete, so there is nothing to compare yet: {best.cell} reached {loss}."
+    some = f"the {len(done)} completed cells ({len(table)} in all)"
+    where = some if len(done) < len(table) else f"{len(table)} cells"
+    shape = f"d_model {best.d_model:.0f}, {best.n_layers:.0f} layers"
+    return f"Of {where}, {best.cell} ({shape}) reached the lowest dev loss: {loss}."
+
+
+def _certainty(done: pd.DataFrame, beside: pd.DataFrame, scatter: Noise, next_gap, baseline_gap, n_seeds: int, n_close: int) -> str:
+    """With repeated seeds: the difference to the baseline with its interval, and what the noise does not tell from the best."""
+    if next_gap is None:
+        return ""
+    row = beside[beside.cell == done.cell[0]]
+    if len(row):
+        row = row.iloc[0]
+        claim = "" if row.distinguishable else ", which the noise may explain"
+        versus = f"It is {-row.difference:.3f} nats below the baseline (95 %: {-row.high:.3f} to {-row.low:.3f}){claim}"
+    else:
+        versus = "It is itself the baseline" if baseline_gap == 0 else f"It is {next_gap:.3f} nats below the next ({done.cell[1]})"
+    close = f"{n_close} of {len(done)} cells, itself included, cannot be told apart" if n_close > 1 else "every other cell is distinguishably worse"
+    seeds = f"{n_seeds} seeds" if done.n_seeds.min() == done.n_seeds.max() else f"{n_seeds} to {done.n_seeds.max()} seeds"
+    return f"{versus}; {close} at {seeds} a cell and a run-to-run noise of {scatter.sigma:.4f} nats."
+
+
+def _one_seed(done: pd.DataFrame, next_gap, baseline_gap, n_seeds: int, n_close: int) -> str:
+    if next_gap is None:
+        return ""
+    gaps = f"It is {next_gap:.3f} nats below the next ({done.cell[1]})"
+    if baseline_gap is not None:
+        gaps += f" and {baseline_gap:.3f} below the baseline" if baseline_gap else " and is itself the baseline"
+    close = f"{n_close} of {len(done)} cells, itself included, lie within {CLOSE} nats of it"
+    if n_close == 1:
+        close = f"no other of the {len(done)} cells lies within {CLOSE} nats of it"
+    seeds = "one seed" if done.n_seeds.max() == 1 else "no seed in two cells"
+    return f"{gaps}; {close}, and with {seeds}, differences of this order may be seed noise."
+
+
+def _meaning(runs: pd.DataFrame, done: pd.DataFrame) -> str:
+    if len(done) < 2:
+        return ""
+    tied = "with tied embeddings share is width and GLU is depth, so this ranks shapes as much as shares." if (done.embedding == "tied").all() else ""
+    found = surface(runs) if noise(runs) else None
+    return (f"{found.text[:-1]}; {tied}" if tied else found.text) if found else tied.capitalize().replace("glu", "GLU")
