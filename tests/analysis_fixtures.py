@@ -91,7 +91,7 @@ def _measured(row: dict, draw) -> dict:
     tokens = [*range(15_000, 300_000, 15_000), 300_000]
     curve = [[t, loss + (UNIGRAM + 0.6 - loss) * math.exp(-t / 60_000)] for t in tokens[:-1]] + [[300_000, loss]]
     rare = [[4_000, loss + 0.9 * (d - 5.5) + 0.02 * (d - 5.5) * (0.35 - row["requested_share"])] for d in range(1, 11)]
-    groups = [[1_250, 1_250 * (loss + 0.1 * math.sin(7 * n) + 0.001 * draw.standard_normal())] for n in range(32)]
+    groups = [[1_250, 1_250 * (loss + 0.02 * math.sin(7 * n) + 0.001 * draw.standard_normal())] for n in range(32)]
     speed = math.exp(0.02 * draw.standard_normal())
     return row | {
         "dev_loss": loss, "dev_ppl": math.exp(loss), "dev_bpb": loss / math.log(2) / 4.1, "dev_curve": curve, "dev_by_frequency": rare,

@@ -1,61 +1,82 @@
 """The arms: what happens to the answer when one more thing than the allocation changes."""
 
+from dataclasses import dataclass
+
 import altair as alt
 import pandas as pd
 
-from ..analyze import BASELINE, Note, arm, comparable
-from .base import SI, facts, needs_runs, titled
+from ..analyze import Note, arm, comparable
+from .base import PERCENT, SI, facts, needs_runs, titled
 from .effects import lines
 
-HELD = ["vocab_size", "embedding", "mlp", "tokens", "size"]  # what an arm holds at the study's value, its own axis apart
+HELD = ["vocab_size", "embedding", "mlp", "tokens", "size"]  # an arm holds these at the study's value, its own apart
 
-# The column that varies, the quality, the question, what is drawn, the axis title and the axis' kind (log, N: names, Q).
+
+@dataclass(frozen=True)
+class Arm:
+    """A question, the column that varies, what stands on the x axis (that column, or the share), what a line joins."""
+
+    question: str
+    column: str
+    x: str
+    title: str
+    by: str
+    free: tuple[str, ...] = ()  # of HELD, what else varies
+    quality: str = "dev_loss"
+
+
 ARMS = {
-    "sizes": ("total_params", "dev_loss", "How does quality grow with the parameters?", "Dev loss of each cell at several sizes.", "parameters", "log"),
-    "vocabulary": ("vocab_size", "dev_bpb", "How large should the vocabulary be?", "Bits per byte, which compare under any tokenizer.",
-                   "vocabulary (tokens)", "log"),
-    "budget": ("tokens", "dev_loss", "Does the winner change with the training budget?", "Dev loss of each cell after several budgets.",
-               "training tokens", "log"),
-    "tying": ("embedding", "dev_loss", "One table for input and output, or two?", "Tied and untied embeddings at equal totals.", "embedding", "N"),
-    "gate": ("mlp", "dev_loss", "Does the gate earn its parameters?", "MLPs with a gate and without one, at equal totals.", "MLP", "N"),
-    "low_share": ("requested_share", "dev_loss", "How small may the embedding be?", "Shares below the grid's, at GLU 2.66.",
-                  "requested embedding share", "Q"),
+    "sizes": Arm("How does quality grow with the parameters?", "total_params", "total_params", "parameters", "share × GLU", ("size", "tokens")),
+    "vocabulary": Arm("How large should the vocabulary be?", "vocab_size", "vocab_size", "vocabulary (tokens)", "", quality="dev_bpb"),
+    "budget": Arm("Does the winner change with the training budget?", "tokens", "tokens", "training tokens", "share × GLU"),
+    "tying": Arm("One table for input and output, or two?", "embedding", "share", "requested embedding share", "embedding"),
+    "gate": Arm("Does the gate earn its parameters?", "mlp", "share", "requested embedding share", "MLP"),
+    "low_share": Arm("How small may the embedding be?", "requested_share", "share", "requested embedding share", "paid by", ("embedding",)),
 }
 
 
 @needs_runs
 def arm_chart(runs: pd.DataFrame, name: str):
-    """The arm `name` of ARMS: the quality against what varies, a line per cell with 95 % intervals. A Note where its runs are not there."""
-    axis, quality, question, words, title, kind = ARMS[name]
+    """The arm `name` of ARMS: the quality against what varies, with 95 % intervals. A Note where its runs are not there."""
+    what = ARMS[name]
     chosen = arm_runs(runs, name)
-    found = arm(chosen, axis, quality) if len(chosen) else chosen
-    if found.empty or chosen["size" if axis == "total_params" else axis].nunique() < 2:
-        return Note(f"{question} `paramalloc sweep params/{name}.yaml` asks that; its runs are not here.")
-    percent = {"at": 100 * found[axis]} if name == "low_share" else {"at": found[axis]}
-    form = {"log": "{at:,.0f}", "N": "{at}", "Q": "{at:g} %"}[kind]
-    y_title = "bits per byte" if quality == "dev_bpb" else "dev loss (nats per token)"
-    line = found.cell if name != "low_share" else "GLU 2.66"
-    found, tips, table = facts(found.assign(line=line, **percent), {
-        "cell": "{cell}", title: form, y_title: f"{{{quality}:.4f}}", "95 % interval": "{low:.4f} to {high:.4f}", "seeds": "{n_seeds}"})
-    axis_look = {"log": alt.Axis(labelExpr=SI, tickCount=5), "N": alt.Axis(labelAngle=0), "Q": alt.Axis(format="~g")}[kind]
-    chart = lines(found, tips, "line", "at", title + (" (%)" if kind == "Q" else ""), "share × GLU", quality, y_title, axis_look, kind == "log",
-                  "N" if kind == "N" else "Q")
-    return titled(chart, question, [words, "Lines: 95 % intervals." if found.low.notna().any() else "One seed: no intervals."], table)
+    found = arm(chosen, what.column, what.quality) if len(chosen) else chosen
+    if found.empty or chosen["size" if name == "sizes" else what.column].nunique() < 2:
+        return Note(f"{what.question} `paramalloc sweep params/{name}.yaml` asks that; its runs are not here.")
+    found = found.assign(share=found.cell.str.extract(r"^([\d.]+) %")[0].astype(float) / 100)
+    found = found.assign(at=found[what.x], percent=100 * found.share, line=_lines(found, name))
+    y = "bits per byte" if what.quality == "dev_bpb" else "dev loss (nats per token)"
+    found, tips, table = facts(found, {"cell": "{cell}", what.title: "{percent:.0f} %" if what.x == "share" else "{at:,.0f}", what.by or "line": "{line}",
+                                       y: f"{{{what.quality}:.4f}}", "95 % interval": "[{low:.4f}, {high:.4f}]", "seeds": "{n_seeds}"})
+    axis = alt.Axis(labelExpr=PERCENT if what.x == "share" else SI, tickCount=6)
+    chart = lines(found, tips, "line", "at", what.title, what.by or None, what.quality, y, axis, log=what.x != "share")
+    words = "Lines: 95 % intervals." if found.low.notna().any() else "One seed: no intervals."
+    return titled(chart, what.question, f"{y[0].upper() + y[1:]}; lower is better. {words}", table)
+
+
+def _lines(found: pd.DataFrame, name: str) -> pd.Series | str:
+    """What a line joins: a cell, a kind of the column, or what pays for the share."""
+    if name == "low_share":
+        return found.cell.str.contains("×").map({True: "the depth", False: "the MLP"})
+    if name == "vocabulary":
+        return "fixed width and GLU"
+    return found[ARMS[name].column] if ARMS[name].x == "share" else found.cell
 
 
 def arm_runs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The runs that differ from the study's in the arm's axis alone."""
+    """The completed runs that differ from the study's in the arm's own column alone (sizes: at the study's tokens per parameter)."""
     done = runs[(runs.status == "completed") & runs.total_params.notna()]
     if done.empty:
         return done
     done = done.assign(size=(done.total_params.astype(float).sort_values().pct_change() > 0.1).cumsum().reindex(done.index))
     main = done.loc[done.index.intersection(comparable(runs).index)]
-    axis = {"total_params": "size"}.get(ARMS[name][0], ARMS[name][0])
-    for held in (held for held in HELD if held != axis and held in done):
-        done = done[done[held].isin(main[held].mode())]
-    if name == "tying":
-        return done[done.embedding.isin(["tied", "untied"])]
+    for held in HELD:
+        if held != ARMS[name].column and held not in ARMS[name].free:
+            done = done[done[held].isin(main[held].mode())]
+    if name == "sizes":
+        ratio = (done.tokens / done.total_params) / (main.tokens / main.total_params).median()
+        return done[ratio.between(0.8, 1.25)]
     if name == "low_share":
-        low = done[(done.requested_glu - BASELINE[1]).abs() < 1e-9]
+        low = done[done.embedding == "factorized"]
         return low if (low.requested_share < 0.25).any() else low.head(0)
-    return done
+    return done[done.embedding.isin(["tied", "untied"])] if name == "tying" else done

@@ -22,8 +22,7 @@ def learning_curves(runs: pd.DataFrame):
         return Note("Learning curves need runs that recorded their probes: there are none.")
     names = sorted(points.panel.unique(), key=lambda name: float(name.split()[1]))
     panels = [_panel(points, name, WIDTH // len(names), table.unigram_loss.mean(), name == names[0]) for name in names]
-    chosen, _ = single_out("expansion_pick", "expansion")
-    chart = alt.hconcat(*panels, spacing=16).add_params(chosen).resolve_scale(x="shared", y="shared")
+    chart = alt.hconcat(*panels, spacing=16).resolve_scale(x="shared", y="shared")
     _, _, numbers = facts(points[points.end], {"share": "{panel}", "GLU": "{expansion}", "run": "{state}", "tokens": "{tokens:,.0f}",
                                                 "dev loss (nats/token)": "{dev_loss:.4f}", "dev ppl": "{dev_ppl:.1f}"})
     return titled(chart, "How fast does each allocation learn?",
@@ -46,13 +45,13 @@ def _points(curves: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 def _panel(points: pd.DataFrame, name: str, width: int, unigram: float, first: bool):
     """Lines, a mark where each run ended, the word beside an unfinished end, and the unigram model above."""
     order = sorted(points.expansion.unique(), key=float)
-    _, dimmed = single_out("expansion_pick", "expansion")
+    chosen, dimmed = single_out("expansion_pick", "expansion")
     legend = alt.Legend(orient="bottom", title="GLU expansion", symbolOpacity=1)
     hue = alt.Color("expansion:N", scale=alt.Scale(domain=order, range=SHADES), legend=legend)
     shape = alt.Shape("expansion:N", scale=alt.Scale(domain=order, range=SHAPES[: len(order)]), legend=legend)
     dash = alt.StrokeDash("state:N", legend=None, scale=alt.Scale(domain=["completed", "unfinished"], range=[[1, 0], DASH]))
     look = {"tickCount": 6} if first else {"tickCount": 6, "labels": False, "ticks": False, "domain": False}
-    log = alt.Scale(type="log", zero=False, nice=False)
+    log = alt.Scale(type="log", nice=False)
     y = alt.Y("dev_ppl:Q", title="dev perplexity" if first else None, scale=log, axis=alt.Axis(format=",", **look))
     x = alt.X("tokens:Q", title="training tokens", axis=alt.Axis(labelExpr=SI, tickCount=3, grid=False))
     here, tips, _ = facts(points[points.panel == name], {"GLU": "{expansion}", "run": "{state}", "tokens": "{tokens:,.0f}",
@@ -62,8 +61,8 @@ def _panel(points: pd.DataFrame, name: str, width: int, unigram: float, first: b
     layers = [
         base.mark_line(strokeWidth=1.8, tooltip=None).encode(detail="run_id:N", color=hue, strokeDash=dash, **dimmed),
         base.mark_point(filled=True, size=90, opacity=0).encode(tooltip=tips),  # a wide target for the tooltip
-        ends.mark_point(filled=True, size=60).encode(color=hue, shape=shape, tooltip=tips, **dimmed),
-        *(_word(ends.transform_filter(alt.datum.late == late), "right" if late else "left") for late in (True, False)),
+        ends.mark_point(filled=True, size=60).encode(color=hue, shape=shape, tooltip=tips, **dimmed).add_params(*[chosen] * first),
+        *_words(base, here[here.end & (here.state == "unfinished")]),
         *([] if np.isnan(unigram) else _unigram(unigram, y, width if first else 0)),
     ]
     # A title would sit higher beside an axis with labels than beside one without: a word at a fixed height does not.
@@ -72,11 +71,10 @@ def _panel(points: pd.DataFrame, name: str, width: int, unigram: float, first: b
     return alt.layer(*layers, title).properties(width=width, height=320)
 
 
-def _word(ends: alt.Chart, align: str):
+def _words(base: alt.Chart, ends: pd.DataFrame) -> list:
     """The word `unfinished`, on the side of a run's end that its own line leaves free."""
-    here = ends.transform_filter(alt.datum.state == "unfinished")
-    dx, dy = {"left": (9, -10), "right": (0, -20)}[align]
-    return here.mark_text(align=align, dx=dx, dy=dy, fontSize=11, color=INK).encode(text="state:N")
+    place = {True: {"align": "right", "dx": 0, "dy": -20}, False: {"align": "left", "dx": 9, "dy": -10}}
+    return [base.properties(data=part).mark_text(fontSize=11, color=INK, **place[late]).encode(text="state:N") for late, part in ends.groupby("late")]
 
 
 def _unigram(loss: float, y: alt.Y, label_at: int) -> list:

@@ -11,7 +11,7 @@ from .base import BLUE, GREY, INK, SI, facts, needs_runs, single_out, titled
 COSTS = {
     "tokens_per_s": ("training speed (tokens per second)", 1, "{at:,.0f}", None),
     "decode_ms_per_token": ("decoding one token (milliseconds)", 1, "{at:.3f}", "~g"),
-    "train_flops": ("training compute (PFLOP, 10¹⁵ operations)", 1e15, "{at:.4g}", "~g"),
+    "train_flops": ("training compute (TFLOP, 10¹² operations)", 1e12, "{at:,.4g}", ",~g"),
     "kv_bytes_per_token": ("key-value cache (bytes per token)", 1, "{at:,.0f}", None),
     "total_params": ("parameters", 1, "{at:,.0f}", "~s"),
 }
@@ -35,8 +35,8 @@ def pareto(runs: pd.DataFrame, cost: str, quality: str = "dev_loss"):
         return Note(f"No completed cell has {QUALITIES[quality][0]} and {COSTS[cost][0]}: there is no front of them yet.")
     cells, xs, ys = _placed(cells, cost, quality, front_probability(runs, cost, quality))
     cells, tips, numbers = facts(cells.merge(means(runs, quality)[["cell", "low", "high"]], "left", "cell"), {
-        "cell": "{cell}", COSTS[cost][0]: COSTS[cost][2], QUALITIES[quality][0]: QUALITIES[quality][1], "95 % interval": "{low:.4f} to {high:.4f}",
-        "probability of the front": "{probability:.0%}", "as measured": "{where}", "d_model × layers": "{d_model:.0f} × {n_layers:.0f}"})
+        "cell": "{cell}", COSTS[cost][0]: COSTS[cost][2], QUALITIES[quality][0]: QUALITIES[quality][1], "95 % interval": "[{low:.4f}, {high:.4f}]",
+        "probability of the front": "{percent:.0f} %", "as measured": "{where}", "d_model × layers": "{d_model:.0f} × {n_layers:.0f}"})
     chart = alt.layer(*_layers(cells, tips, xs, ys, cost, quality)).properties(width=WIDTH, height=HEIGHT)
     return titled(chart, *_words(table, cells, cost, quality), numbers)
 
@@ -45,8 +45,8 @@ def _placed(cells: pd.DataFrame, cost: str, quality: str, probability: pd.Series
     """The cells with their front, place, label and strength, and the ranges of both axes."""
     front, at = pareto_front(cells, cost, quality), cells[cost] / COSTS[cost][1]
     chance = cells.cell.map(probability).astype(float)
-    cells = cells.assign(front=front, at=at, quality=cells[quality], probability=chance, where=front.map({True: ON, False: OFF}),
-                         strength=(0.25 + 0.75 * chance).fillna(1.0)).drop(columns="run_ids")
+    cells = cells.assign(front=front, at=at, percent=100 * chance, quality=cells[quality], probability=chance, where=front.map({True: ON, False: OFF}),
+                         strength=(0.35 + 0.65 * chance).fillna(1.0)).drop(columns="run_ids")
     xs, ys = _domain(at), _domain(cells.quality)
     return place_labels(cells, xs, ys, COST_SENSE[cost]), xs, ys
 
@@ -71,7 +71,7 @@ def _layers(cells: pd.DataFrame, tips: list, xs: list, ys: list, cost: str, qual
     x = alt.X("at:Q", title=x_title, scale=alt.Scale(domain=xs, nice=False), axis=axis)
     y_axis = alt.Axis(format=".2f" if ys[1] - ys[0] > 0.3 else ".3f", tickCount=7)
     y = alt.Y("quality:Q", title=QUALITIES[quality][0], scale=alt.Scale(domain=ys, nice=False), axis=y_axis)
-    chosen, dimmed = single_out("front_pick", "where")
+    chosen, _ = single_out("front_pick", "where")
     strong = {"opacity": alt.condition(chosen, alt.Opacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None), alt.value(0.08))}
     present = [name for name in (ON, OFF) if name in set(cells["where"])]
     legend = alt.Legend(title=None, orient="top", symbolOpacity=1)
@@ -80,9 +80,7 @@ def _layers(cells: pd.DataFrame, tips: list, xs: list, ys: list, cost: str, qual
     base = alt.Chart(cells).encode(x=x)
     told = base.encode(y=y, tooltip=tips)
     step = base.transform_filter(alt.datum.front).mark_line(interpolate=STEP[COST_SENSE[cost]], color=BLUE, strokeWidth=1.5)
-    spans = [] if cells.low.isna().all() else [base.transform_filter(alt.datum.low != None).mark_rule(color=GREY, clip=True).encode(  # noqa: E711
-        y=alt.Y("low:Q", title=QUALITIES[quality][0]), y2="high", tooltip=tips, **dimmed)]
-    return [step.encode(y=y, order="at:Q"), *spans, told.mark_point(filled=True, size=110).encode(color=hue, shape=shape, **strong).add_params(chosen),
+    return [step.encode(y=y, order="at:Q"), told.mark_point(filled=True, size=110).encode(color=hue, shape=shape, **strong).add_params(chosen),
             *(_labels(told, front, side) for front in (True, False) for side in SIDES)]
 
 

@@ -8,9 +8,6 @@ from ..analyze import Note, cells_table, means, surface
 from ..labels import WIDTH
 from .base import DASH, FAINT, GREY, GROUND, HEAT, INK, ON_HEAT, PERCENT, facts, needs_runs, short, titled
 
-LOSS_LEGEND = alt.Legend(title="dev loss (nats per token)", format=".3f", tickCount=4, orient="bottom", gradientLength=220)
-
-
 @needs_runs
 def share_glu_heatmap(runs: pd.DataFrame):
     """Dev loss (nats per token) of each requested share x GLU; a square without one is grey and says why."""
@@ -18,7 +15,7 @@ def share_glu_heatmap(runs: pd.DataFrame):
     if squares.empty:
         return Note("No cell was requested by share and GLU, so there is no map.")
     squares, tips, table = facts(squares, {
-        "cell (requested)": "{cell}", "dev loss (nats/token)": "{dev_loss:.4f}", "95 % interval": "{low:.4f} to {high:.4f}",
+        "cell (requested)": "{cell}", "dev loss (nats/token)": "{dev_loss:.4f}", "95 % interval": "[{low:.4f}, {high:.4f}]",
         "dev ppl": "{dev_ppl:.1f}", "realised share": "{percent:.1f} %", "realised GLU": "{glu:.2f}",
         "d_model × layers": "{d_model:.0f} × {n_layers:.0f}", "seeds": "{seeds:.0f}", "learning rate": "{lr:g}", "status": "{state}"})
     chart = _map(squares, tips)
@@ -49,7 +46,7 @@ def _map(squares: pd.DataFrame, tips: list):
     glus, shares = sorted(squares.requested_glu.unique()), sorted(squares.requested_share.unique(), reverse=True)
     x = alt.X("requested_glu:O", title="requested GLU expansion (d_ff / d_model)", axis=alt.Axis(labelAngle=0, format=".4~g"))
     y = alt.Y("requested_share:O", title="requested embedding share", sort=shares, axis=alt.Axis(labelExpr=PERCENT))
-    loss = alt.Color("dev_loss:Q", scale=alt.Scale(range=HEAT, zero=False), legend=LOSS_LEGEND)
+    loss = alt.Color("dev_loss:Q", scale=alt.Scale(range=HEAT, zero=False), legend=None)  # the numbers stand in the squares
     inks = alt.Color("ink:N", scale=alt.Scale(domain=["strong", "weak"], range=[ON_HEAT, INK]), legend=None)
     base, done = alt.Chart(squares).encode(x=x, y=y), alt.datum.dev_loss != None  # noqa: E711 (Vega's comparison)
     told = base.encode(tooltip=tips)
@@ -82,10 +79,10 @@ def _edges(steps: pd.DataFrame) -> pd.DataFrame:
     """Each grid point as a tile that reaches half-way to its neighbours (on log scales), with its words."""
     for name in ("embed_share", "glu"):
         at = np.log(np.sort(steps[name].unique()))
-        half = (at[1] - at[0]) / 2 if len(at) > 1 else 0.05
+        half = 0.52 * (at[1] - at[0]) if len(at) > 1 else 0.05  # tiles overlap a little, so that no seams show
         steps = steps.assign(**{f"{name}_low": np.exp(np.log(steps[name]) - half), f"{name}_high": np.exp(np.log(steps[name]) + half)})
     steps, _, _ = facts(steps.assign(percent=100 * steps.embed_share, near=~(steps.low > 0)), {
-        "share": "{percent:.1f} %", "GLU": "{glu:.2f}", "fitted dev loss": "{dev_loss:.4f}", "above the lowest": "{low:.4f} to {high:.4f}"})
+        "share": "{percent:.1f} %", "GLU": "{glu:.2f}", "fitted dev loss": "{dev_loss:.4f}", "above the lowest": "[{low:.4f}, {high:.4f}]"})
     return steps
 
 
@@ -96,10 +93,11 @@ def _surface(steps: pd.DataFrame, cells: pd.DataFrame, tips: list):
     y_axis = alt.Axis(values=[0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6], labelExpr=PERCENT, grid=False)
     x = lambda name: alt.X(f"{name}:Q", scale=xs, axis=x_axis, title="realised GLU expansion (d_ff / d_model)")
     y = lambda name: alt.Y(f"{name}:Q", scale=ys, axis=y_axis, title="realised embedding share")
+    legend = alt.Legend(title="dev loss (nats per token)", format=".3f", tickCount=4, orient="bottom", gradientLength=220)
     words = ["share", "GLU", "fitted dev loss", "above the lowest"]
     tiles = alt.Chart(steps).mark_rect(strokeWidth=0).encode(
         x=x("glu_low"), x2="glu_high", y=y("embed_share_low"), y2="embed_share_high",
-        color=alt.Color("dev_loss:Q", scale=alt.Scale(range=HEAT, zero=False), legend=LOSS_LEGEND),
+        color=alt.Color("dev_loss:Q", scale=alt.Scale(range=HEAT, zero=False), legend=legend),
         tooltip=[alt.Tooltip(f"fact{n}:N", title=name) for n, name in enumerate(words)])
     dots = alt.Chart(steps).transform_filter(alt.datum.near).mark_circle(size=7, color=ON_HEAT, opacity=0.9, tooltip=None)
     points = alt.Chart(cells).mark_point(shape="diamond", filled=True, size=90, stroke=INK, fill=GROUND, opacity=1)

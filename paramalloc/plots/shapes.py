@@ -49,7 +49,7 @@ def _bars(parts, order: list[str], y_title: str | None, tips: list | None = None
     ink = alt.condition(alt.datum.group == "embedding", alt.value(ON_HEAT), alt.value(ON_PALE))
     middle = alt.X("middle:Q", title="parameters")
     words = alt.Chart(parts).mark_text(fontSize=11, tooltip=None).encode(x=middle, y=y, text="word:N", color=ink)
-    return alt.layer(bars.add_params(chosen) if tips else bars, words).properties(width=WIDTH - 40, height=alt.Step(26))
+    return alt.layer(bars.add_params(chosen) if tips else bars, words).properties(width=WIDTH - 40, height=26 * len(order))
 
 
 # ------------------------------------------------------------------ explorer

@@ -10,16 +10,15 @@ function inked(value, key) {
   return typeof value === "string" && Object.hasOwn(inks, value) ? inks[value] : value;
 }
 
-// The heading stands in the caption. On a small screen the plot shrinks and its letters keep their size.
+// The heading stands in the caption; the plot is as wide as the column, its letters as large as ever.
 function fitted({ title, ...spec }, figure) {
-  const room = figure.querySelector(".live").clientWidth, natural = figure.querySelector(".still").naturalWidth;
-  const narrow = typeof spec.width === "number" && room < natural;
-  return narrow ? { ...spec, width: room, autosize: { type: "fit-x", contains: "padding" } } : spec;
+  const width = figure.querySelector(".live").clientWidth;
+  return typeof spec.width === "number" ? { ...spec, width, autosize: { type: "fit-x", contains: "padding" } } : spec;
 }
 
 async function draw(figure) {
   const spec = fitted(JSON.parse(figure.querySelector(".spec").textContent), figure);
-  const config = { ...spec.config, background: "transparent", padding: 4 };
+  const config = { ...spec.config, background: "transparent", padding: { left: 4, top: 4, bottom: 4, right: figure.clientWidth < 500 ? 28 : 4 } };
   const shown = dark.matches ? inked({ ...spec, config }) : { ...spec, config };
   figure.view?.finalize();
   const { view } = await vegaEmbed(figure.querySelector(".live"), shown,

@@ -78,8 +78,10 @@ def _cell(cell: nbformat.NotebookNode) -> str:
 
 
 def as_html(text: str) -> str:
-    """Markdown as HTML; HTML in it is text."""
-    return MarkdownWithMath(renderer=IPythonRenderer(escape=True, exclude_anchor_links=True)).render(text)
+    """Markdown as HTML, its sections named by their headings; HTML in it is text."""
+    body = MarkdownWithMath(renderer=IPythonRenderer(escape=True, exclude_anchor_links=True)).render(text)
+    name = lambda words: re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+    return re.sub(r"<h2>(.*?)</h2>", lambda found: f'<h2 id="{name(found[1])}">{found[1]}</h2>', body)
 
 
 def _nav(body: str) -> str:
@@ -105,7 +107,7 @@ def _figure(data: dict) -> str:
     spec, alt = data.get(VEGALITE), html.escape(data["text/plain"])
     still = f'<img class="still" alt="{alt}" src="data:image/svg+xml;base64,{b64encode(data["image/svg+xml"].encode()).decode()}">'
     if spec is None:
-        return f'<figure><div class="drawing" tabindex="0" role="region" aria-label="chart">{still}</div></figure>'
+        return f'<figure><div class="drawing" tabindex="0" role="region" aria-label="{alt}">{still}</div></figure>'
     title, lines = spec["title"]["text"], spec["title"]["subtitle"]
     words = html.escape(" ".join([lines] if isinstance(lines, str) else lines))
     table = pd.DataFrame(spec["usermeta"]["table"]["data"], columns=spec["usermeta"]["table"]["columns"])
@@ -126,6 +128,7 @@ PAGE = """<!doctype html>
 <style>{style}</style>
 </head>
 <body>
+<header>{nav}</header>
 <main>
 {body}
 </main>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 
 import pandas as pd
@@ -45,14 +46,19 @@ def as_html(frame: pd.DataFrame) -> str:
     """`<table>` with a scope on every heading, columns of words set to the left."""
     words = [not all(set(str(value)) <= NUMBER for value in frame[name]) for name in frame]
     kind = [' class="text"' if word else "" for word in words]
-    heads = "".join(f'<th scope="col"{k}>{html.escape(str(name))}</th>' for k, name in zip(kind, frame))
+    heads = "".join(f'<th scope="col"{k}>{shown(name)}</th>' for k, name in zip(kind, frame))
     rows = "\n".join(f"<tr>{_row(row, kind)}</tr>" for row in frame.itertuples(index=False, name=None))
     return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
 
 
 def _row(row: tuple, kind: list[str]) -> str:
-    first, *others = (html.escape(str(value)) for value in row)
+    first, *others = map(shown, row)
     return f'<th scope="row">{first}</th>' + "".join(f"<td{k}>{value}</td>" for k, value in zip(kind[1:], others))
+
+
+def shown(value) -> str:
+    """A value as HTML text in which no line breaks inside `35 % × 2.66 (97 %)`."""
+    return re.sub(r" (?=%|× \d|\(\d)|(?<=×) ", "\u00a0", html.escape(str(value)))
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -66,7 +72,7 @@ def code(value) -> str:
 
 
 def plain(value) -> str:
-    return html.escape(str(value)).replace("|", "\\|")
+    return html.escape(str(value), quote=False).replace("|", "\\|")
 
 
 def readable(runs: pd.DataFrame) -> Table | Note:
@@ -84,11 +90,11 @@ def readable(runs: pd.DataFrame) -> Table | Note:
 
 
 CELLS = {
-    "cell (requested)": "{cell}", "realised": "{percent:.1f} % × {glu:.2f}", "d_model × layers": "{d_model:.0f} × {n_layers:.0f}",
-    "d_ff": "{d_ff:.0f}", "parameters": "{total_params:,.0f}", "dev loss (nats/token)": "{dev_loss:.3f}", "95 % interval": "{low:.3f} to {high:.3f}",
-    "below unigram (nats)": "{gap:.3f}", "dev ppl": "{dev_ppl:.1f}", "dev bpb (bits/byte)": "{dev_bpb:.3f}", "SmallBench": "{smallbench:.3f}",
-    "tokens/s": "{tokens_per_s:,.0f}", "decode (ms/token)": "{decode_ms_per_token:.2f}", "learning rate": "{lr:g}", "seeds": "{seeds:.0f}",
-    "status": "{state}",
+    "cell (requested)": "{cell}", "d_model × layers": "{d_model:.0f} × {n_layers:.0f}", "dev loss (nats/token)": "{dev_loss:.3f}",
+    "95 % interval": "[{low:.3f}, {high:.3f}]", "below unigram (nats)": "{gap:.3f}", "dev ppl": "{dev_ppl:.1f}", "dev bpb (bits/byte)": "{dev_bpb:.3f}",
+    "SmallBench": "{smallbench:.3f}", "tokens/s": "{tokens_per_s:,.0f}", "decode (ms/token)": "{decode_ms_per_token:.2f}",
+    "realised": "{percent:.1f} % × {glu:.2f}", "d_ff": "{d_ff:.0f}", "parameters": "{total_params:,.0f}", "learning rate": "{lr:g}",
+    "seeds": "{seeds:.0f}", "status": "{state}",
 }  # fmt: skip
 OPTIONAL = ["95 % interval", "SmallBench", "decode (ms/token)"]
 
@@ -114,6 +120,6 @@ def fronts(runs: pd.DataFrame) -> Table | Note:
 def _front(runs: pd.DataFrame, table: pd.DataFrame, cost: str, quality: str) -> str:
     """`45 % × 4 (93 %), 45 % × 2.66 (60 %); possible: 35 % × 4 (12 %)`; without repeated seeds no probability is known."""
     chance, front = front_probability(runs, cost, quality), list(front_table(table, cost, quality).cell)
-    named = lambda cells: ", ".join(cell + (f" ({chance[cell]:.0%})" if pd.notna(chance.get(cell)) else "") for cell in cells)
+    named = lambda cells: ", ".join(cell + (f" ({100 * chance[cell]:.0f} %)" if pd.notna(chance.get(cell)) else "") for cell in cells)
     others = [cell for cell in chance.sort_values(ascending=False).index if cell not in front and chance[cell] >= POSSIBLE]
     return (named(front) + (f"; possible: {named(others)}" if others else "")) or "not measured"
