@@ -58,6 +58,8 @@ comparison(cells, config.seq_len, hardware=config.hardware).style.hide()
 # %% [markdown]
 # ## Try it
 # Move a slider (the arrow keys work too), pin an allocation to compare with it, copy the command to train it.
+# *Recommend from my runs* fits the losses of your finished runs over share and expansion, and names the shape that they
+# speak for at this budget, how sure that is, and how far it lies from what was measured.
 # Without a running kernel this shows where the controls stood.
 
 # %%

@@ -1,4 +1,4 @@
-"""The command line, thin: `paramalloc allocate | sweep | status | report | evaluate | export`."""
+"""The command line, thin: `paramalloc allocate | sweep | status | report | evaluate | export | recommend`."""
 
 import argparse
 import itertools
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="paramalloc", description="Split a parameter budget, train the cells, report.")
-    commands = top.add_subparsers(required=True, metavar="allocate | sweep | status | report | evaluate | export")
+    commands = top.add_subparsers(required=True, metavar="allocate | sweep | status | report | evaluate | export | recommend")
 
     allocate = commands.add_parser("allocate", help="the shape for a budget, and where its parameters are")
     for name, (default, what) in REQUEST.items():
@@ -80,6 +80,15 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: as in the run's parameters)")
     evaluate.add_argument("--stride", help="tokens between windows: only perplexities, with so much more context; nothing is kept")
     evaluate.set_defaults(command=run_evaluate)
+    recommend = commands.add_parser("recommend", help="the shape for a budget, from what the finished runs measured")
+    recommend.add_argument("--total-params", required=True, help=REQUEST["total_params"][1])
+    recommend.add_argument("--vocab-size", required=True, help=REQUEST["vocab_size"][1])
+    recommend.add_argument("--max-ms", help="at most so many milliseconds to decode a token")
+    recommend.add_argument("--max-flops", help="at most so many training FLOPs per token")
+    recommend.add_argument("--runs", default="", help="a sweep, several joined by +, or a results.csv (default: all runs)")
+    recommend.add_argument("--outputs", default="outputs", help="folder that holds the runs")
+    recommend.add_argument("--json", action="store_true", help="machine-readable")
+    recommend.set_defaults(command=run_recommend)
     for command, run in ((sweep, run_sweep), (status, run_status), (report, run_report)):
         command.add_argument("--profile", default="", help="replaces the sweep's profile: auto, quick, reference or study")
         command.add_argument("--dataset", default="", help="replaces the sweep's dataset: a name, a folder or a file")
@@ -233,3 +242,17 @@ def run_export(arguments):
 
     folder = export(arguments.run, arguments.folder, arguments.outputs)
     print(f"wrote {os.path.relpath(folder)}: AutoModelForCausalLM.from_pretrained and AutoTokenizer.from_pretrained load it")
+
+
+def run_recommend(arguments):
+    from .analyze import recommend
+    from .config import AnalysisConfig
+    from .sweep import select_runs
+
+    kinds = {"total_params": int, "vocab_size": int, "max_ms": float, "max_flops": float}
+    asked = {name: getattr(arguments, name) for name in kinds}
+    asked = {name: None if value is None else as_number("--" + name.replace("_", "-"), value, kinds[name]) for name, value in asked.items()}
+    if wrong := [name for name, value in asked.items() if value is not None and value <= 0]:
+        raise UserError(f"--{wrong[0].replace('_', '-')} must be above 0, not {asked[wrong[0]]:g}")
+    found = recommend(select_runs(AnalysisConfig(runs=arguments.runs, outputs=arguments.outputs)), **asked)
+    print(json.dumps(found.details(), indent=1) if arguments.json else found)

@@ -8,8 +8,8 @@ import pandas as pd
 from IPython.display import display
 
 from .allocator import Allocation, InfeasibleError, allocate
-from .analyze import command
-from .config import EMBEDDINGS, MLPS, ConfigError, ExploreConfig
+from .analyze import command, recommend
+from .config import EMBEDDINGS, MLPS, ConfigError, ExploreConfig, UserError
 from .ledger import HARDWARE
 from .plots import explored, loss_curve, show
 from .runs import METRIC_COLUMNS, load_runs
@@ -89,13 +89,18 @@ class Explorer:
         self.runs, self.pinned, self.now = load_runs(config.output_folder), None, None
         self.controls = controls(config)
         self.pin = ipywidgets.Button(description="Pin this allocation", tooltip="Keep this allocation beside the next ones")
-        self.table, self.chart = ipywidgets.HTML(), ipywidgets.HTML()
+        self.ask = ipywidgets.Button(description="Recommend from my runs", layout={"width": "auto"},
+                                     tooltip="The shape that the finished runs speak for, at this budget and vocabulary")
+        self.table, self.chart, self.advice = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
         self.command = labelled(ipywidgets.Textarea, "trained by", layout={"width": "400px", "height": "11em"})
         for control in self.controls.values():
             control.observe(lambda change: self.refresh(), "value")
+        for name in ("total_params", "vocab_size"):  # what was recommended was for another budget
+            self.controls[name].observe(lambda change: self.advice.set_trait("value", ""), "value")
         self.pin.on_click(lambda button: self.toggle())
-        left = ipywidgets.VBox([*self.controls.values(), self.pin, self.command], layout={"width": "420px", "flex": "0 0 auto"})
-        right = ipywidgets.VBox([self.chart, self.table], layout={"flex": "1 1 620px", "min_width": "0"})
+        self.ask.on_click(lambda button: self.recommend())
+        left = ipywidgets.VBox([*self.controls.values(), ipywidgets.HBox([self.pin, self.ask]), self.command], layout={"width": "420px", "flex": "0 0 auto"})
+        right = ipywidgets.VBox([self.advice, self.chart, self.table], layout={"flex": "1 1 620px", "min_width": "0"})
         self.box = ipywidgets.HBox([left, right], layout={"flex_flow": "row wrap"})
         self.refresh()
 
@@ -138,6 +143,15 @@ class Explorer:
         largest = comparable.get_group(comparable.size().idxmax()) if len(found) else found
         return largest[["embed_share", "glu", "dev_loss"]].astype(float)
 
+    def recommend(self):
+        """Show what the finished runs speak for at this budget and vocabulary, or why they do not."""
+        try:
+            found = recommend(self.runs, self.controls["total_params"].value, self.controls["vocab_size"].value)
+        except UserError as error:
+            self.advice.value = f"<p role='status'>{escape(str(error))}</p>"
+            return
+        self.advice.value = f"<b>Recommended from your runs</b>{lines_table(found.rows())}"
+
     def toggle(self):
         """Pin the allocation of now, or let go of the one that is pinned."""
         self.pinned = None if self.pinned else self.now
@@ -168,6 +182,14 @@ def controls(config: ExploreConfig) -> dict[str, ipywidgets.Widget]:
         "seq_len": labelled(slider, "tokens of context", **choices(CONTEXTS, config.seq_len, "{:,}".format)),
         "hardware": labelled(menu, "hardware", options=list(HARDWARE), value=config.hardware),
     }
+
+
+def lines_table(rows: list[tuple[str, str]]) -> str:
+    """(what, text) as an HTML table."""
+    style = "text-align:left;vertical-align:top;padding:1px 10px 1px 0"
+    lines = (f"<tr><th style='{style};white-space:nowrap'>{escape(what)}</th><td style='{style};overflow-wrap:anywhere'>{escape(text)}</td></tr>"
+             for what, text in rows)
+    return f"<table style='line-height:1.35'>{''.join(lines)}</table>"
 
 
 def shapes_table(shapes: dict[str, Allocation], seq_len: int, hardware: str) -> str:

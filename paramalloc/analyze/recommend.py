@@ -12,13 +12,14 @@ from scipy.optimize import nnls
 
 from ..allocator import Allocation, InfeasibleError, allocate
 from ..config import load_profile
-from ..ledger import flops_per_token
+from ..ledger import count_parameters, flops_per_token
 from ..values import UserError
 from .cells import BASELINE, claims, groups, typed
 from .surface import Surface, mesh, surface
 
 SIDE = 25  # of the grid of requests, shares x expansions
 BEYOND = 0.5  # of the data's range, on the log scale, is searched at each end where nothing within it meets the constraints
+NEAR = 1.02  # shapes are coarse: a realised share or expansion that far outside of the data's range is still within
 NO_RESULTS = "no finished runs to recommend from: train a grid first, `paramalloc sweep grid`, or name a results.csv with --runs"
 
 
@@ -45,11 +46,11 @@ class Recommendation:
         share, glu = self.alike["embed_share"], self.alike["glu"]
         lines = [
             ("beside 35 % × 2.66", said(self.versus_baseline) if self.versus_baseline else None),
-            ("beside the best", said(self.versus_best) if abs(self.versus_best[0]) > 1e-9 else None),
-            ("as good, for all", f"shares of {100 * share[0]:.0f} to {100 * share[1]:.0f} %, GLU {glu[0]:.2f} to {glu[1]:.2f}"),
-            ("is known", None), ("decoding", ms),
+            ("without limits", said(self.versus_best) if abs(self.versus_best[0]) > 1e-9 else None),
+            ("cannot be told from", f"shares of {100 * share[0]:.0f} to {100 * share[1]:.0f} %, GLU {glu[0]:.2f} to {glu[1]:.2f}"),
+            ("decoding", ms),
             ("training", f"{self.flops_per_token / 1e6:.1f} MFLOPs per token"),
-            ("rests on", self.rests_on), ("extrapolates", "; ".join(self.distance) or "nothing: within the data"),
+            ("rests on", self.rests_on), ("extrapolates", "; ".join(self.distance) + ": the intervals do not cover that" if self.distance else "nothing"),
             ("train it", self.command),
         ]
         return [*self.shape.rows(), *((what, text) for what, text in lines if text)]
@@ -75,20 +76,19 @@ def recommend(runs: pd.DataFrame, total_params: int, vocab_size: int, max_ms: fl
               max_flops: float | None = None) -> Recommendation:
     """For `total_params` and `vocab_size`, at most `max_ms` per decoded token and `max_flops` training FLOPs per token: the shape
     with the lowest loss that the surface of the runs predicts. Of several groups of runs the one nearest in size and
-    vocabulary that has a surface is used. Raises UserError without results, or where nothing meets the constraints."""
-    claimed, fitted = nearest(typed(runs), total_params, vocab_size)
-    decode = decode_model(claimed, typed(runs))
+    vocabulary that has a surface is used; shares and expansions outside of its range only where nothing within meets the
+    constraints. Raises UserError without results, or where nothing meets the constraints."""
+    runs = typed(runs)
+    claimed, fitted = nearest(runs, total_params, vocab_size)
+    decode = decode_model(runs)
     if max_ms is not None and decode is None:
         raise UserError("no run measured decode_ms_per_token, so max_ms cannot be judged: `paramalloc evaluate RUN` measures it")
-    free = candidates(claimed, fitted, total_params, vocab_size, decode)
-    meets = lambda found: found[(found.decode_ms <= (max_ms or math.inf)) | (max_ms is None)][lambda left: left.flops <= (max_flops or math.inf)]
-    found = meets(free)
-    if found.empty:
-        wide = candidates(claimed, fitted, total_params, vocab_size, decode, BEYOND)
-        if (found := meets(wide)).empty:
-            raise UserError(impossible(wide, total_params, vocab_size))
-    best, first = found.loc[[found.dev_loss.idxmin()]], free.loc[[free.dev_loss.idxmin()]] if len(free) else None
-    return described(best, first if first is not None else best, found, claimed, fitted, decode, total_params, vocab_size)
+    for wider in (0.0, BEYOND):
+        free = candidates(claimed, fitted, total_params, vocab_size, decode, wider)
+        affordable = (free.flops <= (max_flops or math.inf)) & ((free.decode_ms <= max_ms) if max_ms else True)
+        if affordable.any():
+            return described(free, free[affordable], claimed, fitted, decode, total_params, vocab_size)
+    raise UserError(impossible(free, total_params, vocab_size))
 
 
 def nearest(runs: pd.DataFrame, total_params: int, vocab_size: int) -> tuple[pd.DataFrame, Surface]:
@@ -115,9 +115,9 @@ def candidates(claimed: pd.DataFrame, fitted: Surface, total_params: int, vocab_
     rows = [{"shape": shape, "asked_share": share, "asked_glu": glu, "embed_share": shape.embed_share, "glu": shape.glu,
              "decode_ms": decode(shape.model) if decode else math.nan,
              "flops": flops_per_token(shape.model, int(first.seq_len))["train"]} for shape, share, glu in seen.values()]
-    if not rows:
-        return pd.DataFrame(columns=["dev_loss", "decode_ms", "flops"])
-    return fitted.predict(pd.DataFrame(rows))
+    found = pd.DataFrame(rows, columns=["shape", "asked_share", "asked_glu", "embed_share", "glu", "decode_ms", "flops"])
+    inside = [found[name].between(low / NEAR, high * NEAR) for name, (low, high) in fitted.ranges.items()]
+    return fitted.predict(found if wider else found[inside[0] & inside[1]])
 
 
 def possible(total_params: int, share: float, glu: float, vocab_size: int, like: pd.Series) -> Allocation | None:
@@ -128,32 +128,21 @@ def possible(total_params: int, share: float, glu: float, vocab_size: int, like:
         return None
 
 
-def decode_model(claimed: pd.DataFrame, runs: pd.DataFrame):
-    """Milliseconds to decode a token, a + b n_layers + c total_params with none below zero (Lawson & Hanson 1974), fitted on the
-    completed runs of the inference device that most were measured on; None with fewer than 3. `error` is its residual."""
+def decode_model(runs: pd.DataFrame):
+    """ModelConfig -> milliseconds to decode a token: a + b n_layers + c total_params with none below zero (Lawson & Hanson 1974),
+    fitted on the completed runs of the inference device that most were measured on. `error` is its residual. None with
+    fewer than 4 such runs."""
     known = runs[(runs.status == "completed") & (runs.decode_ms_per_token > 0)]
     if "inference_device" in known and known.inference_device.notna().any():
         known = known[known.inference_device == known.inference_device.mode()[0]]
-    if len(known) < 3:
+    if len(known) < 4:
         return None
-    terms = known[["n_layers", "total_params"]].assign(one=1.0).to_numpy(float)
-    if np.ptp(np.log(terms[:, 1])) < 0.2:  # one size: what it costs cannot be told from the constant
-        terms[:, 1] = 0
-    scale = terms.max(axis=0).clip(1)
-    weights, rest = nnls(terms / scale, known.decode_ms_per_token.to_numpy(float))
-
-    def predict(model) -> float:
-        total = model_size(model) if terms[:, 1].any() else 0
-        return float(np.array([model.n_layers, total, 1.0]) / scale @ weights)
-
-    predict.error = rest / math.sqrt(max(len(known) - 3, 1))
+    sizes = np.ptp(np.log(known.total_params)) > 0.2  # of one size: what it costs cannot be told from the constant
+    terms = lambda n_layers, total: np.stack([np.ones_like(n_layers), n_layers / 10, total / 1e7 * sizes], axis=-1)
+    weights, rest = nnls(terms(known.n_layers.to_numpy(), known.total_params.to_numpy()), known.decode_ms_per_token.to_numpy())
+    predict = lambda model: float(terms(np.array(float(model.n_layers)), count_parameters(model)["total"]) @ weights)
+    predict.error = rest / math.sqrt(len(known) - 3)
     return predict
-
-
-def model_size(model) -> int:
-    from ..ledger import count_parameters
-
-    return count_parameters(model)["total"]
 
 
 def impossible(wide: pd.DataFrame, total_params: int, vocab_size: int) -> str:
@@ -164,17 +153,19 @@ def impossible(wide: pd.DataFrame, total_params: int, vocab_size: int) -> str:
     return f"{what} meets these constraints: the least that any takes is{ms} {wide.flops.min():.3g} FLOPs per token"
 
 
-def described(best, first, found, claimed, fitted, decode, total_params, vocab_size) -> Recommendation:
+def described(free: pd.DataFrame, found: pd.DataFrame, claimed: pd.DataFrame, fitted: Surface, decode, total_params: int,
+              vocab_size: int) -> Recommendation:
+    """The best of `found`, beside the best of `free` and the baseline at the same budget."""
+    best, first = (rows.loc[[rows.dev_loss.idxmin()]] for rows in (found, free))
     row, shape = best.iloc[0], best["shape"].iloc[0]
     base = possible(total_params, *BASELINE, vocab_size, claimed.iloc[0])
-    point = base and pd.DataFrame([{"embed_share": base.embed_share, "glu": base.glu}])
     beside = lambda other: tuple(float(fitted.predict(best, other)[name].iloc[0]) for name in ("difference", "low", "high"))
     alike = fitted.predict(found, best)[lambda rows: rows.low <= 0]
     request = {"total_params": total_params, "vocab_size": vocab_size, "embed_share": round(row.asked_share, 4),
                "glu": round(row.asked_glu, 3), "embedding": shape.model.embedding, "mlp": shape.model.mlp}
     return Recommendation(
-        shape, beside(point) if base else None, beside(first),
-        {name: (float(alike[name].min()), float(alike[name].max())) for name in ("embed_share", "glu")},
+        shape, beside(pd.DataFrame([{"embed_share": base.embed_share, "glu": base.glu}])) if base else None, beside(first),
+        {name: (float(alike[name].min()), float(alike[name].max())) for name in fitted.ranges},
         float(row.decode_ms) if decode else None, decode.error if decode else None, int(row.flops), support(claimed, fitted),
         tuple(distances(claimed, fitted, shape, total_params, vocab_size)),
         command(request, int(claimed.seq_len.iloc[0]), "recommended"))
@@ -184,7 +175,7 @@ def support(claimed: pd.DataFrame, fitted: Surface) -> str:
     """What the prediction rests on."""
     size, cells = claimed.total_params.median(), claimed.cell.nunique()
     text = (f"{len(claimed)} runs of {cells} cells at {size / 1e6:.3g}M parameters, vocabulary {claimed.vocab_size.median():,.0f}, "
-            f"{claimed.tokens.median():,.0f} training tokens; surface residual {fitted.sigma:.3f} nats")
+            f"{claimed.tokens.median():,.0f} training tokens ({claimed.tokens.median() / size:.2g} a parameter); surface residual {fitted.sigma:.3f} nats")
     return text + ("; one seed: the intervals come from that residual, not from repeated runs" if fitted.n_seeds < 2 else "")
 
 
@@ -195,7 +186,7 @@ def distances(claimed: pd.DataFrame, fitted: Surface, shape: Allocation, total_p
         if not 0.9 < ratio < 1.1:
             yield f"{what} {ratio:.3g} times those of the runs"
     for what, value, (low, high) in (("share", shape.embed_share, fitted.ranges["embed_share"]), ("GLU", shape.glu, fitted.ranges["glu"])):
-        if not low * 0.98 <= value <= high * 1.02:
+        if not low / NEAR <= value <= high * NEAR:
             yield f"{what} {value:.3g} outside of {low:.3g} to {high:.3g}"
 
 
