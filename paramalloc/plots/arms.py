@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from ..analyze import Note, arm, comparable
@@ -40,9 +41,11 @@ def arm_chart(runs: pd.DataFrame, name: str):
     """The arm `name` of ARMS: the quality against what varies, with 95 % intervals. A Note where its runs are not there."""
     what = ARMS[name]
     chosen = arm_runs(runs, name)
-    found = arm(chosen, what.column, what.quality) if len(chosen) else chosen
-    if found.empty or chosen["size" if name == "sizes" else what.column].nunique() < 2:
+    if chosen.empty or chosen["size" if name == "sizes" else what.column].nunique() < 2:
         return Note(f"{what.question} `paramalloc sweep params/{name}.yaml` asks that; its runs are not here.")
+    found = arm(chosen, what.column, what.quality)
+    if what.by == "share × GLU":  # a cell at one value alone says nothing about the others
+        found = found[found.groupby("cell")[what.column].transform(np.ptp) > 0.1 * found[what.column]]
     found = found.assign(share=found.cell.str.extract(r"^([\d.]+) %")[0].astype(float) / 100)
     found = found.assign(at=found[what.x], percent=100 * found.share, line=_lines(found, name))
     y = "bits per byte" if what.quality == "dev_bpb" else "dev loss (nats per token)"

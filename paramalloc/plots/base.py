@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import sys
 from dataclasses import dataclass
 from functools import wraps
@@ -82,9 +83,15 @@ def show(chart: alt.TopLevelMixin | dict | Note) -> Picture | Note:
         return chart
     spec = chart if isinstance(chart, dict) else chart.to_dict()
     label = html.escape(spec.get("description", ""), quote=True)
-    svg = vl_convert.vegalite_to_svg(spec)
+    svg = _counted(vl_convert.vegalite_to_svg(spec))
     return Picture(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1), html.unescape(label),
                    spec if "usermeta" in spec else None)
+
+
+def _counted(svg: str) -> str:
+    """Ids counted from 0 in every picture: the renderer counts on from one to the next."""
+    ids = {found: f"{kind}{n}" for n, (found, kind) in enumerate(dict.fromkeys(re.findall(r"((gradient_|clip)\d+)", svg)))}
+    return re.sub(r"(gradient_|clip)\d+", lambda found: ids[found[0]], svg)
 
 
 def save(chart: alt.TopLevelMixin, path: Path) -> Path:

@@ -81,7 +81,7 @@ def _layers(cells: pd.DataFrame, tips: list, xs: list, ys: list, cost: str, qual
     told = base.encode(y=y, tooltip=tips)
     step = base.transform_filter(alt.datum.front).mark_line(interpolate=STEP[COST_SENSE[cost]], color=BLUE, strokeWidth=1.5)
     return [step.encode(y=y, order="at:Q"), told.mark_point(filled=True, size=110).encode(color=hue, shape=shape, **strong).add_params(chosen),
-            *(_labels(told, front, side) for front in (True, False) for side in SIDES)]
+            *(_labels(told, front, side) for (front, side), _ in cells[cells.side != ""].groupby(["front", "side"]))]
 
 
 def _domain(values: pd.Series) -> list[float]:

@@ -67,7 +67,7 @@ def response_surface(runs: pd.DataFrame):
     fitted = surface(runs)
     if fitted is None:
         return Note("A response surface needs six cells or more in the share × GLU plane: there are not yet.")
-    steps, cells = fitted.grid(25), cells_table(runs).dropna(subset=["dev_loss"]).drop(columns="run_ids")
+    steps, cells = fitted.grid(21), cells_table(runs).dropna(subset=["dev_loss"]).drop(columns="run_ids")
     cells, tips, table = facts(cells.assign(percent=100 * cells.embed_share), {
         "cell (requested)": "{cell}", "realised share": "{percent:.1f} %", "realised GLU": "{glu:.2f}", "dev loss (nats/token)": "{dev_loss:.4f}"})
     return titled(_surface(_edges(steps), cells, tips), "What lies between the cells?",
