@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
+from paramalloc.runs import as_frame
+
 SHARES, GLUS = (0.25, 0.35, 0.45), (2.0, 2.66, 3.0, 4.0)
 UNIGRAM = 6.6
 MEASURED = ("dev_loss", "dev_ppl", "dev_bpb", "test_loss", "test_ppl", "test_bpb",
@@ -82,7 +84,7 @@ def study(seeds: int = 3, baseline_seeds: int = 8) -> pd.DataFrame:
     rows += [_measured(run(s, 2.66, seed, embedding="factorized", d_embed=64, requested_glu=glu, run_id=f"f{s}-{glu}-{seed}"), draw)
              for s in SHARES for glu in (None, 2.66) for seed in range(seeds)]
     rows.append(_measured(run(0.35, 3.0, 1000, lr=6e-3), draw))
-    return pd.DataFrame(rows)
+    return as_frame(rows)
 
 
 def _measured(row: dict, draw) -> dict:

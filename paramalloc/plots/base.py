@@ -129,8 +129,8 @@ def say(frame: pd.DataFrame, form: str) -> list[str]:
 
 
 def single_out(name: str, field: str) -> tuple[alt.Parameter, dict]:
-    """A selection by a click on the legend entry of `field`, and the opacity of what it leaves (1) and what it hides (0.12)."""
-    chosen = alt.selection_point(name=name, fields=[field], bind="legend")
+    """A selection by clicks on the legend entries of `field` (a second click takes one back), and the opacity of what it leaves (1) and what it hides (0.12)."""
+    chosen = alt.selection_point(name=name, fields=[field], bind="legend", toggle="true")
     return chosen, {"opacity": alt.condition(chosen, alt.value(1), alt.value(0.12))}
 
 

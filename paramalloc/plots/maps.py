@@ -53,7 +53,8 @@ def _map(squares: pd.DataFrame, tips: list):
     lines = [("word", -14, 15, "bold"), ("second", 6, 11, "normal"), ("third", 22, 11, "normal")]
     layers = [
         told.transform_filter(done).mark_rect(stroke=GROUND, strokeWidth=2).encode(color=loss),
-        told.transform_filter(alt.datum.dev_loss == None).mark_rect(fill=FAINT, stroke=GREY, strokeDash=DASH),  # noqa: E711
+        *([told.transform_filter(alt.datum.dev_loss == None).mark_rect(fill=FAINT, stroke=GREY, strokeDash=DASH)]  # noqa: E711
+          if squares.dev_loss.isna().any() else []),
         told.transform_filter(alt.datum.best).mark_rect(fill="transparent", stroke=INK, strokeWidth=3),
         *(told.mark_text(dy=dy, fontSize=size, fontWeight=weight).encode(text=f"{name}:N", color=inks) for name, dy, size, weight in lines),
     ]

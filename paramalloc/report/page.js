@@ -30,6 +30,7 @@ async function draw(figure) {
 
 // Legend entries take the focus, and Enter or Space is a click on them.
 function reachable(figure) {
+  for (const legend of figure.querySelectorAll(".role-legend")) legend.setAttribute("role", "group");
   const names = [...figure.querySelectorAll(".role-legend-label text")];
   for (const [n, symbol] of figure.querySelectorAll(".role-legend-symbol path").entries()) {
     symbol.setAttribute("tabindex", "0");
