@@ -99,7 +99,8 @@ class Explorer:
             self.controls[name].observe(lambda change: self.advice.set_trait("value", ""), "value")
         self.pin.on_click(lambda button: self.toggle())
         self.ask.on_click(lambda button: self.recommend())
-        left = ipywidgets.VBox([*self.controls.values(), ipywidgets.HBox([self.pin, self.ask]), self.command], layout={"width": "420px", "flex": "0 0 auto"})
+        buttons = ipywidgets.HBox([self.pin, self.ask])
+        left = ipywidgets.VBox([*self.controls.values(), buttons, self.command], layout={"width": "420px", "flex": "0 0 auto"})
         right = ipywidgets.VBox([self.advice, self.chart, self.table], layout={"flex": "1 1 620px", "min_width": "0"})
         self.box = ipywidgets.HBox([left, right], layout={"flex_flow": "row wrap"})
         self.refresh()
@@ -186,9 +187,8 @@ def controls(config: ExploreConfig) -> dict[str, ipywidgets.Widget]:
 
 def lines_table(rows: list[tuple[str, str]]) -> str:
     """(what, text) as an HTML table."""
-    style = "text-align:left;vertical-align:top;padding:1px 10px 1px 0"
-    lines = (f"<tr><th style='{style};white-space:nowrap'>{escape(what)}</th><td style='{style};overflow-wrap:anywhere'>{escape(text)}</td></tr>"
-             for what, text in rows)
+    cell = lambda tag, style, text: f"<{tag} style='text-align:left;vertical-align:top;padding:1px 10px 1px 0;{style}'>{escape(text)}</{tag}>"
+    lines = ("<tr>" + cell("th", "white-space:nowrap", what) + cell("td", "overflow-wrap:anywhere", text) + "</tr>" for what, text in rows)
     return f"<table style='line-height:1.35'>{''.join(lines)}</table>"
 
 

@@ -52,6 +52,20 @@ def grid(*changed: dict, seeds: int = 1) -> pd.DataFrame:
     return pd.DataFrame([*rows, *changed])
 
 
+def factorized(pays: str, seeds: int = 1) -> pd.DataFrame:
+    """An arm of three shares at d_model 112: "the MLP" pays (n_layers kept, no expansion requested) or "the depth" (at 2.66)."""
+    rows = [run(share, 2.66, seed, embedding="factorized", d_model=112, d_embed=40 + 40 * i, n_layers=4 if pays == "the MLP" else 5 - i // 2,
+                requested_glu=None if pays == "the MLP" else 2.66, run_id=f"{pays}-{share}-{seed}")
+            for i, share in enumerate(SHARES) for seed in range(seeds)]
+    return pd.DataFrame(rows)
+
+
+def noisy(runs: pd.DataFrame, sigma: float = 0.003, seed: int = 0) -> pd.DataFrame:
+    """The runs with noise on their dev_loss and, in proportion, on their speed."""
+    noise = np.random.default_rng(seed).normal(0, sigma, (2, len(runs)))
+    return runs.assign(dev_loss=runs.dev_loss + noise[0], tokens_per_s=runs.tokens_per_s * np.exp(noise[1]))
+
+
 def broken_grid() -> pd.DataFrame:
     """A grid in which every way to end without a result happens once."""
     return grid(

@@ -1,26 +1,31 @@
-"""The Pareto front is its definition; only what was trained to the end is averaged; one seed proves nothing."""
+"""The Pareto front is its definition; only what was trained to the end is averaged; one seed proves nothing; arms are told apart."""
 
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_fixtures import broken_grid, empty, grid, run, unfinished
+from analysis_fixtures import broken_grid, empty, factorized, grid, noisy, run, unfinished
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from paramalloc.analyze import cells_table, comparable, front_table, pareto_front, verdict
+from paramalloc.analyze import (COST_SENSE, arm, baseline, by_frequency, by_payer, cells_table, claims, comparable, curves,
+                                front_probability, front_table, groups, noise, pareto_front, screening, surface, verdict, views,
+                                wrong_kills)
 
-VALUES = st.one_of(st.integers(0, 5).map(float), st.just(math.nan))  # few values, so that ties are common
+COSTS = st.one_of(st.sampled_from([0.0, 1.0, 1.005, 1.012, 2.0, 3.0]), st.just(math.nan))  # few values, so that ties are common
+VALUES = st.one_of(st.integers(0, 5).map(float), st.just(math.nan))
 
 
 def dominates(a, b, sense):
-    """a is at least as good as b in cost and quality, and better in one."""
-    cost = a[0] >= b[0] if sense == "more" else a[0] <= b[0]
-    return cost and a[1] <= b[1] and (a[0] != b[0] or a[1] != b[1])
+    """a is at least as good as b in cost and quality, and better in one; costs within 1 % are equal."""
+    equal = abs(a[0] - b[0]) <= 0.01 * min(a[0], b[0])
+    cheaper = not equal and (a[0] > b[0] if sense == "more" else a[0] < b[0])
+    return (equal or cheaper) and a[1] <= b[1] and (cheaper or a[1] < b[1])
 
 
-@given(st.lists(st.tuples(VALUES, VALUES), max_size=12), st.sampled_from(["more", "less"]))
+@given(st.lists(st.tuples(COSTS, VALUES), max_size=12), st.sampled_from(["more", "less"]))
 def test_front_is_the_brute_force_definition(points, sense):
     """On the front: measured in both, and dominated by nobody who is measured in both."""
     table = pd.DataFrame(points, columns=["cost", "dev_loss"], dtype=float)
@@ -33,6 +38,19 @@ def test_ties_stay_on_the_front_together():
     """Of two equal cells neither is better in anything, so neither is dropped."""
     table = pd.DataFrame({"train_flops": [1.0, 1.0, 2.0], "dev_loss": [5.0, 5.0, 5.0]})
     assert pareto_front(table, "train_flops").tolist() == [True, True, False]
+
+
+def test_within_one_percent_of_cost_quality_decides():
+    """A cell 0.5 % dearer and better in loss stands alone; 2 % dearer, both stand."""
+    table = pd.DataFrame({"train_flops": [100.0, 100.5], "dev_loss": [5.1, 5.0]})
+    assert pareto_front(table, "train_flops").tolist() == [False, True]
+    assert pareto_front(table.assign(train_flops=[100.0, 102.0]), "train_flops").tolist() == [True, True]
+
+
+def test_of_smallbench_more_is_better():
+    """The cell with the higher accuracy at the same cost is on the front."""
+    table = pd.DataFrame({"total_params": [1.0, 1.0], "smallbench": [0.4, 0.6]})
+    assert pareto_front(table, "total_params", "smallbench").tolist() == [False, True]
 
 
 def test_front_table_trades_loss_for_cost():
@@ -123,3 +141,217 @@ def test_nothing_to_judge_is_said():
     assert "no answer yet" in str(verdict(pd.DataFrame([unfinished(0.35, 2.66, "missing")])))
     alone = verdict(pd.DataFrame([run(0.35, 2.66)]))
     assert "One cell" in str(alone) and alone.next_gap is None
+
+
+# ---- the probability of a front
+
+@pytest.mark.parametrize("cost", COST_SENSE)
+def test_the_lowest_loss_is_surely_on_every_front(cost):
+    """Probabilities lie between 0 and 1, and a cell far better than all others has 1 on the front of any cost."""
+    runs = noisy(grid(run(0.45, 4.0, 0, dev_loss=4.0), run(0.45, 4.0, 1, dev_loss=4.0), seeds=2))
+    found = front_probability(runs.assign(decode_ms_per_token=runs.n_layers / 10, kv_bytes_per_token=runs.n_layers * 10), cost)
+    assert found["45 % × 4"] == 1 and found.between(0, 1).all() and len(found) == 12
+
+
+def test_the_probability_of_two_cells_is_that_of_a_t_test():
+    """A dearer cell is on the front as probably as its loss is the lower one: a t distribution of the difference."""
+    runs = pd.DataFrame([run(0.25, 2.0, seed, dev_loss=5.0 + 0.01 * seed + 0.004 * (seed == 1), train_flops=1e12) for seed in range(3)]
+                        + [run(0.45, 4.0, seed, dev_loss=4.998 + 0.01 * seed, train_flops=2e12) for seed in range(3)])
+    found, scatter = front_probability(runs, "train_flops"), noise(runs)
+    t = (0.002 + 0.004 / 3) / (scatter.sigma * math.sqrt(2 / 3))
+    assert found["45 % × 4"] == pytest.approx(stats.t.cdf(t, scatter.df), abs=0.02) and found["25 % × 2"] == 1
+
+
+def test_noise_of_a_speed_makes_its_front_less_sure():
+    """Two cells, the slower by 3 % better in loss: with speeds that scatter by a fifth, the faster one may not be the faster."""
+    rows = [run(share, glu, seed, dev_loss=loss + 0.001 * seed + 1e-5 * (seed == 1), tokens_per_s=speed * factor)
+            for share, glu, loss, speed in ((0.25, 2.0, 5.0, 1000), (0.45, 4.0, 5.1, 1030)) for seed, factor in enumerate((0.8, 1.0, 1.25))]
+    shaky = pd.DataFrame(rows)
+    steady = shaky.assign(tokens_per_s=shaky.groupby("requested_share").tokens_per_s.transform("median"))
+    assert front_probability(steady, "tokens_per_s")["45 % × 4"] == 1 > front_probability(shaky, "tokens_per_s")["45 % × 4"] > 0.3
+
+
+def test_without_noise_a_probability_is_unknown():
+    """One seed, or a cost that nobody measured: NaN, never 0; no runs: no rows."""
+    assert front_probability(grid(), "tokens_per_s").isna().all()
+    assert front_probability(noisy(grid(seeds=2)), "decode_ms_per_token").isna().all() and front_probability(empty(), "train_flops").empty
+
+
+def test_smallbench_of_one_seed_is_as_sure_as_its_items():
+    """Without a second seed its standard error over items gives the probability: two equal cells, one each way."""
+    runs = pd.DataFrame([run(share, 2.66, smallbench=0.5, smallbench_se=0.01, train_flops=flops) for share, flops in ((0.25, 1e12), (0.45, 1.5e12))])
+    found = front_probability(runs, "train_flops", "smallbench")
+    assert found["25 % × 2.66"] == 1 and found["45 % × 2.66"] == pytest.approx(0.5, abs=0.03)
+
+
+# ---- cells
+
+def test_a_killed_seed_is_counted_beside_the_completed_ones():
+    """Two completed seeds and a killed one: both numbers are there, and a front with the cell only screens."""
+    killed = unfinished(0.45, 4.0, "stopped_early", 100_000, seed=2)
+    table = cells_table(pd.concat([grid(seeds=2), pd.DataFrame([killed])], ignore_index=True)).set_index("cell", drop=False)
+    assert tuple(table.loc["45 % × 4", ["n_seeds", "n_stopped", "status"]]) == (2, 1, "completed")
+    assert screening(table) == ["45 % × 4"] and screening(cells_table(grid())) == [] and screening(cells_table(broken_grid())) == ["25 % × 4"]
+
+
+def test_a_learning_rate_is_chosen_on_tuning_seeds():
+    """The rate that won on seeds 1000 and 1001 makes the claim, though another is better on the claim's own seeds; a rate that
+    diverged on one of them does not win."""
+    losses = {(1e-3, 1000): 5.3, (2e-3, 1000): 5.1, (4e-3, 1000): 4.9, (1e-3, 0): 5.0, (2e-3, 0): 5.2, (4e-3, 0): 5.4}
+    runs = [run(0.35, 2.66, seed, lr, dev_loss=loss) for (lr, seed), loss in losses.items()]
+    runs += [unfinished(0.35, 2.66, "diverged", seed=1001, lr=4e-3)]
+    cell = cells_table(pd.DataFrame(runs)).iloc[0]
+    assert (cell.lr, cell.dev_loss, cell.n_seeds) == (2e-3, 5.2, 1)
+
+
+def test_a_cell_that_was_only_tuned_is_missing():
+    """Tuning runs alone make no claim: the cell is there, its status missing, its loss NaN."""
+    cell = cells_table(pd.DataFrame([run(0.35, 2.66, 1000)])).iloc[0]
+    assert cell.status == "missing" and math.isnan(cell.dev_loss) and cell.n_seeds == 0 and claims(pd.DataFrame([run(0.35, 2.66, 1000)])).empty
+
+
+def test_two_factorized_cells_may_differ_in_d_embed_alone():
+    """Same width, depth and MLP: two cells, with names of their own."""
+    rows = [run(0.35, 2.66, embedding="factorized", d_embed=d_embed, requested_share=None, requested_glu=None) for d_embed in (32, 64)]
+    table = cells_table(pd.DataFrame(rows))
+    assert len(table) == 2 and table.cell.is_unique and "d_embed 64" in table.cell[1]
+
+
+@pytest.mark.parametrize("changed", [{"mlp": "relu2"}, {"parametrization": "completep"}, {"optimizer": "muon"}, {"weight_decay": 0.3}], ids=str)
+def test_another_recipe_is_another_group(changed):
+    """What trains differently is not ranked in one table; what old runs did not record is the default."""
+    runs = pd.concat([grid(), pd.DataFrame([run(0.35, 2.66, dev_loss=1.0, **changed)])], ignore_index=True)
+    assert [len(group) for group in groups(runs)] == [12, 1] and cells_table(runs).dev_loss.min() > 5
+
+
+def test_the_baseline_of_an_arm_that_keeps_its_shape_is_its_35_percent():
+    """Where no expansion was requested the share alone names it; without 35 % there is none."""
+    table = cells_table(factorized("the MLP"))
+    assert baseline(table).cell.tolist() == ["35 %"] and baseline(cells_table(grid())).cell.tolist() == ["35 % × 2.66"]
+    assert baseline(table[table.requested_share != 0.35]).empty
+
+
+# ---- arms
+
+def test_by_payer_tells_who_pays_for_the_share():
+    """Tied: width and depth; factorized: the MLP or the depth; three shares each, in order, with intervals where seeds repeat."""
+    found = by_payer(noisy(pd.concat([grid(seeds=2), factorized("the MLP", 2), factorized("the depth", 2)], ignore_index=True)))
+    assert found.groupby("payer", sort=False).size().to_dict() == {"width and depth": 3, "the MLP": 3, "the depth": 3}
+    assert all(part.embed_share.is_monotonic_increasing for _, part in found.groupby("payer"))
+    assert (found.low < found.dev_loss).all() and (found.dev_loss < found.high).all()
+    beside = found[found.difference.notna()]
+    assert len(beside) == 6 and (beside.difference_low < beside.difference).all() and not beside.cell.str.startswith("35 %").any()
+
+
+def test_an_arm_keeps_its_groups_apart():
+    """Two budgets, 12 cells each: 24 rows, none averaged with another, in order of the budget."""
+    later = grid(seeds=2).assign(tokens=1_000_000, dev_loss=lambda rows: rows.dev_loss - 0.5)
+    found = arm(noisy(pd.concat([grid(seeds=2), later], ignore_index=True)), "tokens")
+    assert found.tokens.tolist() == [300_000] * 12 + [1_000_000] * 12 and found.dev_loss[:12].min() > found.dev_loss[12:].max()
+    assert found.cell.nunique() == 12 and (found.n_seeds == 2).all() and found.low.notna().all()
+
+
+def test_an_arm_over_vocabularies_is_in_bits_per_byte():
+    """The column of the quality is the one asked for."""
+    runs = pd.concat([grid(), grid().assign(vocab_size=8192)], ignore_index=True)
+    found = arm(runs, "vocab_size", "dev_bpb")
+    assert found.vocab_size.unique().tolist() == [4096, 8192] and found.dev_bpb.notna().all() and "dev_loss" not in found
+
+
+def with_curves(runs: pd.DataFrame) -> pd.DataFrame:
+    """Two probes a run: 7 nats at half of its tokens, its dev_loss at the end."""
+    return runs.assign(dev_curve=[[[row.tokens_trained / 2, 7.0], [row.tokens_trained, row.dev_loss]] for row in runs.itertuples()])
+
+
+def test_views_compare_at_what_all_cells_reached():
+    """At equal tokens all stand at their end; at equal time the fastest cell is stopped short, at the slowest one's tokens per second."""
+    table = views(with_curves(grid(seeds=2)))
+    tokens, time = (table[table["view"] == name].set_index("cell") for name in ("tokens", "time"))
+    means = cells_table(grid(seeds=2)).set_index("cell")
+    assert tokens.dev_loss.to_numpy() == pytest.approx(means.dev_loss[tokens.index].to_numpy()) and (tokens["at"] == 300_000).all()
+    assert time["at"].iloc[0] == pytest.approx(300_000 / means.tokens_per_s.max())
+    slow = means.tokens_per_s.idxmin()
+    share = time["at"].iloc[0] * means.tokens_per_s[slow] / 300_000
+    assert time.dev_loss[slow] == pytest.approx(7 + (means.dev_loss[slow] - 7) * (share - 0.5) / 0.5)
+
+
+def test_views_need_curves():
+    """Without the column, or without runs, there is nothing to view."""
+    assert views(grid()).empty and views(empty()).empty and len(views(with_curves(grid()))) == 36
+
+
+def test_long_frames_hold_what_the_columns_hold():
+    """One row a probe, one a decile; runs without them have none."""
+    runs = with_curves(grid()).assign(dev_by_frequency=[[[100, 3.0], [200, 9.0]], *[None] * 11])
+    assert len(curves(runs)) == 24 and curves(runs).dev_ppl[0] == pytest.approx(math.exp(7)) and curves(grid()).empty
+    assert by_frequency(runs)[["decile", "tokens", "loss"]].to_numpy().tolist() == [[1, 100, 3.0], [2, 200, 9.0]]
+
+
+def test_a_kill_is_wrong_where_the_run_ended_no_worse_than_the_baseline():
+    """Three flagged runs, one of which ended below the baseline of its seed."""
+    rows = [run(0.35, 2.66, dev_loss=5.0), run(0.25, 2.0, dev_loss=4.9, flagged_at_tokens=1e5), run(0.25, 4.0, dev_loss=5.1, flagged_at_tokens=1e5),
+            run(0.45, 2.0, dev_loss=5.2, flagged_at_tokens=2e5), run(0.45, 4.0, dev_loss=4.8)]
+    found = wrong_kills(pd.DataFrame(rows))
+    interval = stats.beta.ppf([0.025, 0.975], [1, 2], [3, 2])  # Clopper and Pearson, by beta quantiles
+    assert (found["flagged"], found["wrong"]) == (3, 1) and [found["low"], found["high"]] == pytest.approx(interval)
+    assert wrong_kills(grid()) is None and wrong_kills(empty()) is None
+
+
+# ---- the surface and the verdict
+
+def test_a_surface_without_noise_is_the_truth():
+    """Losses that are a quadratic of the logarithms: its minimum, its values, no lack of fit."""
+    runs = grid(seeds=2)
+    u, v = np.log(runs.embed_share.astype(float)), np.log(runs.glu.astype(float))
+    runs["dev_loss"] = 5 + 0.4 * (u - math.log(0.37)) ** 2 + 0.1 * (v - math.log(2.8)) ** 2 + 0.1 * runs.seed
+    found = surface(runs)
+    assert found.optimum["embed_share"][0] == pytest.approx(0.37, rel=0.01) and found.optimum["glu"][0] == pytest.approx(2.8, rel=0.01)
+    grid_ = found.grid(9)
+    truth = 5.05 + 0.4 * np.log(grid_.embed_share / 0.37) ** 2 + 0.1 * np.log(grid_.glu / 2.8) ** 2
+    assert len(grid_) == 81 and grid_.dev_loss.to_numpy() == pytest.approx(truth.to_numpy(), abs=1e-6) and grid_.difference.min() >= 0
+
+
+def test_a_shape_that_is_no_quadratic_is_a_lack_of_fit():
+    """A single cell far off the surface, with little noise: the F test says so; without it, it does not."""
+    runs = noisy(grid(seeds=3), 0.001)
+    off = runs.assign(dev_loss=runs.dev_loss + 0.1 * ((runs.requested_share == 0.35) & (runs.requested_glu == 3.0)))
+    flat = noisy(grid(seeds=3).assign(dev_loss=5.0), 0.01, seed=3)
+    assert surface(off).lack_of_fit_p < 1e-6 and surface(flat).lack_of_fit_p > 0.01
+
+
+def test_flat_data_do_not_tell_an_optimum():
+    """Noise alone: no interval for either axis, and the words for that."""
+    found = surface(noisy(grid(seeds=3).assign(dev_loss=5.0), 0.01, seed=3))
+    assert found.optimum == {"embed_share": None, "glu": None} and found.text.count("not distinguishable") == 2
+
+
+def test_a_slope_has_its_optimum_at_or_beyond_the_edge():
+    """Loss that falls with the share all the way: the interval starts at the largest share and is open."""
+    runs = grid(seeds=3)
+    falling = noisy(runs.assign(dev_loss=5 - 0.5 * np.log(runs.embed_share.astype(float)) + 0.2 * np.log(runs.glu.astype(float) / 2.8) ** 2), 0.001)
+    best, low, high = surface(falling).optimum["embed_share"]
+    assert best == pytest.approx(runs.embed_share.max()) and high == math.inf and "at or beyond 48 %" in surface(falling).text
+
+
+def test_a_sweep_of_one_axis_has_a_surface_of_it():
+    """Three shares at one expansion, three seeds: an optimum of the share, none of the expansion; of too few runs, no surface."""
+    sweep = grid(seeds=3)[lambda rows: rows.requested_glu == 2.66].assign(glu=2.66)
+    found = surface(noisy(sweep))
+    assert found.axes == ("embed_share",) and found.optimum["glu"] is None and len(found.grid(5)) == 5
+    assert surface(sweep[sweep.seed == 0]) is None and surface(empty()) is None
+
+
+def test_the_verdict_names_the_interval_the_seeds_and_the_noise():
+    """With repeated seeds nothing is left to a rule of thumb: the difference to the baseline with its interval, the cells that cannot be
+    told apart, seeds and noise."""
+    runs = noisy(grid(*[run(0.45, 4.0, seed, dev_loss=5.1 + 0.003 * seed) for seed in range(3)], seeds=3))
+    found = verdict(runs)
+    assert found.best == "45 % × 4" and found.n_close == 1 and found.n_seeds == 3
+    for words in ("below the baseline (95 %: ", "every other cell is distinguishably worse", "3 seeds a cell", "share is width"):
+        assert words in str(found)
+
+
+def test_what_the_noise_may_explain_is_said():
+    """Cells that differ by noise alone: the best one is named, with all that cannot be told from it."""
+    found = verdict(noisy(grid(seeds=3).assign(dev_loss=5.0), 0.01, seed=4))
+    assert found.n_close == 12 and "12 of 12 cells, itself included, cannot be told apart" in str(found) and "which the noise may explain" in str(found)

@@ -146,6 +146,29 @@ def test_satterthwaite_of_one_part_is_that_part():
     assert satterthwaite((1.0, 5), (1.0, math.inf))[1] == pytest.approx(20.0)
 
 
+def test_the_surface_and_its_intervals_are_those_of_a_regression(study):
+    """A predicted difference of two points and its interval: ordinary least squares of the quadratic with dummies for the seeds."""
+    runs = drawn(study, 5.0, np.random.default_rng(16))
+    found = fitted(runs, ("embed_share", "glu"))
+    terms = lambda rows: np.column_stack([u := np.log(rows.embed_share), v := np.log(rows.glu), u * u, u * v, v * v])
+    x = np.column_stack([terms(runs), pd.get_dummies(runs.seed, dtype=float)])
+    beta, rss, *_ = np.linalg.lstsq(x, runs.dev_loss.to_numpy(float))
+    df = len(runs) - x.shape[1]
+    here, there = (pd.DataFrame({"embed_share": [share], "glu": [glu]}) for share, glu in ((0.3, 2.2), (0.4, 3.5)))
+    apart = np.concatenate([(terms(here) - terms(there))[0], np.zeros(MORE)])
+    error = math.sqrt(apart @ np.linalg.inv(x.T @ x) @ apart * rss[0] / df)
+    row = found.predict(here, there).iloc[0]
+    assert row.difference == pytest.approx(apart @ beta, abs=1e-8) and found.df == df
+    assert (row.high - row.low) / 2 == pytest.approx(stats.t.ppf(0.975, df) * error, rel=1e-6)
+
+
+def test_losses_that_repeat_exactly_are_told_apart():
+    """No noise at all: every true difference is distinguishable, an absent one is not, and nothing divides by zero."""
+    table = differences(grid(run(0.45, 4.0, 0, dev_loss=5.0), run(0.45, 4.0, 1, dev_loss=5.003), seeds=2)).set_index("cell")
+    same = differences(grid(seeds=2).assign(dev_loss=5.0))
+    assert table.distinguishable["45 % × 4"] and np.isfinite(table.p).all() and not same.distinguishable.any()
+
+
 # ---- what the model promises
 
 def test_what_a_seed_does_to_all_cells_moves_no_difference(study):

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .cells import BASELINE, baseline, cells_table, claims, completed, groups, typed
-from .noise import LEVEL, fit, half_width
+from .cells import BASELINE, baseline, claims, groups, typed
+from .noise import LEVEL, Fit, compared, differences, fit, mean_table
 
 PAYERS = ["width and depth", "the MLP", "the depth"]
+PAID = ["payer", "cell", "embed_share", "dev_loss", "low", "high", "difference", "difference_low", "difference_high"]
 
 
 def curves(runs: pd.DataFrame) -> pd.DataFrame:
@@ -44,37 +45,39 @@ def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss") -> pd.DataFram
     if not parts:
         return pd.DataFrame(columns=columns)
     claimed = pd.concat(parts, ignore_index=True)
-    model = fit(claimed, quality)
-    half = half_width((model.total / model.n, model.total_df), (np.diag(model.documents), model.documents_df))
-    at = claimed.groupby("cell").axis.first()[model.cells].to_numpy()
-    names = [name.rsplit(" (", 1)[0] for name in model.cells]
-    return pd.DataFrame({axis: at, "cell": names, "n_seeds": model.n.astype(int), quality: model.mean, "low": model.mean - half,
-                         "high": model.mean + half}).sort_values([axis, "cell"], ignore_index=True)
+    table = mean_table(fit(claimed, quality), quality)
+    table[axis] = table.cell.map(claimed.groupby("cell").axis.first())
+    table["cell"] = table.cell.str.replace(r" \(\d+\)$", "", regex=True)
+    return table[columns].sort_values([axis, "cell"], ignore_index=True)
 
 
 def by_payer(runs: pd.DataFrame) -> pd.DataFrame:
-    """What the embedding share does, by what shrinks as it grows: columns payer, cell, embed_share, dev_loss, low, high.
+    """What the embedding share does, by what shrinks as it grows: columns payer, cell, embed_share, dev_loss, low, high, and
+    difference, difference_low, difference_high to the payer's own 35 % cell, seeds paired (NaN for that cell itself).
 
     With a tied (or untied) embedding share is width, so width and depth pay; of these only the cells at the baseline's GLU expansion.
     A factorized embedding keeps d_model: with n_layers kept as well the MLP pays, at a requested expansion the depth.
+    The noise is pooled over all cells of all payers.
     """
-    typed_runs = typed(runs)
-    payer = pd.Series(np.where(typed_runs.embedding != "factorized", PAYERS[0],
-                               np.where(typed_runs.requested_glu.isna(), PAYERS[1], PAYERS[2])), typed_runs.index)
-    at_baseline = typed_runs.requested_glu.isna() | np.isclose(typed_runs.requested_glu, BASELINE[1])
-    found = [_paid(typed_runs[(payer == name) & at_baseline], name) for name in PAYERS]
-    return pd.concat(found, ignore_index=True)
+    runs = typed(runs)
+    factorized, asked = runs.embedding == "factorized", runs.requested_glu.notna()
+    payer = np.select([~factorized, ~asked], PAYERS[:2], PAYERS[2])
+    parts = {name: claims(runs[payer == name]) for name in PAYERS}
+    parts = {name: part.assign(name=part.cell, cell=f"{name}: " + part.cell) for name, part in parts.items() if part.cell.nunique() > 1}
+    model = fit(pd.concat(parts.values(), ignore_index=True)) if parts else None
+    found = [_paid(name, part, model) for name, part in parts.items()]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=PAID)
 
 
-def _paid(runs: pd.DataFrame, payer: str) -> pd.DataFrame:
-    claimed, columns = claims(runs), ["payer", "cell", "embed_share", "dev_loss", "low", "high"]
-    if claimed.cell.nunique() < 2:
-        return pd.DataFrame(columns=columns)
-    model = fit(claimed)
-    half = half_width((model.total / model.n, model.total_df), (np.diag(model.documents), model.documents_df))
-    share = claimed.groupby("cell").embed_share.mean()[model.cells].to_numpy()
-    return pd.DataFrame({"payer": payer, "cell": model.cells, "embed_share": share, "dev_loss": model.mean,
-                         "low": model.mean - half, "high": model.mean + half}).sort_values("embed_share", ignore_index=True)
+def _paid(payer: str, claimed: pd.DataFrame, model: Fit) -> pd.DataFrame:
+    """One payer's rows of the model of all."""
+    base = next(iter(baseline(claimed).cell), None)
+    beside = compared(model, model.cells.index(base)).set_index("cell") if base else differences(claimed.head(0)).set_index("cell")
+    cells = claimed[claimed.requested_glu.isna() | np.isclose(claimed.requested_glu, BASELINE[1])].groupby("cell")
+    table = mean_table(model).set_index("cell").join(beside[["difference", "low", "high"]].add_prefix("beside_"))
+    table = table.join(cells.agg(embed_share=("embed_share", "mean"), name=("name", "first")), how="inner").assign(payer=payer)
+    columns = {"name": "cell", "beside_difference": "difference", "beside_low": "difference_low", "beside_high": "difference_high"}
+    return table.rename(columns=columns)[PAID].sort_values("embed_share", ignore_index=True)
 
 
 def views(runs: pd.DataFrame) -> pd.DataFrame:
@@ -102,9 +105,10 @@ def _view(claimed: pd.DataFrame, name: str, per_token: pd.Series) -> pd.DataFram
 def wrong_kills(runs: pd.DataFrame) -> dict | None:
     """How often early stop would have killed a run that ended no worse than the baseline: of a `flag` sweep, the completed runs that it
     flagged (`flagged`), those of them with a final dev_loss at or below the baseline's of the same seed, or its mean
-    (`wrong`), and their `rate` with `low` and `high` (Clopper & Pearson 1934, 95 %). None where none was flagged or no baseline is complete."""
+    (`wrong`), and their `rate` with `low` and `high` (95 %, Clopper & Pearson 1934). None where none was flagged or
+    no baseline is complete."""
     claimed = claims(runs)
-    base = claimed[claimed.cell.isin(baseline(cells_table(runs)).cell)]
+    base = claimed[claimed.cell.isin(baseline(claimed).cell)]
     flagged = claimed[claimed.flagged_at_tokens > 0]
     if base.empty or flagged.empty:
         return None

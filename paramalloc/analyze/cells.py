@@ -96,8 +96,10 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
 def claims(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs that a claim rests on, with their `cell`: of one group, completed, on claim seeds, at their cell's learning rate.
 
-    Tuning seeds (config.TUNING_SEED and up) chose the rate and killed runs carry no final loss: neither is here.
+    Tuning seeds (config.TUNING_SEED and up) chose the rate and killed runs carry no final loss: neither is here. Of claims, themselves.
     """
+    if "cell" in runs:
+        return runs
     runs = one_size(comparable(typed(runs)))
     cells = {name: at_best_lr(cell) for name, cell in by_cell(runs).items()}
     found = [cell.assign(cell=name) for name, cell in cells.items() if len(cell)]
@@ -133,8 +135,8 @@ def _keys(runs: pd.DataFrame) -> list[pd.Series]:
 
 def _row(name: str, runs: pd.DataFrame) -> dict:
     """The row of one cell from its runs."""
-    runs = _on_claim_seeds(runs) if _on_claim_seeds(runs).size else runs.assign(status="missing")
-    used = at_best_lr(runs)
+    used, own = at_best_lr(runs), _on_claim_seeds(runs)
+    runs = own if len(own) else runs.assign(status="missing")
     shown = used if len(used) else runs  # without a completed run, the curves still show how far the others came
     first = runs.bfill().iloc[0]
     return {
@@ -165,7 +167,7 @@ def at_best_lr(runs: pd.DataFrame) -> pd.DataFrame:
     tuning runs, over its own seeds. A rate at which a run diverged is chosen last."""
     own = _on_claim_seeds(runs)
     done = own[(own.status == "completed") & own.dev_loss.notna()]
-    if done.empty:
+    if done.empty or len(set(_rates(done))) == 1:
         return done
     tuning = runs.drop(own.index)
     rates = [rate for judged in (tuning, own) for rate in _from_the_best(judged) if rate in set(_rates(done))]

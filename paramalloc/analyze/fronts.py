@@ -73,7 +73,8 @@ def _qualities(claimed: pd.DataFrame, table: pd.DataFrame, quality: str, generat
     model = fit(claimed, quality)
     if model.df:
         at = [model.cells.index(name) for name in table.index]
-        return (model.effect + draw_t(model.sigma2 * model.unit, model.df, DRAWS, generator))[:, at]
+        drawn = model.effect + draw_t(model.sigma2 * model.unit, model.df, DRAWS, generator)
+        return (drawn + draw_t(model.documents, model.documents_df, DRAWS, generator))[:, at]
     if quality == "smallbench" and table.smallbench_se.notna().all():
         return table.smallbench.to_numpy() + table.smallbench_se.to_numpy() * generator.standard_normal((DRAWS, len(table)))
     return None

@@ -16,19 +16,19 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .cells import baseline, cells_table, claims
+from .cells import baseline, claims
 
 LEVEL = 0.05  # intervals hold 95 %, a difference is claimed at 5 % in all
-POWER = 0.8
+EXACT = 1e-20  # nats^2: a variance of losses that repeat to the last digit
 DRAWS = 10_000
 DIFFERENCES = ["cell", "difference", "low", "high", "p", "p_adjusted", "distinguishable"]
-FLOOR_SEEDS = 8  # fewer say too little about a standard deviation: with 8 its interval spans a factor of 3
 
 
 @dataclass(frozen=True)
 class Noise:
     """Standard deviations in nats per token: `sigma` of runs that share their seed (95 % from `sigma_low` to `sigma_high`, on
-    `df` degrees of freedom), `sigma_seed` of the seeds that all cells share."""
+    `df` degrees of freedom), `sigma_seed` of the seeds that all cells share. `documents`: whether the intervals of means and
+    differences hold for other dev documents as well."""
 
     sigma: float
     sigma_low: float
@@ -37,6 +37,7 @@ class Noise:
     df: int
     n_cells: int
     n_seeds: int
+    documents: bool
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def two_way(cell: np.ndarray, seed: np.ndarray, y: np.ndarray) -> tuple:
     unit = np.linalg.pinv(information, rcond=1e-10, hermitian=True)
     effect = unit @ x.T @ without_seed(y)
     df = len(y) - z.shape[1] - np.linalg.matrix_rank(information, hermitian=True)
-    sigma2 = float(np.square(without_seed(y - x @ effect)).sum() / df) if df else math.nan
+    sigma2 = max(float(np.square(without_seed(y - x @ effect)).sum() / df), EXACT) if df else math.nan
     return n, mean, effect, unit, information, sigma2, int(df), *_total(within(y) @ y, z.T @ within(z), len(y) - len(n), sigma2)
 
 
@@ -135,12 +136,13 @@ def noise(runs: pd.DataFrame) -> Noise | None:
     model = fit(claimed)
     if not model.df:
         return None
-    low, high = _spread(model.sigma2, model.df)
+    low, high = spread(model.sigma2, model.df)
     seed = math.sqrt(max(model.total - model.sigma2, 0.0))
-    return Noise(math.sqrt(model.sigma2), low, high, seed, model.df, len(model.cells), claimed.seed.nunique())
+    return Noise(math.sqrt(model.sigma2), low, high, seed, model.df, len(model.cells), claimed.seed.nunique(),
+                 bool(model.documents.any()))
 
 
-def _spread(variance: float, df: int) -> tuple[float, float]:
+def spread(variance: float, df: int) -> tuple[float, float]:
     """The 95 % chi-square interval of a standard deviation."""
     return tuple(math.sqrt(df * variance / stats.chi2.ppf(q, df)) for q in (1 - LEVEL / 2, LEVEL / 2))
 
@@ -148,7 +150,11 @@ def _spread(variance: float, df: int) -> tuple[float, float]:
 def means(runs: pd.DataFrame, quality: str = "dev_loss") -> pd.DataFrame:
     """Columns cell, n_seeds, dev_loss (or the quality named), low, high: the 95 % interval of each cell's mean over all seeds that
     could have been drawn, (sigma_seed^2 + sigma^2) / n, and over documents where they are known. NaN with one seed."""
-    model = fit(claims(runs), quality)
+    return mean_table(fit(claims(runs), quality), quality)
+
+
+def mean_table(model: Fit, quality: str = "dev_loss") -> pd.DataFrame:
+    """`means` of a fitted model."""
     half = half_width((model.total / model.n, model.total_df), (np.diag(model.documents), model.documents_df))
     return pd.DataFrame({"cell": model.cells, "n_seeds": model.n.astype(int), quality: model.mean,
                          "low": model.mean - half, "high": model.mean + half})
@@ -160,8 +166,8 @@ def differences(runs: pd.DataFrame, to: str | None = None, quality: str = "dev_l
     Columns cell, difference, low, high (95 %, each for itself), p, p_adjusted and distinguishable: p_adjusted keeps the chance
     of any false claim in the whole table below 5 % (`step_down`). NaN with one seed; no rows without a baseline.
     """
-    model = fit(claims(runs), quality)
-    named = to or next(iter(baseline(cells_table(runs)).cell), None)
+    claimed = claims(runs)
+    model, named = fit(claimed, quality), to or next(iter(baseline(claimed).cell), None)
     at = model.cells.index(named) if named in model.cells else None
     return compared(model, at) if at is not None else pd.DataFrame(columns=DIFFERENCES)
 
@@ -202,42 +208,7 @@ def step_down(t: np.ndarray, covariance: np.ndarray, df: np.ndarray) -> np.ndarr
 
 
 def draw_t(covariance: np.ndarray, df: float, count: int, generator: np.random.Generator) -> np.ndarray:
-    """(count, k) draws of a multivariate t with this scale matrix, which may be singular."""
+    """(count, k) draws of a multivariate t with this scale matrix, which may be singular; of a normal where df is infinite."""
     values, vectors = np.linalg.eigh(covariance)
     normal = generator.standard_normal((count, len(values))) @ (vectors * np.sqrt(values.clip(0))).T
-    return normal / np.sqrt(generator.chisquare(df, (count, 1)) / df)
-
-
-@dataclass(frozen=True)
-class Floor:
-    """The standard deviation of dev_loss (nats per token) over seeds of one cell, with its 95 % interval."""
-
-    sd: float
-    low: float
-    high: float
-    n_seeds: int
-
-    def seeds_needed(self, difference: float) -> int:
-        """Seeds that each of two cells needs, unpaired, for a difference (nats) to be found by a two-sided t test at 5 % with a
-        power of 80 %; pairing needs fewer."""
-        needed = 2 * (stats.norm.ppf([1 - LEVEL / 2, POWER]).sum() * self.sd / difference) ** 2  # for a known sd: not enough
-        n = max(2, math.ceil(needed))
-        while _power(difference / self.sd, n) < POWER:
-            n += 1
-        return n
-
-
-def _power(effect: float, n: int) -> float:
-    """Of a two-sided two-sample t test of a standardised effect with n runs a side."""
-    df, shift = 2 * (n - 1), abs(effect) * math.sqrt(n / 2)
-    critical = stats.t.ppf(1 - LEVEL / 2, df)
-    return float(stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift))
-
-
-def noise_floor(runs: pd.DataFrame) -> Floor | None:
-    """How far runs of the baseline scatter over seeds; None with fewer than FLOOR_SEEDS of them."""
-    claimed = claims(runs)
-    losses = claimed[claimed.cell.isin(baseline(cells_table(runs)).cell)].dev_loss
-    if len(losses) < FLOOR_SEEDS:
-        return None
-    return Floor(float(losses.std()), *_spread(losses.var(), len(losses) - 1), len(losses))
+    return normal / np.sqrt(generator.chisquare(df, (count, 1)) / df) if math.isfinite(df) else normal

@@ -50,7 +50,8 @@ class Recommendation:
             ("cannot be told from", f"shares of {100 * share[0]:.0f} to {100 * share[1]:.0f} %, GLU {glu[0]:.2f} to {glu[1]:.2f}"),
             ("decoding", ms),
             ("training", f"{self.flops_per_token / 1e6:.1f} MFLOPs per token"),
-            ("rests on", self.rests_on), ("extrapolates", "; ".join(self.distance) + ": the intervals do not cover that" if self.distance else "nothing"),
+            ("rests on", self.rests_on),
+            ("extrapolates", "; ".join(self.distance) + ": the intervals do not cover that" if self.distance else "nothing"),
             ("train it", self.command),
         ]
         return [*self.shape.rows(), *((what, text) for what, text in lines if text)]
@@ -60,10 +61,9 @@ class Recommendation:
 
     def details(self) -> dict:
         """For JSON: the fields, the shape with its ledger."""
-        names = ("versus_baseline", "versus_best", "alike", "decode_ms", "decode_error", "flops_per_token", "rests_on", "distance", "command")
-        model = {"model": asdict(self.shape.model), "params": dict(self.shape.params), "embed_share": self.shape.embed_share,
-                 "glu": self.shape.glu}
-        return model | {name: getattr(self, name) for name in names}
+        names = [name for name in self.__dataclass_fields__ if name != "shape"]
+        shape = {"model": asdict(self.shape.model), "params": dict(self.shape.params)}
+        return shape | {"embed_share": self.shape.embed_share, "glu": self.shape.glu} | {name: getattr(self, name) for name in names}
 
 
 def said(difference: tuple[float, float, float]) -> str:
@@ -175,8 +175,9 @@ def support(claimed: pd.DataFrame, fitted: Surface) -> str:
     """What the prediction rests on."""
     size, cells = claimed.total_params.median(), claimed.cell.nunique()
     text = (f"{len(claimed)} runs of {cells} cells at {size / 1e6:.3g}M parameters, vocabulary {claimed.vocab_size.median():,.0f}, "
-            f"{claimed.tokens.median():,.0f} training tokens ({claimed.tokens.median() / size:.2g} a parameter); surface residual {fitted.sigma:.3f} nats")
-    return text + ("; one seed: the intervals come from that residual, not from repeated runs" if fitted.n_seeds < 2 else "")
+            f"{claimed.tokens.median():,.0f} training tokens ({claimed.tokens.median() / size:.2g} a parameter); surface residual "
+            f"{fitted.sigma:.3f} nats")
+    return text + ("" if fitted.n_seeds > 1 else "; one seed: the intervals come from that residual, not from repeated runs")
 
 
 def distances(claimed: pd.DataFrame, fitted: Surface, shape: Allocation, total_params: int, vocab_size: int):
@@ -185,7 +186,8 @@ def distances(claimed: pd.DataFrame, fitted: Surface, shape: Allocation, total_p
         ratio = asked / measured.median()
         if not 0.9 < ratio < 1.1:
             yield f"{what} {ratio:.3g} times those of the runs"
-    for what, value, (low, high) in (("share", shape.embed_share, fitted.ranges["embed_share"]), ("GLU", shape.glu, fitted.ranges["glu"])):
+    for name, (low, high) in fitted.ranges.items():
+        what, value = {"embed_share": "share", "glu": "GLU"}[name], getattr(shape, name)
         if not low / NEAR <= value <= high * NEAR:
             yield f"{what} {value:.3g} outside of {low:.3g} to {high:.3g}"
 
@@ -195,5 +197,6 @@ def command(request: dict, seq_len: int, name: str = "explored") -> str:
     batch = load_profile("auto")[1]["batch_tokens"]
     fitting = {"batch_tokens": max(1, batch // seq_len) * seq_len} if batch % seq_len else {}
     given = request | {"multiple": 8, "tolerance": 0.005, "seq_len": seq_len} | fitting
-    words = [word for name, value in given.items() for word in ("-p", name, f"{value:.6g}" if isinstance(value, float) else str(value))]
+    shown = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in given.items()}
+    words = [word for pair in shown.items() for word in ("-p", *pair)]
     return shlex.join(["papermill", "notebooks/train.ipynb", f"outputs/notebooks/{name}.ipynb", *words])

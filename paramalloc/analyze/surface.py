@@ -2,9 +2,10 @@
 
     y = b_s + b_u u + b_v v + b_uu u^2 + b_uv u v + b_vv v^2 + e,   u = ln share, v = ln glu (realised)
 
-with a block for each seed and the residual pooled. The interval of the minimum is the confidence region of the stationary
-point (Box & Hunter 1954): all x with g(x)' V(x)^-1 g(x) <= k F(0.95; k, df), where g is the fitted gradient, V its covariance and k
-the number of axes, projected on each axis (Myers, Montgomery & Anderson-Cook 2016, Response Surface Methodology, sec. 6.3).
+with a block for each seed and the residual pooled; of these dev documents, which all cells share. The interval of the
+minimum is the confidence region of the stationary point (Box & Hunter 1954): all x with g(x)' V(x)^-1 g(x) <= k F(0.95; k, df),
+where g is the fitted gradient, V its covariance and k the number of axes, projected on each axis (Myers, Montgomery &
+Anderson-Cook 2016, Response Surface Methodology, sec. 6.3).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pandas as pd
 from scipy import stats
 
 from .cells import claims
-from .noise import LEVEL, fit
+from .noise import EXACT, LEVEL, fit
 
 AXES = {"embed_share": "embedding share", "glu": "GLU expansion"}
 STEPS = 81  # of the grid that the region is looked for on, a side
@@ -114,7 +115,7 @@ def fitted(claimed: pd.DataFrame, axes: tuple[str, ...]) -> Surface | None:
     beta = np.linalg.lstsq(design, blocked(y), rcond=None)[0]
     rss = float(np.square(blocked(y) - design @ beta).sum())
     covariance = np.zeros((terms.shape[1],) * 2)
-    covariance[1:, 1:] = max(rss / df, 1e-16) * np.linalg.inv(design.T @ design)
+    covariance[1:, 1:] = max(rss / df, EXACT) * np.linalg.inv(design.T @ design)
     beta = np.concatenate([[(y - terms[:, 1:] @ beta).mean()], beta])
     ranges = {name: (claimed[name].min(), claimed[name].max()) for name in AXES}
     optimum = located(axes, ranges, centre, scale, beta, covariance, df)
@@ -125,7 +126,7 @@ def fitted(claimed: pd.DataFrame, axes: tuple[str, ...]) -> Surface | None:
 def lack_of_fit(claimed: pd.DataFrame, rss: float, df: int) -> float:
     """The p value of the F test of the surface's residual against that of the cell + seed model."""
     model = fit(claimed)
-    if not model.df or df <= model.df or not model.sigma2:
+    if not model.df or df <= model.df:
         return math.nan
     extra = (rss - model.sigma2 * model.df) / (df - model.df)
     return float(stats.f.sf(extra / model.sigma2, df - model.df, model.df))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from .cells import CLOSE, NO_RUNS, baseline, cells_table, completed
+from .cells import CLOSE, NO_RUNS, baseline, cells_table, claims, completed
 from .noise import Noise, differences, noise
-from .surface import surface
+from .surface import Surface, surface
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,16 @@ def verdict(runs: pd.DataFrame) -> Verdict:
     done = completed(table)
     if done.empty:
         return Verdict((f"None of the {len(table)} cells is complete yet, so there is no answer yet.",))
-    best, others, base = done.iloc[0], done.iloc[1:], baseline(table)
-    scatter, beside = noise(runs), differences(runs, to=best.cell)
+    best, others, base, claimed = done.iloc[0], done.iloc[1:], baseline(table), claims(runs)
+    scatter, beside = noise(claimed), differences(claimed, to=best.cell)
     gaps = {
         "next_gap": float(others.dev_loss.iloc[0] - best.dev_loss) if len(others) else None,
         "baseline_gap": float(base.dev_loss.iloc[0] - best.dev_loss) if len(base) else None,
         "n_seeds": int(done.n_seeds.min()),
         "n_close": int((~beside.distinguishable).sum()) + 1 if scatter else int((done.dev_loss <= best.dev_loss + CLOSE).sum()),
     }
-    certainty = _certainty(done, differences(runs), scatter, **gaps) if scatter else _one_seed(done, **gaps)
-    sentences = (_headline(table, done), certainty, _meaning(runs, done))
+    certainty = _certainty(done, differences(claimed), scatter, **gaps) if scatter else _one_seed(done, **gaps)
+    sentences = (_headline(table, done), certainty, _meaning(done, surface(claimed) if scatter else None))
     return Verdict(tuple(s for s in sentences if s), best.cell, **gaps)
 
 
@@ -74,7 +74,8 @@ def _certainty(done: pd.DataFrame, beside: pd.DataFrame, scatter: Noise, next_ga
         versus = f"It is {-row.difference:.3f} nats below the baseline (95 %: {-row.high:.3f} to {-row.low:.3f}){claim}"
     else:
         versus = "It is itself the baseline" if baseline_gap == 0 else f"It is {next_gap:.3f} nats below the next ({done.cell[1]})"
-    close = f"{n_close} of {len(done)} cells, itself included, cannot be told apart" if n_close > 1 else "every other cell is distinguishably worse"
+    close = f"{n_close} of {len(done)} cells, itself included, cannot be told apart"
+    close = close if n_close > 1 else "every other cell is distinguishably worse"
     seeds = f"{n_seeds} seeds" if done.n_seeds.min() == done.n_seeds.max() else f"{n_seeds} to {done.n_seeds.max()} seeds"
     return f"{versus}; {close} at {seeds} a cell and a run-to-run noise of {scatter.sigma:.4f} nats."
 
@@ -92,9 +93,9 @@ def _one_seed(done: pd.DataFrame, next_gap, baseline_gap, n_seeds: int, n_close:
     return f"{gaps}; {close}, and with {seeds}, differences of this order may be seed noise."
 
 
-def _meaning(runs: pd.DataFrame, done: pd.DataFrame) -> str:
-    if len(done) < 2:
-        return ""
-    tied = "with tied embeddings share is width and GLU is depth, so this ranks shapes as much as shares." if (done.embedding == "tied").all() else ""
-    found = surface(runs) if noise(runs) else None
-    return (f"{found.text[:-1]}; {tied}" if tied else found.text) if found else tied.capitalize().replace("glu", "GLU")
+def _meaning(done: pd.DataFrame, found: Surface | None) -> str:
+    """Where the optimum may lie, and that with a tied embedding a share is a shape."""
+    tied = "with tied embeddings share is width and GLU is depth, so this ranks shapes as much as shares."
+    if len(done) < 2 or not (done.embedding == "tied").all():
+        return found.text if found else ""
+    return f"{found.text.rstrip('.')}; {tied}" if found else tied[0].upper() + tied[1:]

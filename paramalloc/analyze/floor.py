@@ -1,0 +1,50 @@
+"""The noise floor: how far runs of the baseline scatter over seeds, and how many seeds a difference needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+from scipy import stats
+
+from .cells import baseline, claims
+from .noise import LEVEL, spread
+
+POWER = 0.8
+FLOOR_SEEDS = 8  # fewer say too little about a standard deviation: with 8 its interval spans a factor of 3
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The standard deviation of dev_loss (nats per token) over seeds of one cell, with its 95 % interval."""
+
+    sd: float
+    low: float
+    high: float
+    n_seeds: int
+
+    def seeds_needed(self, difference: float) -> int:
+        """Seeds that each of two cells needs, unpaired, for a difference (nats) to be found by a two-sided t test at 5 % with a
+        power of 80 %; pairing needs fewer."""
+        needed = 2 * (stats.norm.ppf([1 - LEVEL / 2, POWER]).sum() * self.sd / difference) ** 2  # for a known sd: not enough
+        n = max(2, math.ceil(needed))
+        while _power(difference / self.sd, n) < POWER:
+            n += 1
+        return n
+
+
+def _power(effect: float, n: int) -> float:
+    """Of a two-sided two-sample t test of a standardised effect with n runs a side."""
+    df, shift = 2 * (n - 1), abs(effect) * math.sqrt(n / 2)
+    critical = stats.t.ppf(1 - LEVEL / 2, df)
+    return float(stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift))
+
+
+def noise_floor(runs: pd.DataFrame) -> Floor | None:
+    """How far runs of the baseline scatter over seeds; None with fewer than FLOOR_SEEDS of them."""
+    claimed = claims(runs)
+    losses = claimed[claimed.cell.isin(baseline(claimed).cell)].dev_loss
+    if len(losses) < FLOOR_SEEDS:
+        return None
+    return Floor(float(losses.std()), *spread(losses.var(), len(losses) - 1), len(losses))
