@@ -25,7 +25,7 @@ from paramalloc.runs import read_results
 from paramalloc.sweep import load_sweep
 
 TESTS = Path(__file__).resolve().parent
-HOSTILE = 'x</script><script>alert(1)</script><!--|`![i](http://evil.example/a.png)`"'
+HOSTILE = 'x</script><script>alert(1)</script><!--|![i](http://evil.example/a.png)`<b>"'
 
 
 def figures(runs) -> dict:
@@ -285,5 +285,5 @@ def test_smallbench_and_decoding_are_in_the_table():
     shown = report.readable(runs).frame
     assert list(shown["SmallBench"]) == ["—"] * 4 + ["0.110"] * 8 and list(shown["decode (ms/token)"]) == ["—"] * 4 + ["2.50"] * 8
     assert "SmallBench" not in report.readable(grid()).frame
-    fronts = report.fronts(runs).frame.set_index("against")
-    assert fronts.iloc[1, 0].startswith("35 % × 3") and fronts.index[1] == "decoding time of a token (less is better)"
+    decoding = report.fronts(runs).frame.iloc[1]
+    assert decoding.iloc[1].startswith("35 % × 3") and decoding["against"] == "decoding time of a token (less is better)"

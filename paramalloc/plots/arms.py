@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..analyze import Note, arm, comparable
 from .base import PERCENT, SI, facts, needs_runs, titled
-from .effects import lines
+from .effects import lines, plain
 
 HELD = ["vocab_size", "embedding", "mlp", "tokens", "size"]  # an arm holds these at the study's value, its own apart
 
@@ -49,10 +49,12 @@ def arm_chart(runs: pd.DataFrame, name: str):
     found = found.assign(share=found.cell.str.extract(r"^([\d.]+) %")[0].astype(float) / 100)
     found = found.assign(at=found[what.x], percent=100 * found.share, line=_lines(found, name))
     y = "bits per byte" if what.quality == "dev_bpb" else "dev loss (nats per token)"
-    found, tips, table = facts(found, {"cell": "{cell}", what.title: "{percent:.0f} %" if what.x == "share" else "{at:,.0f}", what.by or "line": "{line}",
-                                       y: f"{{{what.quality}:.4f}}", "95 % interval": "[{low:.4f}, {high:.4f}]", "seeds": "{n_seeds}"})
+    at = "{percent:.0f} %" if what.x == "share" else "{at:,.0f}"
+    found, tips, table = facts(found, {"cell": "{cell}", what.title: at, what.by or "line": "{line}", y: f"{{{what.quality}:.4f}}",
+                                       "95 % interval": "[{low:.4f}, {high:.4f}]", "seeds": "{n_seeds}"})
     axis = alt.Axis(labelExpr=PERCENT if what.x == "share" else SI, tickCount=6)
-    chart = lines(found, tips, "line", "at", what.title, what.by or None, what.quality, y, axis, log=what.x != "share")
+    x = alt.X("at:Q", title=what.title, axis=axis, scale=plain("linear" if what.x == "share" else "log"))
+    chart = lines(found, tips, x, alt.Y(f"{what.quality}:Q", title=y), "line", what.by or None)
     words = "Lines: 95 % intervals." if found.low.notna().any() else "One seed: no intervals."
     return titled(chart, what.question, f"{y[0].upper() + y[1:]}; lower is better. {words}", table)
 

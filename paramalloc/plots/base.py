@@ -128,8 +128,19 @@ def say(frame: pd.DataFrame, form: str) -> list[str]:
     return ["—" if any(map(pd.isna, row.values())) else form.format(**row) for row in rows]
 
 
+SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+
+
+def grouped(field: str, order: list[str], colours: list[str], shapes: list[str] = SHAPES, title: str | None = None, orient: str = "bottom"):
+    """Colour and shape of a group (alt.Color, alt.Shape), with one legend for both."""
+    legend = alt.Legend(title=title, orient=orient, columns=4, symbolOpacity=1)
+    kind = lambda values: alt.Scale(domain=order, range=list(values)[: len(order)])
+    return alt.Color(f"{field}:N", scale=kind(colours), legend=legend), alt.Shape(f"{field}:N", scale=kind(shapes), legend=legend)
+
+
 def single_out(name: str, field: str) -> tuple[alt.Parameter, dict]:
-    """A selection by clicks on the legend entries of `field` (a second click takes one back), and the opacity of what it leaves (1) and what it hides (0.12)."""
+    """A selection by clicks on the legend entries of `field` (a second click takes one back), and the opacity of marks: of what
+    it leaves 1, of what it hides 0.12."""
     chosen = alt.selection_point(name=name, fields=[field], bind="legend", toggle="true")
     return chosen, {"opacity": alt.condition(chosen, alt.value(1), alt.value(0.12))}
 

@@ -8,9 +8,7 @@ from ..analyze import Note, cells_table
 from ..analyze import by_frequency as frequencies
 from ..analyze import curves as probes
 from ..labels import WIDTH
-from .base import DASH, GREY, INK, SHADES, SI, facts, needs_runs, single_out, titled
-
-SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+from .base import DASH, GREY, INK, SHADES, SI, facts, grouped, needs_runs, single_out, titled
 
 
 @needs_runs
@@ -46,9 +44,7 @@ def _panel(points: pd.DataFrame, name: str, width: int, unigram: float, first: b
     """Lines, a mark where each run ended, the word beside an unfinished end, and the unigram model above."""
     order = sorted(points.expansion.unique(), key=float)
     chosen, dimmed = single_out("expansion_pick", "expansion")
-    legend = alt.Legend(orient="bottom", title="GLU expansion", symbolOpacity=1)
-    hue = alt.Color("expansion:N", scale=alt.Scale(domain=order, range=SHADES), legend=legend)
-    shape = alt.Shape("expansion:N", scale=alt.Scale(domain=order, range=SHAPES[: len(order)]), legend=legend)
+    hue, shape = grouped("expansion", order, SHADES, title="GLU expansion")
     dash = alt.StrokeDash("state:N", legend=None, scale=alt.Scale(domain=["completed", "unfinished"], range=[[1, 0], DASH]))
     look = {"tickCount": 6} if first else {"tickCount": 6, "labels": False, "ticks": False, "domain": False}
     log = alt.Scale(type="log", nice=False)
@@ -74,7 +70,8 @@ def _panel(points: pd.DataFrame, name: str, width: int, unigram: float, first: b
 def _words(base: alt.Chart, ends: pd.DataFrame) -> list:
     """The word `unfinished`, on the side of a run's end that its own line leaves free."""
     place = {True: {"align": "right", "dx": 0, "dy": -20}, False: {"align": "left", "dx": 9, "dy": -10}}
-    return [base.properties(data=part).mark_text(fontSize=11, color=INK, **place[late]).encode(text="state:N") for late, part in ends.groupby("late")]
+    word = lambda part, look: base.properties(data=part).mark_text(fontSize=11, color=INK, **look).encode(text="state:N")
+    return [word(part, place[late]) for late, part in ends.groupby("late")]
 
 
 def _unigram(loss: float, y: alt.Y, label_at: int) -> list:
@@ -97,7 +94,8 @@ def by_frequency(runs: pd.DataFrame):
         return Note("Losses by token frequency compare embedding shares: there are not two of them yet.")
     means = points.groupby(["share", "decile"]).loss.mean().unstack("share")
     means = means.sub(means.mean(axis=1), axis=0).stack().rename("difference").reset_index()
-    means, tips, numbers = facts(means, {"share": "{share}", "tenth (10 is the rarest)": "{decile:.0f}", "above the mean (nats/token)": "{difference:+.4f}"})
+    means, tips, numbers = facts(means, {"share": "{share}", "tenth (10 is the rarest)": "{decile:.0f}",
+                                         "above the mean (nats/token)": "{difference:+.4f}"})
     return titled(_deciles(means, tips), "In which tokens does a share win or lose?",
                   ["Dev loss of each group of tokens, mean over a share's cells, beside the mean of all shares;", "lower is better."], numbers)
 
@@ -105,9 +103,7 @@ def by_frequency(runs: pd.DataFrame):
 def _deciles(means: pd.DataFrame, tips: list):
     order = sorted(means.share.unique(), key=lambda name: float(name[:-2]))
     chosen, dimmed = single_out("share_pick", "share")
-    legend = alt.Legend(title="embedding share", orient="bottom", symbolOpacity=1)
-    hue = alt.Color("share:N", scale=alt.Scale(domain=order, range=SHADES), legend=legend)
-    shape = alt.Shape("share:N", scale=alt.Scale(domain=order, range=SHAPES[: len(order)]), legend=legend)
+    hue, shape = grouped("share", order, SHADES, title="embedding share")
     x = alt.X("decile:O", title="tenths of the tokens by frequency, the rarest at the right", axis=alt.Axis(labelAngle=0))
     y = alt.Y("difference:Q", title="dev loss above the mean (nats per token)")
     base = alt.Chart(means).encode(x=x, y=y, color=hue, shape=shape, tooltip=tips, **dimmed)

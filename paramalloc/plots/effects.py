@@ -5,10 +5,16 @@ import pandas as pd
 
 from ..analyze import Note, by_payer, cells_table, differences, noise_floor, views
 from ..labels import WIDTH
-from .base import BLUE, DASH, FAINT, GREY, INK, PERCENT, SHADES, facts, needs_runs, single_out, titled
+from .base import BLUE, FAINT, GREY, INK, PERCENT, SHADES, facts, grouped, needs_runs, single_out, titled
 
-VERDICTS = ["better", "worse", "not distinguishable", "no interval"]
+VERDICTS = {"better": (BLUE, "circle"), "worse": (SHADES[1], "square"), "not distinguishable": (GREY, "diamond"),
+            "no interval": (GREY, "triangle-up")}
 VIEWS = {"tokens": "equal tokens", "flops": "equal training FLOPs", "time": "equal training time"}
+SIGNED = "datum.value == 0 ? '0' : format(datum.value, '+.3~f')"
+FOREST = ["Left of the dotted line is better. Points: means paired over seeds; lines: 95 % intervals;",
+          "the verdict holds at 5 % over all cells together."]
+BAND = ["Band: 95 % of the differences of two single runs of one cell that differ in their seed:", "one seed could not tell more."]
+LOSS = "dev loss (nats per token)"
 
 
 @needs_runs
@@ -20,35 +26,30 @@ def difference_forest(runs: pd.DataFrame):
     found, tips, table = facts(found.assign(verdict=_verdicts(found)), {
         "cell": "{cell}", "difference (nats/token)": "{difference:+.4f}", "95 % interval": "[{low:+.4f}, {high:+.4f}]",
         "p (adjusted for all cells)": "{p_adjusted:.3g}", "verdict": "{verdict}"})
-    layers = _rows(found, tips, "difference", "difference in dev loss (nats per token)", 0)
-    words = ["Left of the dotted line is better. Points: means paired over seeds; lines: 95 % intervals; the verdict holds at 5 % over all cells."]
-    if found.low.isna().all():
-        words = ["One seed: there are no intervals, so no difference may be claimed."]
-    if floor:
-        layers, words = [_band(floor), *layers], [*words, "Band: 95 % of the differences of two single runs of one cell that differ in their seed: one seed could not tell more."]
-    return titled(alt.layer(*layers).properties(width=WIDTH - 40, height=28 * len(found)), "Which differences to the baseline are more than noise?", words, table)
+    words = FOREST if found.low.notna().any() else ["One seed: there are no intervals, so no difference may be claimed."]
+    layers = [*([_band(floor)] if floor else []), *_forest(found, tips)]
+    chart = alt.layer(*layers).properties(width=WIDTH - 40, height=28 * len(found))
+    return titled(chart, "Which differences to the baseline are more than noise?", [*words, *(BAND if floor else [])], table)
 
 
 def _verdicts(found: pd.DataFrame) -> list[str]:
     claimed = lambda row: "better" if row.difference < 0 else "worse"
-    return ["no interval" if pd.isna(row.low) else claimed(row) if row.distinguishable else "not distinguishable" for row in found.itertuples()]
+    return ["no interval" if pd.isna(row.low) else claimed(row) if row.distinguishable else "not distinguishable"
+            for row in found.itertuples()]
 
 
-def _rows(found: pd.DataFrame, tips: list, value: str, title: str, zero: float) -> list:
-    """A forest: a row per cell, its point by verdict, its interval, and a line at `zero`."""
+def _forest(found: pd.DataFrame, tips: list) -> list:
+    """A row per cell: its point by verdict, its interval; and a line at no difference."""
     present = [verdict for verdict in VERDICTS if verdict in set(found.verdict)]
-    look = {"better": (BLUE, "circle"), "worse": (SHADES[1], "square"), "not distinguishable": (GREY, "diamond"), "no interval": (GREY, "triangle-up")}
     chosen, dimmed = single_out("verdict_pick", "verdict")
-    legend = alt.Legend(title=None, orient="top", symbolOpacity=1)
-    hue = alt.Color("verdict:N", scale=alt.Scale(domain=present, range=[look[v][0] for v in present]), legend=legend)
-    shape = alt.Shape("verdict:N", scale=alt.Scale(domain=present, range=[look[v][1] for v in present]), legend=legend)
+    hue, shape = grouped("verdict", present, *zip(*(VERDICTS[name] for name in present)), orient="top")
     y = alt.Y("cell:N", sort=list(found.cell), title=None, axis=alt.Axis(ticks=False, domain=False, grid=True))
-    x = alt.X(f"{value}:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(grid=False, labelExpr="datum.value == 0 ? '0' : format(datum.value, '+.3~f')", tickCount=7))
-    base = alt.Chart(found).encode(y=y, tooltip=tips)
-    line = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high", color=hue, **dimmed)
-    point = base.mark_point(filled=True, size=90).encode(x=x, color=hue, shape=shape, **dimmed).add_params(chosen)
-    mark = alt.Chart(pd.DataFrame({"zero": [zero]})).mark_rule(color=INK, strokeDash=[2, 3]).encode(x="zero:Q")
-    return [mark, line.transform_filter(alt.datum.low != None), point]  # noqa: E711 (Vega's comparison)
+    x = alt.X("difference:Q", title="difference in dev loss (nats per token)", axis=alt.Axis(grid=False, labelExpr=SIGNED, tickCount=7))
+    base = alt.Chart(found).encode(y=y, tooltip=tips, color=hue, **dimmed)
+    zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=INK, strokeDash=[2, 3]).encode(x="zero:Q")
+    span = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2).encode(x="low:Q", x2="high")
+    point = base.mark_point(filled=True, size=90).encode(x=x, shape=shape).add_params(chosen)
+    return [zero, *([span] if found.low.notna().any() else []), point]
 
 
 def _band(floor):
@@ -67,48 +68,49 @@ def share_by_payer(runs: pd.DataFrame):
     found, tips, table = facts(found.assign(percent=100 * found.embed_share), {
         "paid by": "{payer}", "cell": "{cell}", "realised share": "{percent:.1f} %", "dev loss (nats/token)": "{dev_loss:.4f}",
         "95 % interval": "[{low:.4f}, {high:.4f}]"})
-    chart = lines(found, tips, "payer", "embed_share", "realised embedding share", "who pays for the share", axis=alt.Axis(labelExpr=PERCENT, tickCount=6))
-    return titled(chart, "Is it the share, or what it displaces?",
+    x = alt.X("embed_share:Q", title="realised embedding share", axis=alt.Axis(labelExpr=PERCENT, tickCount=6), scale=plain())
+    return titled(lines(found, tips, x, alt.Y("dev_loss:Q", title=LOSS), "payer", "who pays for the share"),
+                  "Is it the share, or what it displaces?",
                   "Dev loss against share, by what shrinks when the embedding grows. Lines: 95 % intervals.", table)
 
 
-def lines(found: pd.DataFrame, tips: list, by: str, x: str, x_title: str, by_title: str | None, y: str = "dev_loss", y_title: str = "dev loss (nats per token)",
-          axis: alt.Axis | None = None, log: bool = False):
-    """Points with 95 % intervals against `x`, joined for each value of `by`; a click on the legend singles one out."""
-    order = list(dict.fromkeys(found[by]))
+def plain(kind: str = "linear") -> alt.Scale:
+    """A linear or log scale from the lowest value to the highest, with room at both ends."""
+    return alt.Scale(type=kind, padding=20, nice=False, **({"zero": False} if kind == "linear" else {}))
+
+
+def lines(found: pd.DataFrame, tips: list, x: alt.X, y: alt.Y, by: str, by_title: str | None):
+    """Points with 95 % intervals (low, high), joined for each value of `by`; side by side, so that intervals at one x are all seen
+    (the tooltips tell the true x)."""
+    order, field = list(dict.fromkeys(found[by])), x.to_dict()["field"]
+    side = found[by].map(order.index) - (len(order) - 1) / 2
     chosen, dimmed = single_out(f"{by}_pick", by)
-    legend = alt.Legend(title=by_title, orient="bottom", columns=4, symbolOpacity=1)
-    colours = SHADES if len(order) > 1 else [BLUE]
-    hue = alt.Color(f"{by}:N", scale=alt.Scale(domain=order, range=colours), legend=legend)
-    shape = alt.Shape(f"{by}:N", scale=alt.Scale(domain=order), legend=legend)
-    scale = alt.Scale(type="log", padding=20, nice=False) if log else alt.Scale(zero=False, padding=20, nice=False)
-    at = alt.X(f"{x}:Q", title=x_title, axis=axis or alt.Axis(), scale=scale)
-    high = alt.Y(f"{y}:Q", title=y_title, scale=alt.Scale(zero=False))
-    side = found[by].map(order.index) - (len(order) - 1) / 2  # side by side, so that all intervals are seen; tooltips tell the true values
-    found = found.assign(**{x: found[x] * (1 + 0.006 * side)})
-    base = alt.Chart(found).encode(x=at, tooltip=tips, color=hue, **dimmed)
-    return alt.layer(
-        base.mark_line(strokeWidth=1.6, tooltip=None).encode(y=high),
-        base.transform_filter(alt.datum.low != None).mark_rule(strokeWidth=1.4).encode(y=alt.Y("low:Q", title=y_title), y2="high"),  # noqa: E711
-        base.mark_point(filled=True, size=75).encode(y=high, shape=shape).add_params(chosen),
-    ).properties(width=WIDTH, height=300)
+    hue, shape = grouped(by, order, SHADES if len(order) > 1 else [BLUE], title=by_title)
+    base = alt.Chart(found.assign(**{field: found[field] * (1 + 0.006 * side)})).encode(x=x, tooltip=tips, color=hue, **dimmed)
+    at = y.scale(alt.Scale(zero=False))
+    low = alt.Y("low:Q", title=y.to_dict()["title"])
+    span = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.4).encode(y=low, y2="high")
+    point = base.mark_point(filled=True, size=75).encode(y=at, shape=shape).add_params(chosen)
+    joined = base.mark_line(strokeWidth=1.6, tooltip=None).encode(y=at)
+    return alt.layer(joined, *([span] if found.low.notna().any() else []), point).properties(width=WIDTH, height=300)
 
 
 @needs_runs
 def equal_spending(runs: pd.DataFrame):
     """Dev loss (nats per token) of each cell at equal tokens, training FLOPs and training time, interpolated on its probes."""
-    found = views(runs)
+    found, shares = views(runs), cells_table(runs).set_index("cell").requested_share
     if found.empty:
         return Note("The loss at equal tokens, operations and time needs probes of two cells: there are none yet.")
-    shares = cells_table(runs).set_index("cell").requested_share
     found = found.assign(name=found.view.map(VIEWS), share=[f"{100 * shares.get(cell):g} %" for cell in found.cell])
     found, tips, table = facts(found, {"cell": "{cell}", "at": "{name}", "amount": "{at:.4g}", "dev loss (nats/token)": "{dev_loss:.4f}"})
-    order = sorted(found.share.unique(), key=lambda name: float(name[:-2]))
     chosen, dimmed = single_out("share_pick", "share")
-    hue = alt.Color("share:N", scale=alt.Scale(domain=order, range=SHADES), legend=alt.Legend(title="embedding share", orient="bottom", symbolOpacity=1))
-    x = alt.X("name:N", sort=list(VIEWS.values()), title=None, axis=alt.Axis(labelAngle=0, domain=False, ticks=False), scale=alt.Scale(padding=0.4))
-    base = alt.Chart(found).encode(x=x, y=alt.Y("dev_loss:Q", title="dev loss (nats per token)", scale=alt.Scale(zero=False, padding=12)), color=hue, tooltip=tips, **dimmed)
-    chart = alt.layer(base.mark_line(strokeWidth=1.5, tooltip=None).encode(detail="cell:N"), base.mark_point(filled=True, size=60).add_params(chosen))
+    hue, shape = grouped("share", sorted(found.share.unique(), key=lambda name: float(name[:-2])), SHADES, title="embedding share")
+    axis = alt.Axis(labelAngle=0, domain=False, ticks=False)
+    x = alt.X("name:N", sort=list(VIEWS.values()), title=None, axis=axis, scale=alt.Scale(padding=0.4))
+    y = alt.Y("dev_loss:Q", title=LOSS, scale=alt.Scale(zero=False, padding=12))
+    base = alt.Chart(found).encode(x=x, y=y, color=hue, tooltip=tips, **dimmed)
+    joined = base.mark_line(strokeWidth=1.5, tooltip=None).encode(detail="cell:N")
+    chart = alt.layer(joined, base.mark_point(filled=True, size=60).encode(shape=shape).add_params(chosen))
     return titled(chart.properties(width=WIDTH, height=320), "Does the ranking hang on what is held equal?",
-                  ["A line per cell: its loss in mid-schedule at the largest amount that all cells reached. Lines that cross",
-                   "are cells that change places."], table)
+                  ["A line per cell: its loss in mid-schedule at the largest amount that all cells reached.",
+                   "Where lines cross, cells change places."], table)

@@ -5,7 +5,7 @@ import pandas as pd
 
 from ..analyze import COST_SENSE, QUALITY_SENSE, Note, cells_table, completed, front_probability, means, pareto_front, screening
 from ..labels import HEIGHT, SIDES, WIDTH, place_labels
-from .base import BLUE, GREY, INK, SI, facts, needs_runs, single_out, titled
+from .base import BLUE, GREY, INK, SI, facts, grouped, needs_runs, single_out, titled
 
 # axis title, the unit's size, tooltip's format, axis format (None: SI prefixes)
 COSTS = {
@@ -16,9 +16,9 @@ COSTS = {
     "total_params": ("parameters", 1, "{at:,.0f}", "~s"),
 }
 QUALITIES = {
-    "dev_loss": ("dev loss (nats per token)", "{quality:.4f}"),
-    "dev_bpb": ("bits per byte of the dev split", "{quality:.4f}"),
-    "smallbench": ("SmallBench (mean accuracy above chance)", "{quality:.4f}"),
+    "dev_loss": "dev loss (nats per token)",
+    "dev_bpb": "bits per byte of the dev split",
+    "smallbench": "SmallBench (mean accuracy above chance)",
 }
 QUESTIONS = {"tokens_per_s": "fast to train", "decode_ms_per_token": "quick to answer", "train_flops": "cheap in operations",
              "kv_bytes_per_token": "small in memory", "total_params": "small"}
@@ -32,10 +32,10 @@ def pareto(runs: pd.DataFrame, cost: str, quality: str = "dev_loss"):
     table = cells_table(runs)
     cells = completed(table).dropna(subset=[cost, quality])
     if cells.empty:
-        return Note(f"No completed cell has {QUALITIES[quality][0]} and {COSTS[cost][0]}: there is no front of them yet.")
+        return Note(f"No completed cell has {QUALITIES[quality]} and {COSTS[cost][0]}: there is no front of them yet.")
     cells, xs, ys = _placed(cells, cost, quality, front_probability(runs, cost, quality))
     cells, tips, numbers = facts(cells.merge(means(runs, quality)[["cell", "low", "high"]], "left", "cell"), {
-        "cell": "{cell}", COSTS[cost][0]: COSTS[cost][2], QUALITIES[quality][0]: QUALITIES[quality][1], "95 % interval": "[{low:.4f}, {high:.4f}]",
+        "cell": "{cell}", COSTS[cost][0]: COSTS[cost][2], QUALITIES[quality]: "{quality:.4f}", "95 % interval": "[{low:.4f}, {high:.4f}]",
         "probability of the front": "{percent:.0f} %", "as measured": "{where}", "d_model × layers": "{d_model:.0f} × {n_layers:.0f}"})
     chart = alt.layer(*_layers(cells, tips, xs, ys, cost, quality)).properties(width=WIDTH, height=HEIGHT)
     return titled(chart, *_words(table, cells, cost, quality), numbers)
@@ -45,8 +45,8 @@ def _placed(cells: pd.DataFrame, cost: str, quality: str, probability: pd.Series
     """The cells with their front, place, label and strength, and the ranges of both axes."""
     front, at = pareto_front(cells, cost, quality), cells[cost] / COSTS[cost][1]
     chance = cells.cell.map(probability).astype(float)
-    cells = cells.assign(front=front, at=at, percent=100 * chance, quality=cells[quality], probability=chance, where=front.map({True: ON, False: OFF}),
-                         strength=(0.35 + 0.65 * chance).fillna(1.0)).drop(columns="run_ids")
+    cells = cells.assign(front=front, at=at, percent=100 * chance, quality=cells[quality], probability=chance,
+                         where=front.map({True: ON, False: OFF}), strength=(0.35 + 0.65 * chance).fillna(1.0)).drop(columns="run_ids")
     xs, ys = _domain(at), _domain(cells.quality)
     return place_labels(cells, xs, ys, COST_SENSE[cost]), xs, ys
 
@@ -54,7 +54,7 @@ def _placed(cells: pd.DataFrame, cost: str, quality: str, probability: pd.Series
 def _words(table: pd.DataFrame, cells: pd.DataFrame, cost: str, quality: str) -> tuple[str, list[str]]:
     title = f"Which allocations are good and {QUESTIONS[cost]}?"
     if quality != "dev_loss":
-        title = f"{QUALITIES[quality][0].split(' (')[0]}: which allocations are good and {QUESTIONS[cost]}?".replace("bits", "Bits")
+        title = f"{QUALITIES[quality].split(' (')[0]}: which allocations are good and {QUESTIONS[cost]}?".replace("bits", "Bits")
     lost = screening(table)
     if lost:
         title = f"Screening only, {', '.join(lost)} was stopped early: {title[0].lower() + title[1:]}"
@@ -70,17 +70,17 @@ def _layers(cells: pd.DataFrame, tips: list, xs: list, ys: list, cost: str, qual
     axis = alt.Axis(labelExpr=SI, tickCount=6) if form is None else alt.Axis(format=form, tickCount=6)
     x = alt.X("at:Q", title=x_title, scale=alt.Scale(domain=xs, nice=False), axis=axis)
     y_axis = alt.Axis(format=".2f" if ys[1] - ys[0] > 0.3 else ".3f", tickCount=7)
-    y = alt.Y("quality:Q", title=QUALITIES[quality][0], scale=alt.Scale(domain=ys, nice=False), axis=y_axis)
+    y = alt.Y("quality:Q", title=QUALITIES[quality], scale=alt.Scale(domain=ys, nice=False), axis=y_axis)
     chosen, _ = single_out("front_pick", "where")
-    strong = {"opacity": alt.condition(chosen, alt.Opacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None), alt.value(0.08))}
+    strength = alt.Opacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None)
+    strong = {"opacity": alt.condition(chosen, strength, alt.value(0.08))}
     present = [name for name in (ON, OFF) if name in set(cells["where"])]
-    legend = alt.Legend(title=None, orient="top", symbolOpacity=1)
-    hue = alt.Color("where:N", scale=alt.Scale(domain=present, range=[{ON: BLUE, OFF: GREY}[name] for name in present]), legend=legend)
-    shape = alt.Shape("where:N", scale=alt.Scale(domain=present, range=[{ON: "diamond", OFF: "circle"}[name] for name in present]), legend=legend)
+    hue, shape = grouped("where", present, *zip(*({ON: (BLUE, "diamond"), OFF: (GREY, "circle")}[name] for name in present)), orient="top")
     base = alt.Chart(cells).encode(x=x)
     told = base.encode(y=y, tooltip=tips)
     step = base.transform_filter(alt.datum.front).mark_line(interpolate=STEP[COST_SENSE[cost]], color=BLUE, strokeWidth=1.5)
-    return [step.encode(y=y, order="at:Q"), told.mark_point(filled=True, size=110).encode(color=hue, shape=shape, **strong).add_params(chosen),
+    points = told.mark_point(filled=True, size=110).encode(color=hue, shape=shape, **strong)
+    return [step.encode(y=y, order="at:Q"), points.add_params(chosen),
             *(_labels(told, front, side) for (front, side), _ in cells[cells.side != ""].groupby(["front", "side"]))]
 
 

@@ -31,7 +31,8 @@ def _squares(table: pd.DataFrame) -> pd.DataFrame:
     texts = pd.DataFrame([_square(cell) for cell in asked.itertuples()], asked.index, ["word", "second", "third"])
     strong = asked.dev_loss <= low + 0.45 * (high - low)
     return asked.join(texts).assign(ink=np.where(strong, "strong", "weak"), best=asked.dev_loss == low,
-                                    percent=100 * asked.embed_share, seeds=asked.n_seeds.where(asked.n_seeds > 0), state=asked.status.str.replace("_", " "))
+                                    percent=100 * asked.embed_share, seeds=asked.n_seeds.where(asked.n_seeds > 0),
+                                    state=asked.status.str.replace("_", " "))
 
 
 def _square(cell) -> tuple[str, str, str]:
@@ -56,7 +57,8 @@ def _map(squares: pd.DataFrame, tips: list):
         *([told.transform_filter(alt.datum.dev_loss == None).mark_rect(fill=FAINT, stroke=GREY, strokeDash=DASH)]  # noqa: E711
           if squares.dev_loss.isna().any() else []),
         told.transform_filter(alt.datum.best).mark_rect(fill="transparent", stroke=INK, strokeWidth=3),
-        *(told.mark_text(dy=dy, fontSize=size, fontWeight=weight).encode(text=f"{name}:N", color=inks) for name, dy, size, weight in lines),
+        *(told.mark_text(dy=dy, fontSize=size, fontWeight=weight).encode(text=f"{name}:N", color=inks)
+          for name, dy, size, weight in lines),
     ]
     chart = alt.layer(*layers).resolve_scale(color="independent")
     return chart.properties(width=max(145 * len(glus), 300), height=88 * len(shares))
@@ -70,7 +72,8 @@ def response_surface(runs: pd.DataFrame):
         return Note("A response surface needs six cells or more in the share × GLU plane: there are not yet.")
     steps, cells = fitted.grid(21), cells_table(runs).dropna(subset=["dev_loss"]).drop(columns="run_ids")
     cells, tips, table = facts(cells.assign(percent=100 * cells.embed_share), {
-        "cell (requested)": "{cell}", "realised share": "{percent:.1f} %", "realised GLU": "{glu:.2f}", "dev loss (nats/token)": "{dev_loss:.4f}"})
+        "cell (requested)": "{cell}", "realised share": "{percent:.1f} %", "realised GLU": "{glu:.2f}",
+        "dev loss (nats/token)": "{dev_loss:.4f}"})
     return titled(_surface(_edges(steps), cells, tips), "What lies between the cells?",
                   ["Fitted dev loss over realised share and GLU (log scales). Dotted: the region that 95 % intervals do not",
                    "tell from the lowest point. Diamonds: the cells that were trained."], table)

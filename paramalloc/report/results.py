@@ -42,7 +42,7 @@ def _results(runs: pd.DataFrame, figures: dict, command: str) -> str:
         "## What does a low loss cost?", _table(tables.fronts(runs)), show(COST),
         "## Share, width or depth?", str(surface_text(runs)), show(SHARE),
         "## The cells", _table(tables.readable(runs)), str(text.corpus(runs)),
-        *(["## More evidence", "<details><summary>Learning curves, further fronts, the arms</summary>", show(more), "</details>"] if more else []),
+        *(["## More evidence", "<details><summary>Learning curves, further fronts, arms</summary>", show(more), "</details>"] if more else []),
         "## Methods", str(text.methods(runs)),
         "## Limits", str(text.limits(runs)),
         "## Runs without a final loss", str(text.unfinished(runs)),
@@ -54,7 +54,8 @@ def _results(runs: pd.DataFrame, figures: dict, command: str) -> str:
 def surface_text(runs: pd.DataFrame) -> Note:
     """Where the fitted surface has its minimum, if it can be told."""
     found = surface(runs)
-    return Note(found.text if found else "Too few cells vary in share and GLU for a surface between them.")
+    text = found.text if found else "Too few cells vary in share and GLU for a surface between them."
+    return Note(f"{text} For a budget of your own: `paramalloc recommend --total-params N --vocab-size V`.")
 
 
 def _table(table: tables.Table | Note) -> str:

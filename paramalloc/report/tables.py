@@ -81,20 +81,19 @@ def readable(runs: pd.DataFrame) -> Table | Note:
     if table.empty:
         return NOTHING
     table = table.merge(means(runs)[["cell", "low", "high"]], "left", "cell")
-    table = table.assign(percent=100 * table.embed_share, gap=table.unigram_loss - table.dev_loss, state=[_status(cell) for cell in table.itertuples()],
-                         seeds=table.n_seeds.where(table.n_seeds > 0))
-    columns = {heading: say(table, form) for heading, form in CELLS.items()}
-    frame = pd.DataFrame(columns)
+    table = table.assign(percent=100 * table.embed_share, gap=table.unigram_loss - table.dev_loss, seeds=table.n_seeds.where(table.n_seeds > 0),
+                         state=[_status(cell) for cell in table.itertuples()])
+    frame = pd.DataFrame({heading: say(table, form) for heading, form in CELLS.items()})
     nobody = [name for name in OPTIONAL if set(frame[name]) == {"—"}]  # nobody measured it
     return Table(frame.drop(columns=nobody), "The cells")
 
 
 CELLS = {
-    "cell (requested)": "{cell}", "d_model × layers": "{d_model:.0f} × {n_layers:.0f}", "dev loss (nats/token)": "{dev_loss:.3f}",
-    "95 % interval": "[{low:.3f}, {high:.3f}]", "below unigram (nats)": "{gap:.3f}", "dev ppl": "{dev_ppl:.1f}", "dev bpb (bits/byte)": "{dev_bpb:.3f}",
-    "SmallBench": "{smallbench:.3f}", "tokens/s": "{tokens_per_s:,.0f}", "decode (ms/token)": "{decode_ms_per_token:.2f}",
+    "cell (requested)": "{cell}", "d_model × layers": "{d_model:.0f} × {n_layers:.0f}", "status": "{state}",
+    "dev loss (nats/token)": "{dev_loss:.3f}", "95 % interval": "[{low:.3f}, {high:.3f}]", "below unigram (nats)": "{gap:.3f}",
+    "dev ppl": "{dev_ppl:.1f}", "dev bpb (bits/byte)": "{dev_bpb:.3f}", "SmallBench": "{smallbench:.3f}", "tokens/s": "{tokens_per_s:,.0f}", "decode (ms/token)": "{decode_ms_per_token:.2f}",
     "realised": "{percent:.1f} % × {glu:.2f}", "d_ff": "{d_ff:.0f}", "parameters": "{total_params:,.0f}", "learning rate": "{lr:g}",
-    "seeds": "{seeds:.0f}", "status": "{state}",
+    "seeds": "{seeds:.0f}",
 }  # fmt: skip
 OPTIONAL = ["95 % interval", "SmallBench", "decode (ms/token)"]
 
@@ -110,11 +109,10 @@ def fronts(runs: pd.DataFrame) -> Table | Note:
     table = cells_table(runs)
     if completed(table).empty:
         return NOTHING if table.empty else Note("No cell is complete yet.")
-    rows = {f"{what} ({'more' if COST_SENSE[cost] == 'more' else 'less'} is better)": [_front(runs, table, cost, quality) for quality in QUALITIES]
-            for cost, what in COSTS.items()}
-    frame = pd.DataFrame.from_dict(rows, "index", columns=list(QUALITIES.values())).rename_axis("against").reset_index()
+    rows = [[f"{what} ({COST_SENSE[cost]} is better)", *(_front(runs, table, cost, quality) for quality in QUALITIES)] for cost, what in COSTS.items()]
     lost = screening(table)
-    return Table(frame, "Pareto fronts" + (f" (screening: {', '.join(lost)} stopped early)" if lost else ""))
+    against = f"Screening only, {', '.join(lost)} was stopped early: against" if lost else "against"
+    return Table(pd.DataFrame(rows, columns=[against, *QUALITIES.values()]), "Pareto fronts")
 
 
 def _front(runs: pd.DataFrame, table: pd.DataFrame, cost: str, quality: str) -> str:

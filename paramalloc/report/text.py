@@ -9,10 +9,11 @@ from importlib import metadata
 
 import pandas as pd
 
-from ..analyze import (NOTHING, Note, cell_name, cells_table, comparable, completed, noise, noise_floor, screening, wrong_kills)
+from ..analyze import NOTHING, Note, cell_name, cells_table, comparable, completed, noise, noise_floor, screening, wrong_kills
+from ..analyze.cells import STATUSES
 from ..plots import short
 from ..runs import commit
-from .tables import code, plain
+from .tables import code
 
 TITLE = "Where should a small language model keep its parameters?"
 PACKAGES = ["paramalloc", "torch", "numpy", "pandas", "scipy", "tokenizers", "altair", "vl-convert-python"]
@@ -28,7 +29,7 @@ def scale(runs: pd.DataFrame) -> Note:
     seeds = f"{done.n_seeds.min()}" if done.n_seeds.nunique() == 1 else f"{done.n_seeds.min()} to {done.n_seeds.max()}"
     words = [f"{len(done)} of {len(table)} cells complete", f"{seeds} {'seed' if done.n_seeds.max() == 1 else 'seeds'} a cell",
              f"about {short(done.total_params.median())} parameters", *(f"vocabulary {size:,.0f}" for size in used.vocab_size.mode()[:1]),
-             f"{short(first.tokens)} training tokens of {code(first.dataset)}", *(f"on {plain(name)}" for name in used.device.dropna().unique()[:1])]
+             f"{short(first.tokens)} training tokens of {code(first.dataset)}", *(f"on {code(name)}" for name in used.device.dropna().unique()[:1])]
     return Note("Measured at: " + " · ".join(words) + ".")
 
 
@@ -51,20 +52,22 @@ def corpus(runs: pd.DataFrame) -> Note:
 
 def certainty(runs: pd.DataFrame) -> Note:
     """The noise behind the intervals, how many seeds a difference needs, and what early stop would have cost."""
-    found, floor, kills = noise(runs), noise_floor(runs), wrong_kills(runs)
     if len(runs) == 0:
         return NOTHING
-    lines = [
-        f"- Run-to-run noise at equal seed: {found.sigma:.4f} nats per token (95 %: {found.sigma_low:.4f} to {found.sigma_high:.4f}), pooled over "
-        f"{found.n_cells} cells and {found.n_seeds} seeds; what the cells of a seed share: {found.sigma_seed:.4f}." if found else
-        "- No seed is repeated in two cells, so there is no noise to compare a difference with: no interval, no claim. "
-        "More seeds: `paramalloc sweep … --seed 0,1,2`.",
-        f"- Noise floor of the baseline over {floor.n_seeds} seeds: {floor.sd:.4f} nats (95 %: {floor.low:.4f} to {floor.high:.4f}). A difference of "
-        f"0.02 nats needs {floor.seeds_needed(0.02)} unpaired seeds a cell, one of 0.005 needs {floor.seeds_needed(0.005)} (power 80 %)." if floor else "",
-        f"- Early stop would have killed {kills['flagged']} runs, {kills['wrong']} of them wrongly: {kills['rate']:.0%} "
-        f"(95 %: {kills['low']:.0%} to {kills['high']:.0%})." if kills else "",
-    ]  # fmt: skip
-    return Note("\n".join(line for line in lines if line))
+    found, floor, kills = noise(runs), noise_floor(runs), wrong_kills(runs)
+    lines = ["No seed is repeated in two cells, so there is no noise to compare a difference with: no interval, no claim. "
+             "More seeds: `paramalloc sweep … --seed 0,1,2`."]
+    if found:
+        lines = [f"Run-to-run noise at equal seed: {found.sigma:.4f} nats per token (95 %: {found.sigma_low:.4f} to {found.sigma_high:.4f}), "
+                 f"pooled over {found.n_cells} cells and {found.n_seeds} seeds; what the cells of a seed share: {found.sigma_seed:.4f}."]
+    if floor:
+        needed = " and ".join(f"{floor.seeds_needed(gap)} for a difference of {gap} nats" for gap in (0.02, 0.005))
+        lines.append(f"Noise floor of the baseline over {floor.n_seeds} seeds: {floor.sd:.4f} nats (95 %: {floor.low:.4f} to {floor.high:.4f}). "
+                     f"Two single cells, unpaired, would need {needed} (seeds a cell, power 80 %).")
+    if kills:
+        lines.append(f"Early stop would have killed {kills['flagged']} runs, {kills['wrong']} of them wrongly: {100 * kills['rate']:.0f} % "
+                     f"(95 %: {100 * kills['low']:.0f} % to {100 * kills['high']:.0f} %).")
+    return Note("\n".join(f"- {line}" for line in lines))
 
 
 def methods(runs: pd.DataFrame) -> Note:
@@ -73,9 +76,9 @@ def methods(runs: pd.DataFrame) -> Note:
     if done.empty:
         return corpus(runs)
     rates = f"{done.lr.min():g}" if done.lr.nunique() == 1 else f"{done.lr.min():g} to {done.lr.max():g}, chosen per cell"
-    optimizer, parametrization = (", ".join(map(plain, sorted(done[name].dropna().astype(str).unique()))) for name in ("optimizer", "parametrization"))
+    used = lambda name: ", ".join(map(code, sorted(done[name].dropna().astype(str).unique())))
     lines = [
-        f"Optimizer {optimizer}, parametrization {parametrization}, learning rate {rates}.",
+        f"Optimizer {used('optimizer')}, parametrization {used('parametrization')}, learning rate {rates}.",
         "Every cell sees the same tokens in the same order at equal seeds; differences are paired over seeds.",
         "Dev loss: every token of the dev split scored once, in nats. Bits per byte divide by the bytes of the text.",
         "A cell's mean and its differences: a model of cell and seed block, its variance pooled over the cells, t intervals of 95 %; where "
@@ -98,7 +101,7 @@ def _unfinished_line(run: pd.Series) -> str:
     known = [f"{name} {run[name]:g}" for name in ("lr", "seed") if pd.notna(run[name])]
     if pd.notna(run.tokens_trained):
         known.append(f"reached {run.tokens_trained:,.0f} tokens")
-    status = plain(run.status).replace("_", " ")
+    status = run.status.replace("_", " ") if run.status in STATUSES else code(run.status)
     return f"- {cell_name(run)}: **{status}**" + (f" ({', '.join(known)})" if known else "")
 
 
@@ -136,7 +139,7 @@ def _left_out(runs: pd.DataFrame) -> str:
     if others.empty:
         return ""
     names = ", ".join(code(name) for name in sorted(others.dataset.dropna().astype(str).unique()))
-    return f"{len(others)} runs of another corpus, size or recipe ({names}) do not compare and are left out."
+    return f"{len(others)} runs of another corpus, size, kind of embedding or recipe ({names}) do not compare and are left out."
 
 
 def command(config) -> str:
@@ -157,7 +160,7 @@ def provenance(runs: pd.DataFrame, command: str) -> Note:
         "python": f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
         "data": ", ".join(f"{code(name)} ({code(mark)})" for name, mark in _corpora(used)) or "none",
         "packages": ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name))),
-        "devices of the runs": plain(devices),
+        "devices of the runs": code(devices),
         "runs made": f"{dates[0]} to {dates[-1]}" if dates else "none",
     }
     return Note("\n".join(f"- {name}: {value}" for name, value in lines.items()))
