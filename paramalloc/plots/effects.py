@@ -44,7 +44,8 @@ def _forest(found: pd.DataFrame, tips: list) -> list:
     chosen, dimmed = single_out("verdict_pick", "verdict")
     hue, shape = grouped("verdict", present, *zip(*(VERDICTS[name] for name in present)), orient="top")
     y = alt.Y("cell:N", sort=list(found.cell), title=None, axis=alt.Axis(ticks=False, domain=False, grid=True))
-    x = alt.X("difference:Q", title="difference in dev loss (nats per token)", axis=alt.Axis(grid=False, labelExpr=SIGNED, tickCount=7))
+    axis = alt.Axis(grid=False, labelExpr=SIGNED, tickCount=7)
+    x = alt.X("difference:Q", title="difference in dev loss (nats per token)", axis=axis, scale=reach(found.assign(zero=0), "difference", "zero"))
     base = alt.Chart(found).encode(y=y, tooltip=tips, color=hue, **dimmed)
     zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=INK, strokeDash=[2, 3]).encode(x="zero:Q")
     span = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2).encode(x="low:Q", x2="high")
@@ -67,7 +68,8 @@ def share_by_payer(runs: pd.DataFrame):
                     "then `params/factorized_depth.yaml`.")
     found, tips, table = facts(found.assign(percent=100 * found.embed_share), {
         "paid by": "{payer}", "cell": "{cell}", "realised share": "{percent:.1f} %", "dev loss (nats/token)": "{dev_loss:.4f}",
-        "95 % interval": "[{low:.4f}, {high:.4f}]"})
+        "95 % interval": "[{low:.4f}, {high:.4f}]", "less its 35 % (paired)": "{difference:+.4f}",
+        "95 % interval of that": "[{difference_low:+.4f}, {difference_high:+.4f}]"})
     x = alt.X("embed_share:Q", title="realised embedding share", axis=alt.Axis(labelExpr=PERCENT, tickCount=6), scale=plain())
     return titled(lines(found, tips, x, alt.Y("dev_loss:Q", title=LOSS), "payer", "who pays for the share"),
                   "Is it the share, or what it displaces?",
@@ -79,6 +81,12 @@ def plain(kind: str = "linear") -> alt.Scale:
     return alt.Scale(type=kind, padding=20, nice=False, **({"zero": False} if kind == "linear" else {}))
 
 
+def reach(found: pd.DataFrame, *names: str) -> alt.Scale:
+    """A scale that holds all of these columns and the ends of all intervals."""
+    values = found[[*names, "low", "high"]].astype(float)
+    return alt.Scale(domain=[values.min(axis=None), values.max(axis=None)], nice=True, zero=False)
+
+
 def lines(found: pd.DataFrame, tips: list, x: alt.X, y: alt.Y, by: str, by_title: str | None):
     """Points with 95 % intervals (low, high), joined for each value of `by`; side by side, so that intervals at one x are all seen
     (the tooltips tell the true x)."""
@@ -87,7 +95,7 @@ def lines(found: pd.DataFrame, tips: list, x: alt.X, y: alt.Y, by: str, by_title
     chosen, dimmed = single_out(f"{by}_pick", by)
     hue, shape = grouped(by, order, SHADES if len(order) > 1 else [BLUE], title=by_title)
     base = alt.Chart(found.assign(**{field: found[field] * (1 + 0.006 * side)})).encode(x=x, tooltip=tips, color=hue, **dimmed)
-    at = y.scale(alt.Scale(zero=False))
+    at = y.scale(reach(found, y.to_dict()["field"]))
     low = alt.Y("low:Q", title=y.to_dict()["title"])
     span = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.4).encode(y=low, y2="high")
     point = base.mark_point(filled=True, size=75).encode(y=at, shape=shape).add_params(chosen)
