@@ -140,6 +140,8 @@ def test_an_arm_is_drawn_from_its_own_runs(name, column, values):
     spec = drawn(plots.arm_chart(arms(), name))
     seen = {round(row[column], -6) if name == "sizes" else row[column] for row in rows(spec, column, "cell", "fact0", "fact1")}
     assert len(seen) == values
+    points = rows(spec, "cell", "line", "at")
+    assert len({(row["line"], row["at"]) for row in points}) == len(points)  # of one x, a line has one point
 
 
 @pytest.mark.parametrize("name", plots.ARMS)

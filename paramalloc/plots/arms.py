@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..analyze import Note, arm, comparable
+from ..analyze import BASELINE, Note, arm, comparable
 from .base import PERCENT, SI, facts, needs_runs, titled
 from .effects import lines, plain
 
@@ -81,7 +81,16 @@ def arm_runs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     if name == "sizes":
         ratio = (done.tokens / done.total_params) / (main.tokens / main.total_params).median()
         return done[ratio.between(0.8, 1.25)]
+    if name == "vocabulary":
+        return _one_shape(done)
     if name == "low_share":
         low = done[done.embedding == "factorized"]
         return low if (low.requested_share < 0.25).any() else low.head(0)
-    return done[done.embedding.isin(["tied", "untied"])] if name == "tying" else done
+    done = done[done.embedding.isin(["tied", "untied"])] if name == "tying" else done
+    return done[np.isclose(done.requested_glu.astype(float), BASELINE[1])] if ARMS[name].x == "share" else done
+
+
+def _one_shape(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the width and MLP that were trained with the most vocabularies: layers pay for the table."""
+    sizes = runs.groupby(["d_model", "d_ff"]).vocab_size.nunique()
+    return runs[(runs.d_model == sizes.idxmax()[0]) & (runs.d_ff == sizes.idxmax()[1])]
