@@ -16,96 +16,121 @@ profile: str = ""  # sizes of the sweep's cells: auto, quick, reference or study
 name: str = "all"  # the report's name, its folder under outputs/reports
 outputs: str = "outputs"  # the folder that holds the runs; the report goes there too
 
-# %%
+# %% tags=["answer"]
 from paramalloc import plots, report
-from paramalloc.analyze import cells_table, verdict
+from paramalloc.analyze import verdict
 from paramalloc.config import AnalysisConfig
-from paramalloc.runs import load_curves, load_frequency
 from paramalloc.sweep import select_runs
 
 config = AnalysisConfig.from_notebook(globals())
-results = select_runs(config)
-table = cells_table(results)
-answer = verdict(results)
-answer
+results, figures = select_runs(config), {}
+verdict(results)
+
+# %% tags=["scale"]
+report.scale(results)
 
 # %% [markdown]
-# Every cell below spends the same parameter budget in another way: a requested share of it on the embedding, and a
-# requested GLU expansion of the MLP. The cells train on the same tokens; the lower dev loss (nats per token) wins.
+# Every *cell* spends the same parameter budget in another way: a requested share of it on the embedding, and a requested
+# GLU expansion (d_ff / d_model) of the MLP; attention and depth take what is left. The cells train on the same tokens;
+# the lower dev loss (nats per token) wins.
 
 # %%
-figures = {"share_glu_heatmap": plots.share_glu_heatmap(table)}
-plots.show(figures["share_glu_heatmap"])
+figures |= plots.show_all(share_glu_heatmap=plots.share_glu_heatmap(results))
+
+# %% [markdown]
+# ## How sure is that?
+# Another seed would have given other losses. Each cell is compared with the baseline, 35 % × 2.66, on the same seeds.
+
+# %%
+figures |= plots.show_all(difference_forest=plots.difference_forest(results))
+
+# %%
+report.certainty(results)
+
+# %% [markdown]
+# ## What does a low loss cost?
+# A cell is Pareto-efficient if no other one is at least as good in both and better in one. In brackets: how probable its
+# place on the front is, given the noise of losses and speeds.
+
+# %%
+report.fronts(results)
+
+# %%
+figures |= plots.show_all(pareto_speed=plots.pareto(results, "tokens_per_s"))
+
+# %% [markdown]
+# The same for who uses the model: the time between two tokens of one sequence.
+
+# %%
+figures |= plots.show_all(pareto_decode=plots.pareto(results, "decode_ms_per_token"))
+
+# %% [markdown]
+# ## Share, width or depth?
+# With a tied embedding, vocabulary times width is the share: nothing moves alone. A surface over both shows where the
+# loss is lowest; factorized arms, which keep the width, show whether it is the share or what it displaces.
+
+# %%
+report.surface_text(results)
+
+# %%
+figures |= plots.show_all(response_surface=plots.response_surface(results))
+
+# %%
+figures |= plots.show_all(share_by_payer=plots.share_by_payer(results))
 
 # %% [markdown]
 # ## The cells
 # Layers are whole numbers, so what was realised differs from what was requested. The analysis uses the realised.
 
 # %%
-report.readable(table)
-
-# %% [markdown]
-# Is any of them a language model at all? It must at least beat knowing how frequent each token is.
+report.readable(results)
 
 # %%
-report.corpus(table)
+report.corpus(results)
 
-# %% [markdown]
-# ## Where the parameters are
-# With a tied embedding, vocabulary times width is the share. The rest is layers: the wider their MLP, the fewer.
-
-# %%
-figures["allocation_bars"] = plots.allocation_bars(table)
-plots.show(figures["allocation_bars"])
-
-# %% [markdown]
-# ## Learning
-# Perplexity of a fixed dev probe at equal tokens. A run that was stopped early ends where it was stopped.
+# %% [markdown] tags=["fold"]
+# ## More evidence
+# Where the parameters are, how the losses came down, and in which tokens a share wins.
 
 # %%
-curves = load_curves(config.output_folder, table.run_ids.explode().dropna())
-figures["learning_curves"] = plots.learning_curves(curves, table)
-plots.show(figures["learning_curves"])
+figures |= plots.show_all(
+    allocation_bars=plots.allocation_bars(results),
+    learning_curves=plots.learning_curves(results),
+    by_frequency=plots.by_frequency(results),
+    equal_spending=plots.equal_spending(results),
+)
 
 # %% [markdown]
-# ## Where does the loss come from?
-# Tokens are grouped by how frequent they are in the training text; a larger embedding should show first in the rare ones.
-
-# %%
-figures["by_frequency"] = plots.by_frequency(table, load_frequency(config.output_folder, table.run_ids.explode().dropna()))
-plots.show(figures["by_frequency"])
-
-# %% [markdown]
-# ## What does a low loss cost?
-# A cell is Pareto-efficient if no other one is at least as good in both and better in one.
-
-# %%
-report.fronts(table)
-
-# %%
-figures["pareto_speed"] = plots.pareto(table, "tokens_per_s")
-plots.show(figures["pareto_speed"])
-
-# %% [markdown]
-# The same for who uses the model: the time between two tokens of one sequence.
-
-# %%
-figures["pareto_decode"] = plots.pareto(table, "decode_ms_per_token")
-plots.show(figures["pareto_decode"])
-
-# %% [markdown]
+# ### Further fronts
 # Counted in operations the cells differ little: the weights are as many, only attention grows with the depth. Many thin
 # layers are slower than a few wide ones all the same.
 
 # %%
-figures["pareto_flops"] = plots.pareto(table, "train_flops")
-plots.show(figures["pareto_flops"])
+figures |= plots.show_all(
+    pareto_flops=plots.pareto(results, "train_flops"),
+    pareto_memory=plots.pareto(results, "kv_bytes_per_token"),
+    smallbench_speed=plots.pareto(results, "tokens_per_s", "smallbench"),
+    smallbench_decode=plots.pareto(results, "decode_ms_per_token", "smallbench"),
+)
+
+# %% [markdown]
+# ### The arms
+# Each changes one more thing than the allocation, to see whether the answer holds.
+
+# %%
+figures |= plots.show_all(**{arm: plots.arm_chart(results, arm) for arm in plots.ARMS})
+
+# %% [markdown]
+# ## Methods
+
+# %%
+report.methods(results)
 
 # %% [markdown]
 # ## Limits
 
 # %%
-report.limits(table, results)
+report.limits(results)
 
 # %% [markdown]
 # ## Runs without a final loss
@@ -120,9 +145,8 @@ report.unfinished(results)
 report.provenance(results, report.command(config))
 
 # %% [markdown]
-# ## The record
 # RESULTS.md holds this report as text, results.csv one row per run; both are rewritten by the next execution.
 
 # %%
 folder = config.output_folder / "reports" / config.name
-report.write_results(table, results, answer, figures, folder, report.command(config))
+report.write_results(results, figures, folder, report.command(config))

@@ -7,9 +7,12 @@ SIDES = {"right": (9, 0, "left"), "left": (-9, 0, "right"), "above": (0, -15, "c
 
 
 def place_labels(cells: pd.DataFrame, xs: list[float], ys: list[float], sense: str) -> pd.DataFrame:
-    """Give each label the first side that is free of points, lines and other labels; the front chooses first."""
+    """Give each label the first side that is free of points, lines and other labels; the front chooses first.
+
+    `cells` are placed by columns `at` and `quality`; `sense` says which direction of the cost is better.
+    """
     px = (cells["at"] - xs[0]) / (xs[1] - xs[0]) * WIDTH
-    py = (ys[1] - cells.dev_loss) / (ys[1] - ys[0]) * HEIGHT
+    py = (ys[1] - cells.quality) / (ys[1] - ys[0]) * HEIGHT
     taken = [(x - 6, x + 6, y - 6, y + 6) for x, y in zip(px, py)]
     taken += _step_boxes(px[cells.front], py[cells.front], sense)
     side = dict.fromkeys(cells.index, "")

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
+from paramalloc.runs import as_frame
+
 SHARES, GLUS = (0.25, 0.35, 0.45), (2.0, 2.66, 3.0, 4.0)
 UNIGRAM = 6.6
 MEASURED = ("dev_loss", "dev_ppl", "dev_bpb", "test_loss", "test_ppl", "test_bpb",
@@ -85,6 +87,35 @@ def _curve(row) -> pd.DataFrame:
     tokens = np.arange(15_000, row.tokens_trained + 1, 15_000)
     loss = end + (UNIGRAM + 0.6 - end) * np.exp(-tokens / 60_000)
     return pd.DataFrame({"run_id": row.run_id, "tokens": tokens, "dev_loss": loss, "dev_ppl": np.exp(loss)})
+
+
+def study(seeds: int = 3, baseline_seeds: int = 8) -> pd.DataFrame:
+    """What a reference study measures: seeds with noise, more of them for the baseline, probes, losses by frequency and by
+    documents, SmallBench, decoding, the factorized arms that keep the width, and the tuning run of one cell."""
+    draw = np.random.default_rng(0)
+    rows = [_measured(run(s, g, seed), draw) for s in SHARES for g in GLUS
+            for seed in range(baseline_seeds if (s, g) == (0.35, 2.66) else seeds)]
+    rows += [_measured(run(s, 2.66, seed, embedding="factorized", d_embed=64, requested_glu=glu, run_id=f"f{s}-{glu}-{seed}"), draw)
+             for s in SHARES for glu in (None, 2.66) for seed in range(seeds)]
+    rows.append(_measured(run(0.35, 3.0, 1000, lr=6e-3), draw))
+    return as_frame(rows)
+
+
+def _measured(row: dict, draw) -> dict:
+    """A completed run with all that a full measurement adds."""
+    loss = row["dev_loss"] + 0.004 * draw.standard_normal()
+    tokens = [*range(15_000, 300_000, 15_000), 300_000]
+    curve = [[t, loss + (UNIGRAM + 0.6 - loss) * math.exp(-t / 60_000)] for t in tokens[:-1]] + [[300_000, loss]]
+    rare = [[4_000, loss + 0.9 * (d - 5.5) + 0.02 * (d - 5.5) * (0.35 - row["requested_share"])] for d in range(1, 11)]
+    groups = [[1_250, 1_250 * (loss + 0.02 * math.sin(7 * n) + 0.001 * draw.standard_normal())] for n in range(32)]
+    speed = math.exp(0.02 * draw.standard_normal())
+    return row | {
+        "dev_loss": loss, "dev_ppl": math.exp(loss), "dev_bpb": loss / math.log(2) / 4.1, "dev_curve": curve, "dev_by_frequency": rare,
+        "dev_by_group": groups, "smallbench": 0.12 - 0.03 * (loss - 5.2) + 0.004 * draw.standard_normal(), "smallbench_se": 0.004,
+        "smallbench_size": "full", "tokens_per_s": row["tokens_per_s"] * speed, "kv_bytes_per_token": 8 * row["d_model"] * row["n_layers"],
+        "decode_ms_per_token": (0.4 + 0.11 * row["n_layers"]) / speed, "parametrization": "standard", "optimizer": "adamw",
+        "embed_lr": None, "warmup": 0.05, "weight_decay": 0.1,
+    }  # fmt: skip
 
 
 def empty() -> pd.DataFrame:

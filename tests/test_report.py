@@ -2,36 +2,49 @@
 
 import csv
 import io
+import json
 import os
 import re
 import subprocess
+import sys
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pandas as pd
 import pytest
-from analysis_fixtures import broken_grid, empty, grid
+from analysis_fixtures import broken_grid, empty, grid, run, study
 from nbclient import NotebookClient
 
 from paramalloc import plots, report
-from paramalloc.analyze import cells_table, verdict
+from paramalloc.data import prepare
+from paramalloc.report.tables import Table, as_html, code
+from paramalloc.runs import read_results
+from paramalloc.sweep import load_sweep
 
 TESTS = Path(__file__).resolve().parent
-HOSTILE = 'x<script>alert(1)</script>|`![i](http://evil.example/a.png)`"'
+HOSTILE = 'x</script><script>alert(1)</script><!--|![i](http://evil.example/a.png)`<b>"'
+
+
+def figures(runs) -> dict:
+    return {"share_glu_heatmap": plots.show(plots.share_glu_heatmap(runs)), "pareto_speed": plots.show(plots.pareto(runs, "tokens_per_s")),
+            "learning_curves": plots.show(plots.learning_curves(runs))}
 
 
 def written(runs, folder):
-    table = cells_table(runs)
-    figures = {"share_glu_heatmap": plots.share_glu_heatmap(table), "pareto_speed": plots.pareto(table, "tokens_per_s")}
-    report.write_results(table, runs, verdict(runs), figures, folder)
+    report.write_results(runs, figures(runs), folder)
     return (folder / "RESULTS.md").read_text(encoding="utf-8")
 
 
 def test_results_open_with_the_answer(tmp_path):
-    """After the title, the first words are the verdict."""
+    """After the title, the first words are the verdict; then its scale, the picture, and how sure it is."""
     text = written(grid(), tmp_path / "r")
     assert text.split("\n\n")[1].startswith("**Of 12 cells, 35 % × 3 ")
+    parts = ["Measured at: 12 of 12 cells", "figures/share_glu_heatmap.svg", "## How sure", "## What does a low loss cost", "## The cells",
+             "## More evidence", "## Methods", "## Limits", "## Runs without a final loss", "## Provenance"]
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
 
 
 def test_results_name_what_is_not_there(tmp_path):
@@ -42,10 +55,12 @@ def test_results_name_what_is_not_there(tmp_path):
     for cell, status in ends.items():
         assert f"- {cell}: **{status}**" in open_runs
     assert "reached 180,000 tokens" in open_runs
-    for row in re.findall(r"^\| .*(?:stopped early|diverged|failed|missing) \|$", text, re.M):
-        losses = [cell.strip() for cell in row.split("|")][7:12]
-        assert losses == ["—"] * 5
-    assert not re.search(r"\b0\.0+\b|\bnan\b|None", text, re.I)
+    head, *rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.split("## The cells")[1].split("\n\n")[1].splitlines()]
+    losses = [n for n, name in enumerate(head) if name.split(" (")[0] in ("dev loss", "below unigram", "dev ppl", "dev bpb", "tokens/s", "seeds")]
+    unfinished = [row for row in rows if row[0] in ends]
+    assert len(unfinished) == 4 and len(losses) == 6
+    assert all(row[n] == "—" for row in unfinished for n in losses)
+    assert not re.search(r"\b0\.0+\b|\bnan\b|NaN|None", text)
 
 
 def test_the_notebook_executes_without_runs(tmp_path):
@@ -56,13 +71,15 @@ def test_the_notebook_executes_without_runs(tmp_path):
     executed(notebook)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output]
     assert outputs[0].data["text/plain"].startswith("no runs yet: run `make`") and not list(tmp_path.rglob("RESULTS.md"))
+    nbformat.write(notebook, tmp_path / "n.ipynb")
+    assert "no runs yet" in report.write_html(tmp_path / "n.ipynb", tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def executed(notebook):
     """The notebook, executed with this checkout on the path."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{TESTS.parent}{os.pathsep}{TESTS}")
-        NotebookClient(notebook, timeout=120).execute()
+        NotebookClient(notebook, timeout=300).execute()
 
 
 def test_results_csv_holds_one_row_per_run(tmp_path):
@@ -73,46 +90,108 @@ def test_results_csv_holds_one_row_per_run(tmp_path):
     assert {row["dev_loss"] for row in rows if row["status"] != "completed"} == {""}
 
 
+def test_the_record_alone_writes_the_same_report(tmp_path):
+    """From its own results.csv every file of a report is written again, byte for byte."""
+    written(study(), tmp_path / "r")
+    written(read_results(tmp_path / "r" / "results.csv"), tmp_path / "again")
+    names = [path.relative_to(tmp_path / "r") for path in (tmp_path / "r").rglob("*.*")]
+    assert len(names) == 5
+    assert all((tmp_path / "r" / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
+
+
 def test_every_picture_of_results_exists(tmp_path):
-    """RESULTS.md links its figures relatively; each is an SVG with a text alternative."""
-    text = written(grid(), tmp_path / "r")
+    """RESULTS.md links its figures relatively; each is an SVG on white ground with a text alternative, its numbers behind it."""
+    text = written(study(), tmp_path / "r")
     links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
-    assert len(links) == 2
-    assert all('aria-label="' in (tmp_path / "r" / link).read_text(encoding="utf-8") for link in links)
+    assert len(links) == 3 and text.count("<details><summary>The numbers</summary>") == 3
+    for link in links:
+        svg = (tmp_path / "r" / link).read_text(encoding="utf-8")
+        assert 'aria-label="' in svg and re.search(r'<rect width="\d+" height="\d+" fill="white"', svg)
 
 
-def test_no_half_written_file_stays(tmp_path):
-    """Files are written beside and renamed; nothing temporary is left, and a second report replaces the first."""
-    written(grid(), tmp_path / "r")
+def test_a_picture_that_is_no_more_goes(tmp_path):
+    """A figure of an earlier report that this one does not have is removed; nothing half-written stays."""
+    written(study(), tmp_path / "r")
     assert "12 cells" in written(grid(), tmp_path / "r")
-    assert not [path for path in (tmp_path / "r").rglob(".*")]
+    assert not (tmp_path / "r" / "figures" / "learning_curves.svg").exists() and not [path for path in (tmp_path / "r").rglob(".*")]
 
 
 def test_without_runs_nothing_is_written(tmp_path):
     """A fresh clone says what to do; an earlier report is not overwritten by an empty one."""
-    table = cells_table(empty())
-    note = report.write_results(table, empty(), verdict(empty()), {}, tmp_path / "r")
+    note = report.write_results(empty(), {}, tmp_path / "r")
     assert "no runs yet" in note and not (tmp_path / "r").exists()
 
 
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory, tiny):
+    """The folder of the report that `paramalloc report` writes over a sweep in which each thing went wrong once."""
+    folder = tmp_path_factory.mktemp("broken")
+    names = {name: value for name, value in tiny.items() if name not in ("profile", "embed_share")}
+    (folder / "six.yaml").write_text(json.dumps({"profile": "quick", "parameters": names,
+                                                 "axes": {"embed_share": [0.25, 0.3, 0.35], "glu": [2, 2.66]}}))
+    sweep = load_sweep(str(folder / "six.yaml"), outputs=str(folder))
+    corpus = prepare(tiny["dataset"], tiny["vocab_size"], folder)
+    ends = ["completed", "completed", "stopped_early", "diverged", "failed", "missing"]
+    for cell, end in zip(sweep.cells, ends):
+        [one] = cell.runs(corpus)
+        end == "failed" and log(sweep.log(cell, [one]))
+        if end in ("failed", "missing"):
+            continue
+        result = run(cell.config.embed_share, cell.config.glu, run_id=one.id, status=end, tokens_trained=40_960 if end == "completed" else 9_000)
+        lost = {} if end == "completed" else dict.fromkeys(["dev_loss", "dev_ppl", "dev_bpb", "test_loss", "tokens_per_s"])
+        one.folder.mkdir(parents=True)
+        (one.folder / "result.json").write_text(json.dumps(result | lost))
+    words = "from paramalloc.cli import main; main()", "report", str(folder / "six.yaml"), "--outputs", str(folder), "--name", "six"
+    done = subprocess.run([sys.executable, "-c", *words], cwd=TESTS.parent, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(TESTS.parent)})
+    assert done.returncode == 0, done.stderr
+    return folder / "reports" / "six", [cell.name for cell in sweep.cells], ends
+
+
+def log(path: Path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("ValueError: no luck\n")
+
+
+@pytest.mark.parametrize("file", ["RESULTS.md", "report.html"])
+def test_a_broken_sweep_gives_a_report_that_says_so(broken, file):
+    """One cell failed, one was killed, one diverged, one is missing: the report is written, names each, and its fronts only screen."""
+    folder, _, ends = broken
+    text = re.sub("<[^>]+>", "", (folder / file).read_text(encoding="utf-8").split("</script>")[0].replace("\xa0", " ") if file == "RESULTS.md" else
+                  "".join(re.split(r"<script.*?</script>", (folder / file).read_text(encoding="utf-8"), flags=re.S)).replace("\xa0", " "))
+    said = [status for status in ("stopped early", "diverged", "failed", "missing") if re.search(rf": (\*\*)?{status}", text)]
+    assert len(said) == 4 and "2 of 6 cells complete" in text and "Screening only" in text
+    assert not re.search(r"\bnan\b|\b0\.0000\b", text, re.I)
+
+
+def test_a_table_is_headings_and_text():
+    """Every heading has a scope, and markup in a cell is text, in HTML as in Markdown."""
+    frame = pd.DataFrame({"cell": [HOSTILE], "loss": ["5.2"]})
+    assert as_html(frame).count('scope="col"') == 2 and as_html(frame).count('scope="row"') == 1
+    assert "<script" not in as_html(frame) + Table(frame, "c")._repr_markdown_() and "<script" in code(HOSTILE)
+    assert Table(frame, "c")._repr_markdown_().splitlines()[2].count(" | ") == 1
+
+
 CELLS = """
-from analysis_fixtures import broken_grid, curves
+from analysis_fixtures import study
 from paramalloc import plots, report
-from paramalloc.analyze import cells_table, verdict
-runs = broken_grid().assign(dataset={dataset!r})
-table = cells_table(runs)
+from paramalloc.analyze import verdict
+runs = study(baseline_seeds=3).assign(dataset={dataset!r}, device={dataset!r}, optimizer={dataset!r})
 ---
 verdict(runs)
 ---
-report.readable(table.assign(cell=table.cell + {dataset!r}))
+report.readable(runs)
 ---
-report.corpus(table)
+report.scale(runs)
 ---
-plots.show(plots.pareto(table, "tokens_per_s"))
+report.corpus(runs)
 ---
-plots.show(plots.learning_curves(curves(runs), table))
+report.methods(runs)
 ---
-report.unfinished(runs)
+report.provenance(runs, {dataset!r})
+---
+_ = plots.show_all(a=plots.pareto(runs, "tokens_per_s"), b=plots.share_glu_heatmap(runs.assign(mlp={dataset!r})))
+---
+report.unfinished(runs.assign(status={dataset!r}))
 ---
 print(runs.dataset[0])
 """
@@ -129,66 +208,82 @@ def page(tmp_path_factory):
     return report.write_html(folder / "n.ipynb", folder / "report.html").read_text(encoding="utf-8")
 
 
+def scripts(page: str) -> list[str]:
+    return re.findall(r"<script>(.*?)</script>", page, re.S)
+
+
+def without_scripts(page: str) -> str:
+    return re.sub(r"<script.*?</script>", "", page, flags=re.S)
+
+
 def test_page_loads_nothing(page):
-    """No attribute, style or import refers to an address outside the file."""
-    assert not re.search(r"""(?:src|href|srcset|action|data)\s*=\s*["']?\s*(?:https?:)?//""", page)
-    assert not re.search(r"url\(\s*[\"']?\s*(?:https?:)?//|@import|<link|<iframe|<object", page)
-    assert set(re.findall(r'src="([^,"]{0,30})', page)) == {"data:image/svg+xml;base64"}
+    """No attribute, style or import outside the one script refers to an address outside the file; the policy refuses the rest."""
+    rest = without_scripts(page)
+    assert not re.search(r"""(?:src|href|srcset|action|data)\s*=\s*["']?\s*(?:https?:)?//""", rest)
+    assert not re.search(r"url\(\s*[\"']?\s*(?:https?:)?//|@import|<link|<iframe|<object", rest)
+    assert set(re.findall(r'src="([^,"]{0,30})', rest)) == {"data:image/svg+xml;base64"}
+    assert len(page.encode()) < 5_000_000
 
 
-def test_page_runs_nothing(page):
-    """A script in the name of a corpus or a cell is text."""
-    assert "<script" not in page.lower() and "&lt;script&gt;" in page
+def test_page_runs_its_own_script_alone(page):
+    """The policy names the hash of the page's script, which is the only one; names of corpora end no script and are text."""
+    [script] = scripts(page)
+    [policy] = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy == f"default-src 'none'; script-src 'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'; " \
+                     "img-src data:; style-src 'unsafe-inline'"
+    assert "<script" not in without_scripts(page) and "&lt;script&gt;" in page and "alert(1)" not in script
+    specs = re.findall(r'<script type="application/json" class="spec">(.*?)</script>', page, re.S)
+    assert len(specs) == 2 and all("<" not in spec and HOSTILE in str(json.loads(spec)) for spec in specs)
 
 
 def test_page_shows_no_code(page):
     """Code cells and prompts are left out; their results stay."""
-    assert "cells_table(runs)" not in page and "In&nbsp;[" not in page and "Out[" not in page
+    assert "report.readable(runs)" not in page and "In&nbsp;[" not in page and "Out[" not in page
     assert "reached the lowest dev loss" in page and "<table" in page
 
 
-def test_page_pictures_have_a_text_alternative(page):
-    """Both charts are images with a sentence as alt."""
-    assert len(re.findall(r'<img alt="[^"]{30,}" src="data:', page)) == 2
+def test_page_charts_have_words_and_numbers(page):
+    """Each chart has a caption, a still picture with a sentence as alt, and a table behind it."""
+    charts = re.findall(r'<figure class="chart">.*?</figure>', page, re.S)
+    assert len(charts) == 2
+    assert all("<figcaption><b>" in chart and re.search(r'alt="[^"]{30,}" src="data:', chart) and "<table" in chart for chart in charts)
 
 
-@pytest.mark.browser
-def test_a_browser_shows_the_report_with_the_network_cut(tmp_path):
-    """Chromium, which cannot reach anything, paints the heading, the table and every chart at its full width."""
-    notebook = jupytext.read(TESTS.parent / "notebooks" / "analysis.py")
-    charts = cells_table(grid())
-    notebook.cells = [nbformat.v4.new_markdown_cell("# A heading"), nbformat.v4.new_code_cell("chart")]
-    picture = plots.show(plots.share_glu_heatmap(charts))
-    data = {"image/svg+xml": picture.svg, "text/plain": "a chart"}
-    notebook.cells[1].outputs = [nbformat.v4.new_output("display_data", data)]
-    nbformat.write(notebook, tmp_path / "n.ipynb")
-    page = report.write_html(tmp_path / "n.ipynb", tmp_path / "report.html")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-             "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'chromium'}", "--window-size=1000,800"]
-    shot = tmp_path / "shot.png"
-    subprocess.run(["chromium", *flags, f"--screenshot={shot}", page.as_uri()], check=True, capture_output=True, timeout=120)
-    # An empty page compresses to a few kB; text and twelve coloured squares do not.
-    assert shot.stat().st_size > 20_000
+def test_a_page_without_charts_has_no_script(tmp_path):
+    """What draws nothing runs nothing, and its policy allows none."""
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A <script>heading</script>")]), tmp_path / "n.ipynb")
+    text = report.write_html(tmp_path / "n.ipynb", tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not scripts(text) and "script-src" not in text and "&lt;script&gt;" in text
+
+
+def test_sections_tagged_fold_are_folded(tmp_path):
+    """From a heading tagged `fold` to the next one a section is a closed `<details>`, and the contents lead there all the same."""
+    cells = [nbformat.v4.new_markdown_cell(text) for text in ("## One\na", "## More & more\nb", "c", "## Two\nd")]
+    cells[1].metadata["tags"] = ["fold"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "n.ipynb")
+    text = report.write_html(tmp_path / "n.ipynb", tmp_path / "report.html").read_text(encoding="utf-8")
+    inside = re.search(r'<details class="more"><summary>(.*?)</summary>(.*?)</details>', text, re.S)
+    assert 'id="more-amp-more"' in inside[1] and "b" in inside[2] and "c" in inside[2] and "<p>d</p>" not in inside[2]
+    assert [name in text for name in ('href="#one"', 'href="#more-amp-more"', 'href="#two"')] == [True] * 3
 
 
 def test_losses_by_frequency_are_differences_of_means():
     """Each share's mean loss in a decile, less the mean over the shares; a single share is no comparison."""
-    table = cells_table(grid(seeds=2))
     runs = grid(seeds=2)
-    losses = pd.DataFrame([{"run_id": run.run_id, "decile": n, "tokens": 9, "loss": 5 + n * run.requested_share}
-                           for run in runs.itertuples() for n in (1, 2)])
-    data = plots.by_frequency(table, losses).to_dict()["datasets"]
+    runs = runs.assign(dev_by_frequency=[[[9, 5 + n * share] for n in (1, 2)] for share in runs.requested_share])
+    data = plots.by_frequency(runs).to_dict()["datasets"]
     drawn = {(row["share"], row["decile"]): row["difference"] for rows in data.values() for row in rows if "share" in row}
     assert drawn == pytest.approx({(f"{share:.0%}".replace("%", " %"), n): n * (share - 0.35) for share in (0.25, 0.35, 0.45) for n in (1, 2)})
-    one = runs[runs.requested_share == 0.35]
-    assert "there are not two" in plots.by_frequency(cells_table(one), losses)
-    assert "there are not two" in plots.by_frequency(table, losses.iloc[:0])
+    assert "there are not two" in plots.by_frequency(runs[runs.requested_share == 0.35])
+    assert "there are not two" in plots.by_frequency(grid())
 
 
 def test_smallbench_and_decoding_are_in_the_table():
-    """SmallBench is a mean over seeds, decoding a median; a cell without them shows a dash."""
+    """SmallBench is a mean over seeds, decoding a median; a cell without them shows a dash; of nobody measured, no column."""
     runs = grid(seeds=2).assign(smallbench=lambda runs: 0.1 + 0.02 * runs.seed, decode_ms_per_token=2.5)
     runs.loc[runs.requested_share == 0.25, ["smallbench", "decode_ms_per_token"]] = None
-    shown = report.readable(cells_table(runs))
+    shown = report.readable(runs).frame
     assert list(shown["SmallBench"]) == ["—"] * 4 + ["0.110"] * 8 and list(shown["decode (ms/token)"]) == ["—"] * 4 + ["2.50"] * 8
-    assert "decoding time of a token (less is better): 35 % × 3" in report.fronts(cells_table(runs))
+    assert "SmallBench" not in report.readable(grid()).frame
+    decoding = report.fronts(runs).frame.iloc[1]
+    assert decoding.iloc[1].startswith("35 % × 3") and decoding["against"] == "decoding time of a token (less is better)"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from functools import lru_cache, wraps
+
 import numpy as np
 import pandas as pd
 
@@ -72,6 +75,13 @@ def comparable(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[~runs.index.isin(others)]
 
 
+def remembered(table):
+    """`table` with its results for the last few frames, by their content: a report asks for them some forty times."""
+    kept = lru_cache(maxsize=8)(lambda content: table(pickle.loads(content)))
+    return wraps(table)(lambda runs: kept(pickle.dumps(runs)).copy())
+
+
+@remembered
 def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per cell: what was requested, what was realised, and the mean dev loss (nats per token) over its seeds.
 
@@ -82,6 +92,7 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS).sort_values([*REQUEST, "d_model", "d_embed"], ignore_index=True)
 
 
+@remembered
 def claims(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs that a claim rests on, with their `cell`: of one group, completed, on claim seeds, at their cell's learning rate.
 

@@ -1,11 +1,17 @@
 """Charts (Altair), drawn as SVG by vl-convert: they open without a network, in a notebook, on GitHub and on paper.
 
-Every group differs in shape, dash or printed word besides its colour. A chart without data is a `Note` that says so.
+Every group differs in shape, dash or printed word besides its colour. A chart without data is a `Note` that says so. Those of a
+report carry tooltips, legends that single out, and the table of their numbers; all are drawn from the runs' rows alone.
 """
 
-from .base import Picture, save, show
-from .results import by_frequency, learning_curves, pareto, share_glu_heatmap, short
+from .arms import ARMS, arm_chart
+from .base import Picture, save, short, show, show_all
+from .curves import by_frequency, learning_curves
+from .effects import difference_forest, equal_spending, share_by_payer
+from .fronts import pareto
+from .maps import response_surface, share_glu_heatmap
 from .shapes import allocation_bars, explored
 from .training import loss_curve, zipf
 
-__all__ = ["Picture", "allocation_bars", "by_frequency", "explored", "learning_curves", "loss_curve", "pareto", "save", "share_glu_heatmap", "short", "show", "zipf"]
+__all__ = ["ARMS", "Picture", "allocation_bars", "arm_chart", "by_frequency", "difference_forest", "equal_spending", "explored",
+           "learning_curves", "loss_curve", "pareto", "response_surface", "save", "share_by_payer", "share_glu_heatmap", "short", "show", "show_all", "zipf"]

@@ -5,21 +5,25 @@ from functools import cache
 import altair as alt
 import pandas as pd
 
-from ..analyze import Note
+from ..analyze import Note, cells_table
 from ..labels import WIDTH
-from .base import BLUE, GREY, INK, PERCENT, SI, needs_runs, titled
+from .base import BLUE, GREY, GROUND, INK, ON_HEAT, PERCENT, SI, facts, needs_runs, single_out, titled
 
+AMBER, GREEN, ON_PALE = "#F0C460", "#9BD3BE", "#212121"  # the same on any ground
 GROUPS = {"embed_params": "embedding", "params_attention": "attention", "params_mlp": "MLP", "params_norm": "norm"}
 
 
 @needs_runs
-def allocation_bars(table: pd.DataFrame):
+def allocation_bars(runs: pd.DataFrame):
     """Parameters of each cell by group, stacked; the number in a segment is its part of the total (%)."""
+    table = cells_table(runs)
     parts = _parts(table)
     if parts.empty:
         return Note("No allocation is recorded yet.")
-    return titled(_bars(parts, list(table.cell), "requested share × GLU"), "Where do the parameters go?",
-                  "Realised parameters of each cell by group; norm weights are too few to see.")
+    parts, tips, _ = facts(parts, {"cell": "{cell}", "group": "{group}", "parameters": "{count:,.0f}", "of the total": "{percent:.1f} %"})
+    counts = {"cell": "{cell}", "total": "{total_params:,.0f}"} | {word: f"{{{name}:,.0f}}" for name, word in GROUPS.items()}
+    return titled(_bars(parts, list(table.cell), "requested share × GLU", tips), "Where do the parameters go?",
+                  "Realised parameters of each cell by group; norm weights are too few to see.", facts(table, counts)[2])
 
 
 def _parts(table: pd.DataFrame) -> pd.DataFrame:
@@ -30,20 +34,22 @@ def _parts(table: pd.DataFrame) -> pd.DataFrame:
         rank=parts.group.map(list(GROUPS).index),
         group=parts.group.map(GROUPS),
         middle=end - parts["count"] / 2,
+        percent=percent,
         word=[f"{value:.0f} %" if value >= 5 else "" for value in percent],
     )
 
 
-def _bars(parts, order: list[str], y_title: str | None):
-    fills = alt.Scale(domain=list(GROUPS.values()), range=[BLUE, "#F0C460", "#9BD3BE", INK])
+def _bars(parts, order: list[str], y_title: str | None, tips: list | None = None):
+    fills = alt.Scale(domain=list(GROUPS.values()), range=[BLUE, AMBER, GREEN, INK])
     hue = alt.Color("group:N", title=None, scale=fills, legend=alt.Legend(orient="top"))
     y = alt.Y("cell:N", title=y_title, sort=order)
     x = alt.X("count:Q", title="parameters", stack="zero", axis=alt.Axis(labelExpr=SI))
-    bars = alt.Chart(parts).mark_bar(stroke="white").encode(x=x, y=y, color=hue, order="rank:O")
-    ink = alt.condition(alt.datum.group == "embedding", alt.value("white"), alt.value(INK))
+    chosen, dimmed = single_out("group_pick", "group") if tips else (None, {})
+    bars = alt.Chart(parts).mark_bar(stroke=GROUND).encode(x=x, y=y, color=hue, order="rank:O", **dimmed, **({"tooltip": tips} if tips else {}))
+    ink = alt.condition(alt.datum.group == "embedding", alt.value(ON_HEAT), alt.value(ON_PALE))
     middle = alt.X("middle:Q", title="parameters")
-    words = alt.Chart(parts).mark_text(fontSize=11).encode(x=middle, y=y, text="word:N", color=ink)
-    return alt.layer(bars, words).properties(width=WIDTH - 40, height=alt.Step(26))
+    words = alt.Chart(parts).mark_text(fontSize=11, tooltip=None).encode(x=middle, y=y, text="word:N", color=ink)
+    return alt.layer(bars.add_params(chosen) if tips else bars, words).properties(width=WIDTH - 40, height=26 * len(order))
 
 
 # ------------------------------------------------------------------ explorer

@@ -1,0 +1,96 @@
+"""The arms: what happens to the answer when one more thing than the allocation changes."""
+
+from dataclasses import dataclass
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from ..analyze import BASELINE, Note, arm, comparable
+from .base import PERCENT, SI, facts, needs_runs, titled
+from .effects import lines, plain
+
+HELD = ["vocab_size", "embedding", "mlp", "tokens", "size"]  # an arm holds these at the study's value, its own apart
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A question, the column that varies, what stands on the x axis (that column, or the share), what a line joins."""
+
+    question: str
+    column: str
+    x: str
+    title: str
+    by: str
+    free: tuple[str, ...] = ()  # of HELD, what else varies
+    quality: str = "dev_loss"
+
+
+ARMS = {
+    "sizes": Arm("How does quality grow with the parameters?", "total_params", "total_params", "parameters", "share × GLU", ("size", "tokens")),
+    "vocabulary": Arm("How large should the vocabulary be?", "vocab_size", "vocab_size", "vocabulary (tokens)", "", quality="dev_bpb"),
+    "budget": Arm("Does the winner change with the training budget?", "tokens", "tokens", "training tokens", "share × GLU"),
+    "tying": Arm("One table for input and output, or two?", "embedding", "share", "requested embedding share", "embedding"),
+    "gate": Arm("Does the gate earn its parameters?", "mlp", "share", "requested embedding share", "MLP"),
+    "low_share": Arm("How small may the embedding be?", "requested_share", "share", "requested embedding share", "paid by", ("embedding",)),
+}
+
+
+@needs_runs
+def arm_chart(runs: pd.DataFrame, name: str):
+    """The arm `name` of ARMS: the quality against what varies, with 95 % intervals. A Note where its runs are not there."""
+    what = ARMS[name]
+    chosen = arm_runs(runs, name)
+    if chosen.empty or chosen["size" if name == "sizes" else what.column].nunique() < 2:
+        return Note(f"{what.question} `paramalloc sweep params/{name}.yaml` asks that; its runs are not here.")
+    found = arm(chosen, what.column, what.quality)
+    if what.by == "share × GLU":  # a cell at one value alone says nothing about the others
+        found = found[found.groupby("cell")[what.column].transform(np.ptp) > 0.1 * found[what.column]]
+    found = found.assign(share=found.cell.str.extract(r"^([\d.]+) %")[0].astype(float) / 100)
+    found = found.assign(at=found[what.x], percent=100 * found.share, line=_lines(found, name))
+    y = "bits per byte" if what.quality == "dev_bpb" else "dev loss (nats per token)"
+    at = "{percent:.0f} %" if what.x == "share" else "{at:,.0f}"
+    found, tips, table = facts(found, {"cell": "{cell}", what.title: at, what.by or "line": "{line}", y: f"{{{what.quality}:.4f}}",
+                                       "95 % interval": "[{low:.4f}, {high:.4f}]", "seeds": "{n_seeds}"})
+    axis = alt.Axis(labelExpr=PERCENT if what.x == "share" else SI, tickCount=6)
+    x = alt.X("at:Q", title=what.title, axis=axis, scale=plain("linear" if what.x == "share" else "log"))
+    chart = lines(found, tips, x, alt.Y(f"{what.quality}:Q", title=y), "line", what.by or None)
+    words = "Lines: 95 % intervals." if found.low.notna().any() else "One seed: no intervals."
+    return titled(chart, what.question, f"{y[0].upper() + y[1:]}; lower is better. {words}", table)
+
+
+def _lines(found: pd.DataFrame, name: str) -> pd.Series | str:
+    """What a line joins: a cell, a kind of the column, or what pays for the share."""
+    if name == "low_share":
+        return found.cell.str.contains("×").map({True: "the depth", False: "the MLP"})
+    if name == "vocabulary":
+        return "fixed width and GLU"
+    return found[ARMS[name].column] if ARMS[name].x == "share" else found.cell
+
+
+def arm_runs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The completed runs that differ from the study's in the arm's own column alone (sizes: at the study's tokens per parameter)."""
+    done = runs[(runs.status == "completed") & runs.total_params.notna()]
+    if done.empty:
+        return done
+    done = done.assign(size=(done.total_params.astype(float).sort_values().pct_change() > 0.1).cumsum().reindex(done.index))
+    main = done.loc[done.index.intersection(comparable(runs).index)]
+    for held in HELD:
+        if held != ARMS[name].column and held not in ARMS[name].free:
+            done = done[done[held].isin(main[held].mode())]
+    if name == "sizes":
+        ratio = (done.tokens / done.total_params) / (main.tokens / main.total_params).median()
+        return done[ratio.between(0.8, 1.25)]
+    if name == "vocabulary":
+        return _one_shape(done)
+    if name == "low_share":
+        low = done[done.embedding == "factorized"]
+        return low if (low.requested_share < 0.25).any() else low.head(0)
+    done = done[done.embedding.isin(["tied", "untied"])] if name == "tying" else done
+    return done[np.isclose(done.requested_glu.astype(float), BASELINE[1])] if ARMS[name].x == "share" else done
+
+
+def _one_shape(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the width and MLP that were trained with the most vocabularies: layers pay for the table."""
+    sizes = runs.groupby(["d_model", "d_ff"]).vocab_size.nunique()
+    return runs[(runs.d_model == sizes.idxmax()[0]) & (runs.d_ff == sizes.idxmax()[1])]

@@ -1,0 +1,12 @@
+"""The report: RESULTS.md, results.csv and figures/ from the runs, and report.html from the executed notebook.
+
+All of them open without a network. Names from data or parameters are shown as code, so that nothing in them acts.
+"""
+
+from .page import write_html
+from .results import surface_text, write_results
+from .tables import Table, fronts, readable
+from .text import TITLE, certainty, command, corpus, limits, methods, provenance, scale, unfinished
+
+__all__ = ["TITLE", "Table", "certainty", "command", "corpus", "fronts", "limits", "methods", "provenance", "readable", "scale", "surface_text",
+           "unfinished", "write_html", "write_results"]

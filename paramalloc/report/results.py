@@ -1,0 +1,73 @@
+"""RESULTS.md, results.csv and figures/: the report for GitHub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ..analyze import NO_RUNS, Note, surface, verdict
+from ..plots import Picture
+from ..runs import as_csv, write_text
+from . import tables, text
+from .tables import code, plain
+
+# What stands in the open; every other figure is folded under "More evidence".
+PICTURE, CERTAINTY, COST, SHARE = (["share_glu_heatmap"], ["difference_forest"], ["pareto_speed", "pareto_decode"],
+                                   ["response_surface", "share_by_payer"])
+
+
+def write_results(runs: pd.DataFrame, figures: dict[str, Picture | Note], folder: Path, command: str = "make reports") -> Note:
+    """RESULTS.md (last), results.csv and figures/*.svg under `folder`, each replaced whole; without runs, nothing."""
+    if runs.empty:
+        return Note(NO_RUNS)
+    folder, drawn = Path(folder), {name: figure for name, figure in figures.items() if isinstance(figure, Picture)}
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for name, figure in drawn.items():
+        write_text(folder / "figures" / f"{name}.svg", figure.svg)
+    for old in set((folder / "figures").glob("*.svg")) - {folder / "figures" / f"{name}.svg" for name in drawn}:
+        old.unlink()
+    write_text(folder / "results.csv", as_csv(runs))
+    write_text(folder / "RESULTS.md", _results(runs, figures, command))
+    return Note(f"Wrote RESULTS.md, results.csv ({len(runs)} runs) and {len(drawn)} figures to {code('reports/' + folder.name)}.")
+
+
+def _results(runs: pd.DataFrame, figures: dict, command: str) -> str:
+    """The text of RESULTS.md: the answer first, then what it rests on."""
+    show = lambda names: "\n\n".join(_figure(name, figures[name]) for name in names if name in figures)
+    more = [name for name in figures if name not in [*PICTURE, *CERTAINTY, *COST, *SHARE]]
+    sections = [
+        f"# {text.TITLE}", verdict(runs)._repr_markdown_(), str(text.scale(runs)), show(PICTURE),
+        "## How sure is that?", show(CERTAINTY), str(text.certainty(runs)),
+        "## What does a low loss cost?", _table(tables.fronts(runs)), show(COST),
+        "## Share, width or depth?", str(surface_text(runs)), show(SHARE),
+        "## The cells", _table(tables.readable(runs)), str(text.corpus(runs)),
+        *(["## More evidence", "<details><summary>Learning curves, further fronts, arms</summary>", show(more), "</details>"] if more else []),
+        "## Methods", str(text.methods(runs)),
+        "## Limits", str(text.limits(runs)),
+        "## Runs without a final loss", str(text.unfinished(runs)),
+        "## Provenance", str(text.provenance(runs, command)),
+    ]  # fmt: skip
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def surface_text(runs: pd.DataFrame) -> Note:
+    """Where the fitted surface has its minimum, if it can be told."""
+    found = surface(runs)
+    text = found.text if found else "Too few cells vary in share and GLU for a surface between them."
+    return Note(f"{text} For a budget of your own: `paramalloc recommend --total-params N --vocab-size V`.")
+
+
+def _table(table: tables.Table | Note) -> str:
+    return str(table) if isinstance(table, Note) else tables.markdown(table.frame)
+
+
+def _figure(name: str, figure: Picture | Note) -> str:
+    """A picture with its numbers folded behind it, or the sentence that says why there is none."""
+    if isinstance(figure, Note):
+        return str(figure)
+    picture = f"![{plain(figure.text)}](figures/{name}.svg)"
+    if not figure.spec:
+        return picture
+    behind = pd.DataFrame(**{key: figure.spec["usermeta"]["table"][key] for key in ("data", "columns")})
+    return f"{picture}\n\n<details><summary>The numbers</summary>\n\n{tables.markdown(behind)}\n\n</details>"

@@ -1,0 +1,123 @@
+"""Tables for reading, as HTML and as Markdown. Whatever stands in a cell is text there: nothing in it acts."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ..analyze import (COST_SENSE, NOTHING, Note, cells_table, completed, front_probability, front_table, means, screening)
+from ..plots import short
+from ..plots.base import say
+
+COSTS = {"tokens_per_s": "training speed", "decode_ms_per_token": "decoding time of a token", "train_flops": "training FLOPs",
+         "kv_bytes_per_token": "key-value bytes of a token", "total_params": "parameters"}
+QUALITIES = {"dev_loss": "dev loss, bits per byte (under one tokenizer the same front)", "smallbench": "SmallBench"}
+POSSIBLE = 0.1  # cells off the measured front are named from this probability on
+NUMBER = set("0123456789.,+−-–—~×%[] kMGTBs")  # a column of these is set to the right
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame of texts with a caption; its first column names the rows."""
+
+    frame: pd.DataFrame
+    caption: str
+
+    def _repr_html_(self) -> str:
+        return scrolled(self.frame, self.caption)
+
+    def _repr_markdown_(self) -> str:
+        return markdown(self.frame)
+
+    def __repr__(self) -> str:
+        return self.frame.to_string(index=False)
+
+
+def scrolled(frame: pd.DataFrame, caption: str) -> str:
+    """A table that scrolls within itself where the screen is smaller; reachable by keyboard, as what scrolls must be."""
+    long = " long" if len(frame) > 14 else ""
+    return f'<div class="scroll{long}" tabindex="0" role="region" aria-label="{html.escape(caption)}">{as_html(frame)}</div>'
+
+
+def as_html(frame: pd.DataFrame) -> str:
+    """`<table>` with a scope on every heading, columns of words set to the left."""
+    words = [not all(set(str(value)) <= NUMBER for value in frame[name]) for name in frame]
+    kind = [' class="text"' if word else "" for word in words]
+    heads = "".join(f'<th scope="col"{k}>{shown(name)}</th>' for k, name in zip(kind, frame))
+    rows = "\n".join(f"<tr>{_row(row, kind)}</tr>" for row in frame.itertuples(index=False, name=None))
+    return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+
+
+def _row(row: tuple, kind: list[str]) -> str:
+    first, *others = map(shown, row)
+    return f'<th scope="row">{first}</th>' + "".join(f"<td{k}>{value}</td>" for k, value in zip(kind[1:], others))
+
+
+def shown(value) -> str:
+    """A value as HTML text in which no line breaks inside `35 % × 2.66 (97 %)`."""
+    return re.sub(r" (?=%|× \d|\(\d)|(?<=×) ", "\u00a0", html.escape(str(value)))
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    rows = [list(frame), ["---"] * frame.shape[1], *frame.itertuples(index=False, name=None)]
+    return "\n".join("| " + " | ".join(map(plain, row)) + " |" for row in rows)
+
+
+def code(value) -> str:
+    """A value from outside as Markdown code, where neither HTML nor Markdown acts."""
+    return "`" + str(value).replace("`", "'").replace("\n", " ") + "`"
+
+
+def plain(value) -> str:
+    return html.escape(str(value), quote=False).replace("|", "\\|")
+
+
+def readable(runs: pd.DataFrame) -> Table | Note:
+    """The cells as text for reading, units in the headings; what is missing is a dash, never zero."""
+    table = cells_table(runs)
+    if table.empty:
+        return NOTHING
+    table = table.merge(means(runs)[["cell", "low", "high"]], "left", "cell")
+    table = table.assign(percent=100 * table.embed_share, gap=table.unigram_loss - table.dev_loss, seeds=table.n_seeds.where(table.n_seeds > 0),
+                         state=[_status(cell) for cell in table.itertuples()])
+    frame = pd.DataFrame({heading: say(table, form) for heading, form in CELLS.items()})
+    nobody = [name for name in OPTIONAL if set(frame[name]) == {"—"}]  # nobody measured it
+    return Table(frame.drop(columns=nobody), "The cells")
+
+
+CELLS = {
+    "cell (requested)": "{cell}", "d_model × layers": "{d_model:.0f} × {n_layers:.0f}", "status": "{state}",
+    "dev loss (nats/token)": "{dev_loss:.3f}", "95 % interval": "[{low:.3f}, {high:.3f}]", "below unigram (nats)": "{gap:.3f}",
+    "dev ppl": "{dev_ppl:.1f}", "dev bpb (bits/byte)": "{dev_bpb:.3f}", "SmallBench": "{smallbench:.3f}", "tokens/s": "{tokens_per_s:,.0f}", "decode (ms/token)": "{decode_ms_per_token:.2f}",
+    "realised": "{percent:.1f} % × {glu:.2f}", "d_ff": "{d_ff:.0f}", "parameters": "{total_params:,.0f}", "learning rate": "{lr:g}",
+    "seeds": "{seeds:.0f}",
+}  # fmt: skip
+OPTIONAL = ["95 % interval", "SmallBench", "decode (ms/token)"]
+
+
+def _status(cell) -> str:
+    """`flag` mode trains on: the table says from how many tokens on early stop would have ended a run of the cell."""
+    flagged = f", flagged at {short(cell.flagged_at_tokens)}" if cell.flagged_at_tokens > 0 else ""
+    return cell.status.replace("_", " ") + flagged
+
+
+def fronts(runs: pd.DataFrame) -> Table | Note:
+    """The Pareto-efficient cells of each quality against each cost, from the best on, with the probability of their place."""
+    table = cells_table(runs)
+    if completed(table).empty:
+        return NOTHING if table.empty else Note("No cell is complete yet.")
+    rows = [[f"{what} ({COST_SENSE[cost]} is better)", *(_front(runs, table, cost, quality) for quality in QUALITIES)] for cost, what in COSTS.items()]
+    lost = screening(table)
+    against = f"Screening only, {', '.join(lost)} was stopped early: against" if lost else "against"
+    return Table(pd.DataFrame(rows, columns=[against, *QUALITIES.values()]), "Pareto fronts")
+
+
+def _front(runs: pd.DataFrame, table: pd.DataFrame, cost: str, quality: str) -> str:
+    """`45 % × 4 (93 %), 45 % × 2.66 (60 %); possible: 35 % × 4 (12 %)`; without repeated seeds no probability is known."""
+    chance, front = front_probability(runs, cost, quality), list(front_table(table, cost, quality).cell)
+    named = lambda cells: ", ".join(cell + (f" ({100 * chance[cell]:.0f} %)" if pd.notna(chance.get(cell)) else "") for cell in cells)
+    others = [cell for cell in chance.sort_values(ascending=False).index if cell not in front and chance[cell] >= POSSIBLE]
+    return (named(front) + (f"; possible: {named(others)}" if others else "")) or "not measured"

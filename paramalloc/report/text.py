@@ -1,0 +1,179 @@
+"""What the report says in words: from the runs' rows alone, each sentence only where they bear it out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+from importlib import metadata
+
+import pandas as pd
+
+from ..analyze import NOTHING, Note, cell_name, cells_table, comparable, completed, noise, noise_floor, screening, wrong_kills
+from ..analyze.cells import STATUSES
+from ..plots import short
+from ..runs import commit
+from .tables import code
+
+TITLE = "Where should a small language model keep its parameters?"
+PACKAGES = ["paramalloc", "torch", "numpy", "pandas", "scipy", "tokenizers", "altair", "vl-convert-python"]
+
+
+def scale(runs: pd.DataFrame) -> Note:
+    """At which scale the answer holds: parameters, vocabulary, tokens, corpus, seeds, machine."""
+    table = cells_table(runs)
+    done, used = completed(table), comparable(runs)
+    if done.empty:
+        return Note("")
+    first, used = done.iloc[0], used[used.status == "completed"]
+    seeds = f"{done.n_seeds.min()}" if done.n_seeds.nunique() == 1 else f"{done.n_seeds.min()} to {done.n_seeds.max()}"
+    words = [f"{len(done)} of {len(table)} cells complete", f"{seeds} {'seed' if done.n_seeds.max() == 1 else 'seeds'} a cell",
+             f"about {short(done.total_params.median())} parameters", *(f"vocabulary {size:,.0f}" for size in used.vocab_size.mode()[:1]),
+             f"{short(first.tokens)} training tokens of {code(first.dataset)}", *(f"on {code(name)}" for name in used.device.dropna().unique()[:1])]
+    return Note("Measured at: " + " · ".join(words) + ".")
+
+
+def corpus(runs: pd.DataFrame) -> Note:
+    """Which text, and how far each dev loss lies below the unigram entropy (nats per token)."""
+    table = cells_table(runs)
+    done = completed(table)
+    if done.empty:
+        return NOTHING if table.empty else Note("No cell is complete yet.")
+    first, gaps = done.iloc[0], done.unigram_loss - done.dev_loss
+    name = f"Corpus {code(first.dataset)} (fingerprint {code(str(first.data_fingerprint)[:16])})"
+    text = f"{name}, {first.tokens:,.0f} training tokens."
+    if gaps.isna().all():
+        return Note(text)
+    return Note(
+        f"{text} Token frequencies alone (the unigram entropy of the dev split) give {first.unigram_loss:.3f} nats "
+        f"per token; the completed cells lie {gaps.min():.3f} to {gaps.max():.3f} nats below it."
+    )
+
+
+def certainty(runs: pd.DataFrame) -> Note:
+    """The noise behind the intervals, how many seeds a difference needs, and what early stop would have cost."""
+    if len(runs) == 0:
+        return NOTHING
+    found, floor, kills = noise(runs), noise_floor(runs), wrong_kills(runs)
+    lines = ["No seed is repeated in two cells, so there is no noise to compare a difference with: no interval, no claim. "
+             "More seeds: `paramalloc sweep … --seed 0,1,2`."]
+    if found:
+        lines = [f"Run-to-run noise at equal seed: {found.sigma:.4f} nats per token (95 %: {found.sigma_low:.4f} to {found.sigma_high:.4f}), "
+                 f"pooled over {found.n_cells} cells and {found.n_seeds} seeds; what the cells of a seed share: {found.sigma_seed:.4f}."]
+    if floor:
+        needed = " and ".join(f"{floor.seeds_needed(gap)} for a difference of {gap} nats" for gap in (0.02, 0.005))
+        lines.append(f"Noise floor of the baseline over {floor.n_seeds} seeds: {floor.sd:.4f} nats (95 %: {floor.low:.4f} to {floor.high:.4f}). "
+                     f"Two single cells, unpaired, would need {needed} (seeds a cell, power 80 %).")
+    if kills:
+        lines.append(f"Early stop would have killed {kills['flagged']} runs, {kills['wrong']} of them wrongly: {100 * kills['rate']:.0f} % "
+                     f"(95 %: {100 * kills['low']:.0f} % to {100 * kills['high']:.0f} %).")
+    return Note("\n".join(f"- {line}" for line in lines))
+
+
+def methods(runs: pd.DataFrame) -> Note:
+    """How the numbers were made."""
+    done = completed(cells_table(runs))
+    if done.empty:
+        return corpus(runs)
+    rates = f"{done.lr.min():g}" if done.lr.nunique() == 1 else f"{done.lr.min():g} to {done.lr.max():g}, chosen per cell"
+    used = lambda name: ", ".join(map(code, sorted(done[name].dropna().astype(str).unique())))
+    lines = [
+        f"Optimizer {used('optimizer')}, parametrization {used('parametrization')}, learning rate {rates}.",
+        "Every cell sees the same tokens in the same order at equal seeds; differences are paired over seeds.",
+        "Dev loss: every token of the dev split scored once, in nats. Bits per byte divide by the bytes of the text.",
+        "A cell's mean and its differences: a model of cell and seed block, its variance pooled over the cells, t intervals of 95 %; where "
+        "the losses by document groups are recorded, the choice of documents is part of them.",
+        "Differences to the baseline are claimed at 5 % over all cells together (step-down, as Holm's, with the known correlation).",
+        "The probability of a place on a front is its share of draws under the fitted noise of loss and of throughput; costs within 1 % tie.",
+    ]
+    return Note("\n".join(f"- {line}" for line in lines))
+
+
+def unfinished(runs: pd.DataFrame) -> Note:
+    """Every run that has no final loss, with what is known of it: never drawn as zero, never averaged in."""
+    open_runs = comparable(runs)[lambda rows: rows.status != "completed"]
+    if open_runs.empty:
+        return Note("Every run is complete.") if len(runs) else NOTHING
+    return Note("\n".join(_unfinished_line(run) for _, run in open_runs.iterrows()))
+
+
+def _unfinished_line(run: pd.Series) -> str:
+    known = [f"{name} {run[name]:g}" for name in ("lr", "seed") if pd.notna(run[name])]
+    if pd.notna(run.tokens_trained):
+        known.append(f"reached {run.tokens_trained:,.0f} tokens")
+    status = run.status.replace("_", " ") if run.status in STATUSES else code(run.status)
+    return f"- {cell_name(run)}: **{status}**" + (f" ({', '.join(known)})" if known else "")
+
+
+def limits(runs: pd.DataFrame) -> Note:
+    """What these numbers cannot say, as far as the runs themselves show it."""
+    table = cells_table(runs)
+    done = completed(table)
+    if done.empty:
+        return corpus(runs)
+    few, tied, lost = done.n_seeds.min() < 2, (done.embedding == "tied").any(), screening(table)
+    used = runs[runs.run_id.isin(done.run_ids.explode())]
+    lines = [
+        "With a tied embedding the share is width and the GLU expansion is depth: neither moves alone." if tied else "",
+        "Some cells rest on one seed: a difference of a few hundredths of a nat may be seed noise." if few else "",
+        "One learning rate for all shapes: part of a difference may be its doing." if done.lr.nunique() == 1 else "",
+        f"Early stop killed runs of {', '.join(lost)}: their cells are screened, not compared." if lost else "",
+        f"{done.tokens.iloc[0]:,.0f} training tokens: the ranking may change with a larger budget.",
+        "Speeds come from different devices or precisions and do not compare." if _machines(used) > 1 else
+        "Tokens per second hold for the machine that trained; another one may rank the cells otherwise.",
+        "The built-in corpus is the text of the installed packages: its losses never compare across environments."
+        if (done.dataset == "builtin").any() else
+        "Token perplexities compare only under this tokenizer; bits per byte under any.",
+        "The text is tokenised: SmallBench is out of domain." if used.get("out_of_domain", pd.Series(dtype=bool)).eq(True).any() else "",
+        _left_out(runs),
+    ]  # fmt: skip
+    return Note("\n".join(f"- {line}" for line in lines if line))
+
+
+def _machines(runs: pd.DataFrame) -> int:
+    return len(runs[["device", "precision"]].drop_duplicates())
+
+
+def _left_out(runs: pd.DataFrame) -> str:
+    others = runs.drop(comparable(runs).index)
+    if others.empty:
+        return ""
+    names = ", ".join(code(name) for name in sorted(others.dataset.dropna().astype(str).unique()))
+    return f"{len(others)} runs of another corpus, size, kind of embedding or recipe ({names}) do not compare and are left out."
+
+
+def command(config) -> str:
+    """The command that writes this report again, from the parameters of the analysis notebook."""
+    given = {"name": config.name, "profile": config.profile, "dataset": config.dataset, "outputs": config.outputs}
+    options = [word for name, value in given.items() if value for word in (f"--{name}", value)]
+    return shlex.join(["paramalloc", "report", *([config.runs] if config.runs else []), *options])
+
+
+def provenance(runs: pd.DataFrame, command: str) -> Note:
+    """Where and with what this report was made; what trained a run stands in its config.json."""
+    used = comparable(runs)
+    devices = ", ".join(sorted({f"{d} ({p})" for d, p in zip(used.device, used.precision) if pd.notna(d)})) or "none"
+    dates = sorted(used.created.dropna().astype(str))
+    lines = {
+        "command": code(command),
+        "commit": code(commit() or 'unknown'),
+        "python": f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
+        "data": ", ".join(f"{code(name)} ({code(mark)})" for name, mark in _corpora(used)) or "none",
+        "packages": ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name))),
+        "devices of the runs": code(devices),
+        "runs made": f"{dates[0]} to {dates[-1]}" if dates else "none",
+    }
+    return Note("\n".join(f"- {name}: {value}" for name, value in lines.items()))
+
+
+def _corpora(runs: pd.DataFrame) -> list[tuple]:
+    """Names and fingerprints (sha256 over what was tokenised, and how) of the corpora."""
+    known = runs[["dataset", "data_fingerprint"]].dropna().drop_duplicates().sort_values(["dataset", "data_fingerprint"])
+    return list(known.itertuples(index=False, name=None))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,167 @@
+"""Charts say what their data say: every mark has its words, every chart its table, and what is missing is named."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from analysis_fixtures import SHARES, _measured, broken_grid, empty, grid, run, study, unfinished
+
+from paramalloc import plots
+from paramalloc.analyze import Note, cells_table
+from paramalloc.plots.base import facts
+from paramalloc.runs import as_csv, read_results
+
+COSTS = ["tokens_per_s", "decode_ms_per_token", "train_flops", "kv_bytes_per_token", "total_params"]
+CHARTS = {name: getattr(plots, name) for name in ("share_glu_heatmap", "difference_forest", "response_surface", "share_by_payer",
+                                                  "allocation_bars", "learning_curves", "by_frequency", "equal_spending")}
+FRONTS = {f"{quality}-{cost}": lambda runs, cost=cost, quality=quality: plots.pareto(runs, cost, quality)
+          for quality in ("dev_loss", "dev_bpb", "smallbench") for cost in COSTS}
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return study()
+
+
+def drawn(chart) -> dict:
+    assert not isinstance(chart, Note), chart
+    return chart.to_dict()
+
+
+def marks(spec: dict) -> list[dict]:
+    """All single views of a specification."""
+    parts = [part for name in ("layer", "hconcat", "vconcat") for part in spec.get(name, [])]
+    return [mark for part in parts for mark in marks(part)] or [spec]
+
+
+def rows(spec: dict, *columns: str) -> list[dict]:
+    """The distinct rows that hold all of these columns."""
+    found = [row for data in spec["datasets"].values() for row in data if set(columns) <= set(row)]
+    return list({tuple(row[name] for name in columns): row for row in found}.values())
+
+
+@pytest.mark.parametrize("name, draw", [*CHARTS.items(), *FRONTS.items()], ids=[*CHARTS, *FRONTS])
+def test_points_have_tooltips_and_charts_their_table(runs, name, draw):
+    """Every point, bar and square tells its numbers; the table behind the chart has a row for each and no empty column."""
+    spec = drawn(draw(runs))
+    solid = [mark for mark in marks(spec) if mark["mark"]["type"] in ("point", "bar", "rect") and "datum.zero" not in str(mark)]
+    told = [mark for mark in solid if mark["encoding"].get("tooltip")]
+    assert told and len(told) >= len(solid) - (name == "difference_forest")  # its band is one of noise, not of a cell
+    table = spec["usermeta"]["table"]
+    assert len(table["data"]) >= 3 and all(len(row) == len(table["columns"]) for row in table["data"])
+    assert all({"—"} != {row[n] for row in table["data"]} for n in range(len(table["columns"])))
+
+
+@pytest.mark.parametrize("name, draw", [*CHARTS.items(), *FRONTS.items()], ids=[*CHARTS, *FRONTS])
+def test_a_chart_is_the_same_from_results_csv(runs, name, draw, tmp_path):
+    """Drawn from the runs or from the CSV that was written of them: the same bytes, twice over."""
+    (tmp_path / "results.csv").write_text(as_csv(runs))
+    again = read_results(tmp_path / "results.csv")
+    assert plots.show(draw(again)).svg == plots.show(draw(runs)).svg
+
+
+@pytest.mark.parametrize("name", [name for name in CHARTS if name not in ("share_glu_heatmap", "response_surface")] + ["dev_loss-tokens_per_s"])
+def test_a_legend_singles_out(runs, name):
+    """A click on a legend entry is a selection that changes the opacity of marks."""
+    spec = drawn((CHARTS | FRONTS)[name](runs))
+    [pick] = [param for param in spec["params"] if param.get("bind") == "legend"]
+    assert f"'param': '{pick['name']}'" in str(spec).replace('"', "'")
+
+
+@pytest.mark.parametrize("draw", [*CHARTS.values(), lambda runs: plots.pareto(runs, "tokens_per_s"), lambda runs: plots.arm_chart(runs, "sizes")])
+def test_without_runs_a_chart_is_a_sentence(draw):
+    """A fresh clone, and a sweep of which nothing is complete, get a Note or a chart, never an error."""
+    assert isinstance(draw(empty()), Note)
+    nothing = pd.DataFrame([unfinished(s, 2.66, "failed") for s in SHARES])
+    plots.show(draw(nothing))
+
+
+def test_words_of_a_row_say_what_is_missing():
+    """Each format is filled from its row; one missing value makes the whole text a dash."""
+    _, tips, table = facts(pd.DataFrame({"a": [1.25, None], "b": ["x", "y"]}), {"first": "{a:.1f} of {b}", "second": "{b}"})
+    assert table.to_dict("list") == {"first": ["1.2 of x", "—"], "second": ["x", "y"]}
+    assert [tip.to_dict()["title"] for tip in tips] == ["first", "second"]
+
+
+def test_unfinished_cells_keep_their_square():
+    """Killed, diverged, failed and missing cells stand in the map in words, and in no colour of a loss."""
+    spec = drawn(plots.share_glu_heatmap(broken_grid()))
+    words = {row["word"] for row in rows(spec, "word", "cell") if row["dev_loss"] is None}
+    assert words == {"stopped early", "diverged", "failed", "missing"}
+
+
+@pytest.mark.parametrize("cost", ["tokens_per_s", "train_flops"])
+def test_a_front_that_lacks_killed_cells_only_screens(cost):
+    """With a killed run the title says so and names the cell; without one it does not."""
+    title = drawn(plots.pareto(broken_grid(), cost))["title"]["text"]
+    assert title.startswith("Screening only") and "25 % × 4" in title
+    assert "Screening" not in drawn(plots.pareto(grid(), cost))["title"]["text"]
+
+
+def test_probability_is_the_strength_of_a_mark(runs):
+    """The more probable a cell's place on the front, the more opaque it is; with one seed all are alike and the subtitle says why."""
+    spec = drawn(plots.pareto(runs, "tokens_per_s"))
+    found = sorted((row["probability"], row["strength"]) for row in rows(spec, "probability", "strength", "cell"))
+    assert found[0][1] < found[-1][1] == pytest.approx(0.35 + 0.65 * found[-1][0])
+    one = drawn(plots.pareto(grid(), "tokens_per_s"))
+    assert {row["strength"] for row in rows(one, "strength", "cell")} == {1} and "one seed" in one["description"]
+
+
+def test_one_seed_claims_no_difference():
+    """Without intervals every cell of the forest says so, and no rule is drawn."""
+    spec = drawn(plots.difference_forest(grid()))
+    assert {row["verdict"] for row in rows(spec, "verdict", "cell")} == {"no interval"} and "no intervals" in spec["description"]
+
+
+def test_the_noise_floor_is_a_band_where_it_is_known(runs):
+    """With eight baseline seeds the forest has a band, symmetric about no difference; with three it has none."""
+    [band] = rows(drawn(plots.difference_forest(runs)), "from", "to")
+    assert band["from"] == -band["to"] < 0
+    assert not rows(drawn(plots.difference_forest(study(baseline_seeds=3))), "from", "to")
+
+
+def arms() -> pd.DataFrame:
+    """The study and the runs of every arm: two sizes, vocabularies, budgets; untied; without a gate; 10 % factorized."""
+    draw, cells = np.random.default_rng(1), [(s, seed) for s in SHARES for seed in range(3)]
+    changes = {
+        "sizes": {"total_params": 2_000_000, "tokens": 600_000}, "budget": {"tokens": 1_200_000}, "vocabulary": {"vocab_size": 8192},
+        "untied": {"embedding": "untied"}, "relu2": {"mlp": "relu2"},
+    }  # fmt: skip
+    extra = [_measured(run(s, 2.66, seed, **{**change, "run_id": f"{name}{s}{seed}"}), draw) for name, change in changes.items() for s, seed in cells]
+    low = [_measured(run(0.10, 2.66, seed, run_id=f"low{seed}", embedding="factorized", d_embed=16), draw) for seed in range(3)]
+    return pd.concat([study(), pd.DataFrame([*extra, *low])], ignore_index=True)
+
+
+@pytest.mark.parametrize("name, column, values", [
+    ("sizes", "at", 2), ("vocabulary", "fact1", 2), ("budget", "fact1", 2), ("tying", "line", 2), ("gate", "line", 2), ("low_share", "share", 4)])
+def test_an_arm_is_drawn_from_its_own_runs(name, column, values):
+    """Beside the runs of all the others, an arm shows the values of its own column, and no others."""
+    spec = drawn(plots.arm_chart(arms(), name))
+    seen = {round(row[column], -6) if name == "sizes" else row[column] for row in rows(spec, column, "cell", "fact0", "fact1")}
+    assert len(seen) == values
+    points = rows(spec, "cell", "line", "at")
+    assert len({(row["line"], row["at"]) for row in points}) == len(points)  # of one x, a line has one point
+
+
+@pytest.mark.parametrize("name", plots.ARMS)
+def test_an_arm_without_runs_names_its_command(runs, root, name):
+    """The one sentence holds the question and a command, whose sweep is there."""
+    only = runs[runs.embedding == "tied"]
+    [path] = re.findall(r"`paramalloc sweep (params/\S+)`", plots.arm_chart(only, name))
+    assert (root / path).exists()
+
+
+def test_labels_meet_neither_points_nor_each_other(runs):
+    """Every label of a front lies free of all points and of the other labels (boxes of the theme's letters)."""
+    from paramalloc.labels import HEIGHT, SIDES, WIDTH, _label_box
+    from paramalloc.plots.fronts import _placed
+
+    table = cells_table(runs)
+    cells, xs, ys = _placed(table, "tokens_per_s", "dev_loss", pd.Series(dtype=float))
+    px, py = (cells["at"] - xs[0]) / (xs[1] - xs[0]) * WIDTH, (ys[1] - cells.quality) / (ys[1] - ys[0]) * HEIGHT
+    boxes = {i: _label_box(px[i], py[i], cells.cell[i], cells.side[i]) for i in cells.index if cells.side[i]}
+    meet = lambda a, b: a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]
+    assert len(boxes) >= len(SIDES)
+    assert not any(meet(a, b) for i, a in boxes.items() for j, b in boxes.items() if i < j)
+    assert not any(box[0] < x < box[1] and box[2] < y < box[3] for box in boxes.values() for x, y in zip(px, py))
