@@ -162,8 +162,9 @@ class DataConfig(FromParameters):
 class TrainConfig(FromParameters):
     """One cell: an allocation and a recipe. `lr` and `seed` may be lists: one run for each pair.
 
-    An lr that is not set is the profile's, times sqrt(the profile's total_params / total_params): the best one falls
-    about as 1 / width (Yang et al. 2022), and width grows about as the root of the budget. All cells of a grid share it.
+    An lr that is not set is the profile's, which suits all shapes under completep. Under standard it is multiplied by
+    sqrt(the profile's total_params / total_params): the best one falls about as 1 / width (Yang et al. 2022), and width grows
+    about as the root of the budget.
     """
 
     total_params: int = whole(10_000, 10**9)
@@ -185,7 +186,7 @@ class TrainConfig(FromParameters):
     tokens: int = whole()
     seq_len: int = whole(8, 65_536)
     batch_tokens: int = whole(8, 2**24)
-    parametrization: str = text("standard", ("standard", "completep"))
+    parametrization: str = text("completep", ("completep", "standard"))
     optimizer: str = text("adamw", ("adamw", "muon"))
     lr: float | tuple = number(1e-7, 10.0, many=True)
     embed_lr: float = number(1e-3, 1e3, 3.0)
@@ -214,7 +215,7 @@ class TrainConfig(FromParameters):
     @classmethod
     def fill(cls, given: dict, sizes: dict) -> dict:
         values = super().fill(given, sizes)
-        if given.get("lr") is None:
+        if given.get("lr") is None and values["parametrization"] == "standard":
             values["lr"] = float(f"{values['lr'] * math.sqrt(sizes['total_params'] / values['total_params']):.3g}")
         return values
 

@@ -12,6 +12,8 @@ from .fronts import pareto
 from .maps import response_surface, share_glu_heatmap
 from .shapes import allocation_bars, explored
 from .training import loss_curve, zipf
+from .transfer import best_rates, coordinates
 
-__all__ = ["ARMS", "Picture", "allocation_bars", "arm_chart", "by_frequency", "difference_forest", "equal_spending", "explored",
-           "learning_curves", "loss_curve", "pareto", "response_surface", "save", "share_by_payer", "share_glu_heatmap", "short", "show", "show_all", "zipf"]
+__all__ = ["ARMS", "Picture", "allocation_bars", "arm_chart", "best_rates", "by_frequency", "coordinates", "difference_forest", "equal_spending",
+           "explored", "learning_curves", "loss_curve", "pareto", "response_surface", "save", "share_by_payer", "share_glu_heatmap", "short", "show",
+           "show_all", "zipf"]

@@ -53,20 +53,6 @@ def read_results(path: Path) -> pd.DataFrame:
     return as_frame(rows)
 
 
-def load_curves(outputs: Path, run_ids) -> pd.DataFrame:
-    """The probes of the named runs: columns run_id, tokens, dev_loss, dev_ppl."""
-    rows = [{"run_id": name} | row for name in run_ids for row in read_metrics(Path(outputs) / "runs" / name)
-            if "dev_loss" in row]
-    return pd.DataFrame(rows, columns=["run_id", "tokens", "dev_loss", "dev_ppl"])
-
-
-def load_frequency(outputs: Path, run_ids) -> pd.DataFrame:
-    """Dev loss by decile of token frequency of the named runs: columns run_id, decile, tokens, loss."""
-    found = ((name, read_json(Path(outputs) / "runs" / name / "evaluation.json") or {}) for name in run_ids)
-    rows = [{"run_id": name} | row for name, evaluation in found for row in evaluation.get("dev_by_frequency", [])]
-    return pd.DataFrame(rows, columns=["run_id", "decile", "tokens", "loss"])
-
-
 def load_metrics(outputs: Path, run_id: str) -> pd.DataFrame:
     """All records of one run: columns tokens, train_loss, dev_loss and more."""
     return pd.DataFrame(read_metrics(Path(outputs) / "runs" / run_id), columns=METRIC_COLUMNS)
