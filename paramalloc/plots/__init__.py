@@ -14,4 +14,5 @@ from .shapes import allocation_bars, explored
 from .training import loss_curve, zipf
 
 __all__ = ["ARMS", "Picture", "allocation_bars", "arm_chart", "by_frequency", "difference_forest", "equal_spending", "explored",
-           "learning_curves", "loss_curve", "pareto", "response_surface", "save", "share_by_payer", "share_glu_heatmap", "short", "show", "show_all", "zipf"]
+           "learning_curves", "loss_curve", "pareto", "response_surface", "save", "share_by_payer", "share_glu_heatmap",
+           "short", "show", "show_all", "zipf"]
