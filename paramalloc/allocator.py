@@ -32,8 +32,7 @@ class Allocation:
 
     @property
     def glu(self) -> float:
-        """d_ff / d_model; without a gate, that of the gated MLP with as many parameters."""
-        return self.model.d_ff * self.model.mlp_matrices / (3 * self.model.d_model)
+        return self.model.glu
 
     def details(self, seq_len: int = 512, batch_tokens: int = 32_768, hardware: str = "H100 SXM") -> dict:
         """Everything the ledger knows of the shape: dimensions, parameters, FLOPs, bytes, roofline."""

@@ -24,7 +24,7 @@ SAME = ("data_fingerprint", "recipe", "precision", "compiled")  # beside the par
 
 
 class Keeper:
-    """Keeps a run every `seconds`: its learner (model, optimizer, scaler), its meter and its early stop."""
+    """Keeps a run every `seconds`: its learner (model, optimizers, scaler), its meter and its early stop."""
 
     def __init__(self, run: Run, learner, meter, stop: EarlyStop, seconds: float):
         self.run, self.learner, self.meter, self.stop, self.seconds = run, learner, meter, stop, seconds
@@ -42,7 +42,7 @@ class Keeper:
         before = read_json(self.run.folder / "config.json") or about
         refuse_changes(self.run, before, about)
         state = json.loads((place / "state.json").read_text())
-        restore(place, self.learner.model, self.learner.optimizer)
+        restore(place, self.learner.model, self.learner.optimizers)
         self.learner.scaler.load_state_dict(state["scaler"])
         self.learner.good.fill_(state["step"])
         self.meter.go_on(state["meter"])
@@ -69,7 +69,7 @@ class Keeper:
             made.mkdir()
             save_file(weights(learner.model), made / "model.safetensors")
             if not final:
-                save_file(moments(learner.optimizer), made / "optimizer.safetensors")
+                save_file(moments(learner.optimizers), made / "optimizer.safetensors")
             shutil.copy(self.run.folder / "metrics.jsonl", made / "metrics.jsonl")
             (made / "state.json").write_text(json.dumps(state, allow_nan=False))
             (made / "manifest.json").write_text(json.dumps({path.name: digest(path) for path in sorted(made.iterdir())}))
@@ -107,16 +107,17 @@ def newest_whole(folder: Path, discard=shutil.rmtree) -> Path | None:
     return None
 
 
-def restore(place: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer):
-    """Put the weights of a checkpoint back, and the optimizer's moments unless it is the final one."""
+def restore(place: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]):
+    """Put the weights of a checkpoint back, and the optimizers' moments unless it is the final one."""
     model.load_state_dict(load_file(place / "model.safetensors"))
     if not (place / "optimizer.safetensors").exists():
         return
-    state = {}
+    states = [{} for _ in optimizers]
     for name, tensor in load_file(place / "optimizer.safetensors").items():
-        number, key = name.split(".")
-        state.setdefault(int(number), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        which, number, key = name.split(".")
+        states[int(which)].setdefault(int(number), {})[key] = tensor
+    for optimizer, state in zip(optimizers, states):
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def found(folder: Path) -> list[Path]:
@@ -143,7 +144,7 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
 
 
-def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimizer's state, one tensor for each parameter's number and key."""
-    state = optimizer.state_dict()["state"]
-    return {f"{number}.{key}": value.detach().cpu().contiguous() for number, values in state.items() for key, value in values.items()}
+def moments(optimizers: list[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
+    """The optimizers' state: one tensor for each optimizer's number, parameter's number and key."""
+    return {f"{which}.{number}.{key}": value.detach().cpu().contiguous() for which, optimizer in enumerate(optimizers)
+            for number, values in optimizer.state_dict()["state"].items() for key, value in values.items()}

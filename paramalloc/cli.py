@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     sweep.add_argument("--dry-run", action="store_true", help="only tell what would be trained, and what it would take on this machine")
     sweep.add_argument("--yes", action="store_true", help="start what takes more than an hour without a GPU")
     sweep.add_argument("--seed", default="", help="replaces the sweep's seeds, such as 0 or 0,1: one after the other for all cells")
+    sweep.add_argument("--early-stop", default="", help="replaces the sweep's: kill, flag or off")
     sweep.add_argument("--smallbench", default="", help="replaces the profile's: full, quick or off")
     sweep.add_argument("--smallbench-data", default="", help="folder that holds SmallBench's sets, or hub")
     report = commands.add_parser("report", help="execute the analysis notebook; write RESULTS.md and report.html")
@@ -142,7 +143,7 @@ def run_allocate(arguments):
 def run_sweep(arguments) -> int:
     from . import engines, sweep
 
-    given = ("profile", "dataset", "outputs", "seed", "smallbench", "smallbench_data")
+    given = ("profile", "dataset", "outputs", "seed", "early_stop", "smallbench", "smallbench_data")
     plan = sweep.load_sweep(arguments.sweep, **{name: getattr(arguments, name) for name in given})
     auto = 1 if plan.config.device != "cpu" and cuda_available() else min(8, engines.cores())
     jobs = auto if arguments.jobs == "auto" else as_number("--jobs", arguments.jobs, int)

@@ -143,6 +143,11 @@ class ModelConfig:
         """Matrices of d_model x d_ff in an MLP."""
         return 3 if self.gated else 2
 
+    @property
+    def glu(self) -> float:
+        """d_ff / d_model; without a gate, that of the gated MLP with as many parameters."""
+        return self.d_ff * self.mlp_matrices / (3 * self.d_model)
+
 
 @dataclass(frozen=True)
 class DataConfig(FromParameters):
@@ -180,8 +185,10 @@ class TrainConfig(FromParameters):
     tokens: int = whole()
     seq_len: int = whole(8, 65_536)
     batch_tokens: int = whole(8, 2**24)
-    optimizer: str = text("adamw", ("adamw",))
+    parametrization: str = text("standard", ("standard", "completep"))
+    optimizer: str = text("adamw", ("adamw", "muon"))
     lr: float | tuple = number(1e-7, 10.0, many=True)
+    embed_lr: float = number(1e-3, 1e3, 3.0)
     warmup: float = number(0.0, 1.0, 0.1)
     weight_decay: float = number(0.0, 10.0, 0.1)
     grad_clip: float = number(1e-6, 1e6, 1.0)

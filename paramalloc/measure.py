@@ -151,7 +151,7 @@ def benchmark(model: DecoderLM, config: TrainConfig, corpus: Corpus, details: di
     if not sets:
         return {}
     torch.manual_seed(config.seed)
-    untrained = DecoderLM(model.config).to(next(model.parameters()).device)
+    untrained = DecoderLM(model.config, config.parametrization).to(next(model.parameters()).device)
     details["smallbench"], items = smallbench(model, untrained, corpus, config.seq_len, sets, config.smallbench, report)
     arrays |= items
     found = details["smallbench"]["results"]["model"]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .config import ModelConfig
 from .kernels import attend, attention, cross_entropy
+from .parametrization import rule
 
 NORM_EPS = 1e-5
 ROPE_BASE = 10_000.0
@@ -101,9 +102,10 @@ class Block(nn.Module):
 
 
 class DecoderLM(nn.Module):
-    """A decoder of the given shape; its parameters number exactly `count_parameters(config)["total"]`."""
+    """A decoder of the given shape; its parameters number exactly `count_parameters(config)["total"]`. How they start is up to
+    the `parametrization` (parametrization.py)."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, parametrization: str = "standard"):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_embed or config.d_model)
@@ -111,21 +113,13 @@ class DecoderLM(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = RMSNorm(config.d_model)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False) if config.embedding == "untied" else None
-        self.init_weights()
+        self.init_weights(parametrization)
 
-    def init_weights(self):
-        """N(0, 2 / (5 D)) (Nguyen & Salazar 2019), and 1 / (2 L) of that variance for what writes to the residual stream.
-
-        At these widths GPT-2's fixed 0.02 learns late: 1M parameters, 0.3M tokens, lr 6e-3, dev loss 6.30 against 5.75.
-        A factorized embedding's projection is N(0, 1 / d_embed), so that the table times it is as large as a tied table.
-        """
-        std = (2 / (5 * self.config.d_model)) ** 0.5
+    @torch.no_grad()
+    def init_weights(self, parametrization: str):
         for name, weight in self.named_parameters():
-            if weight.dim() == 2:
-                writes = name.endswith(("out.weight", "down.weight"))
-                nn.init.normal_(weight, std=std / (2 * self.config.n_layers) ** 0.5 if writes else std)
-        if self.projection is not None:
-            nn.init.normal_(self.projection.weight, std=self.config.d_embed**-0.5)
+            start = rule(name, self.config, parametrization).start
+            weight.fill_(start) if weight.dim() == 1 else weight.normal_(std=start)
 
     @property
     def tables(self) -> list[Tensor]:

@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 
 import pandas as pd
 
@@ -63,12 +64,17 @@ def dry_run(sweep: Sweep, jobs: int) -> pd.DataFrame:
     """One row per run: its shape, what would be done, training FLOPs, predicted seconds and memory. A probe of `jobs`
     processes at a time trains a few steps of each cell that has anything to do."""
     rows = [row for stage in stages(sweep) for row in rows_of(stage)]
-    todo = {json.dumps(asdict(row["config"])): row["config"] for row in rows if row["what"] == "run"}
-    found = dict(zip(todo, measured(list(todo), jobs)))
-    for row in rows:
-        if row["what"] == "run":
-            row["seconds"] = predicted(row["config"], found[json.dumps(asdict(row["config"]))])
+    todo = [row for row in rows if row["what"] == "run"]
+    alike = list(dict.fromkeys(pace(row["config"]) for row in todo))
+    found = dict(zip(alike, measured(alike, jobs)))
+    for row in todo:
+        row["seconds"] = predicted(row["config"], found[pace(row["config"])])
     return pd.DataFrame(rows, columns=["cell", "seed", "lr", "shape", "what", "config", "train FLOPs", "memory", "disk", "seconds"])
+
+
+def pace(config: TrainConfig) -> str:
+    """A config as the probe reads it, without what no speed depends on."""
+    return json.dumps(asdict(replace(config, lr=None, seed=0, baseline_lr=None, early_stop="off", smallbench="off")))
 
 
 def rows_of(cell: Cell) -> list[dict]:
@@ -92,8 +98,9 @@ def measured(configs: list[str], jobs: int) -> list[dict]:
     probes = [subprocess.Popen(command, cwd=ROOT, env=os.environ | threads, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True) for _ in range(jobs)]
     for probe in probes:
-        probe.stdin.write(f"[{','.join(configs)}]")
-        probe.stdin.close()
+        with suppress(BrokenPipeError):  # one that ended already says why below
+            probe.stdin.write(f"[{','.join(configs)}]")
+            probe.stdin.close()
         probe.stdin = None
     said = [probe.communicate() for probe in probes]
     if failed := [error for probe, (_, error) in zip(probes, said) if probe.returncode]:

@@ -24,7 +24,7 @@ STEPS, SCORED = 4, 4_096
 def probe(config: TrainConfig) -> dict[str, float]:
     """Seconds of a step (the median, after one that warms up) and of scoring a token."""
     device, shape = pick_device(config.device), allocation(config).model
-    learner = Learner(config, DecoderLM(shape), device, pick_precision(config.precision, device))
+    learner = Learner(config, DecoderLM(shape, config.parametrization), device, pick_precision(config.precision, device))
     batch = torch.randint(shape.vocab_size, (2, config.batch_tokens // config.seq_len, config.seq_len), device=device)
     seconds = [timed(device, lambda: learner.step(batch[0], batch[1], 1e-6)) for _ in range(STEPS)]
     tokens = np.random.default_rng(0).integers(1, shape.vocab_size, SCORED)

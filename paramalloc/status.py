@@ -29,7 +29,7 @@ def table(outputs: Path, sweep: Sweep | None = None) -> pd.DataFrame:
 
 def rows_of(sweep: Sweep, cell: Cell) -> list[dict]:
     if cell.config is None:
-        return [{"cell": cell.name, "state": "failed (config)"}]
+        return [{"cell": cell.name, "state": f"failed ({'diverged' if 'diverged' in cell.error else 'config'})"}]
     runs = runs_of(cell)
     failed = runs and sweep.log(cell, runs).exists()
     rows = [row_of(cell.name, run.folder) for run in runs] or [{"cell": cell.name, "state": "missing"} for _ in cell.config.runs()]

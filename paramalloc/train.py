@@ -1,4 +1,4 @@
-"""One run: optimizer, schedule, loop, dev probes, early stop. Progress goes to a callback."""
+"""One run: loop, dev probes, early stop. Progress goes to a callback."""
 
 from dataclasses import asdict
 
@@ -21,42 +21,12 @@ from .ledger import memory_bytes, peak_flops
 from .measure import measure
 from .meter import Meter
 from .model import DecoderLM
+from .optimizer import make_optimizers, schedule
 from .runs import Run, describe_run, provenance
 
 
 class DiskError(UserError):
     """A run could not be written: the disk is full, or the folder may only be read."""
-
-
-# -------------------------------------------------------------------- recipe
-
-EMBEDDING_LR = 3.0  # WikiText-2, 10M parameters, 0.2M tokens, lr 1.5e-3: dev loss 5.800 at 3, 5.837 at 1
-
-
-def make_optimizer(model: DecoderLM, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019); gains of the norms are not decayed.
-
-    The tables of the embedding learn at EMBEDDING_LR times lr: the best rate of the matrices falls with the width,
-    theirs does not (Yang et al. 2022, table 3).
-    """
-    tables = model.tables
-    matrices = [weight for weight in model.parameters() if weight.dim() >= 2 and all(weight is not table for table in tables)]
-    gains = [weight for weight in model.parameters() if weight.dim() < 2]
-    groups = [
-        {"params": tables, "weight_decay": config.weight_decay, "lr_scale": EMBEDDING_LR},
-        {"params": matrices, "weight_decay": config.weight_decay, "lr_scale": 1.0},
-        {"params": gains, "weight_decay": 0.0, "lr_scale": 1.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)
-
-
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Factor on lr at step 1..steps: linear warm-up over `warmup` of the steps, then linear decay to zero.
-
-    Decay to zero: Bergsma et al. 2025, "Straight to Zero" (arXiv 2502.15938).
-    """
-    rising = max(1, round(warmup * steps))
-    return min(step / rising, (steps - step + 1) / max(1, steps - rising + 1))
 
 
 # ---------------------------------------------------------------------- loop
@@ -91,11 +61,11 @@ class Feed:
 
 
 class Learner:
-    """A model with its optimizer on a device: `step` trains it on one batch, `probe` scores it."""
+    """A model with its optimizers on a device: `step` trains it on one batch, `probe` scores it."""
 
     def __init__(self, config: TrainConfig, model: DecoderLM, device: torch.device, precision: str):
         self.config, self.model, self.device, self.precision = config, model.to(device), device, precision
-        self.optimizer = make_optimizer(model, config)
+        self.optimizers = make_optimizers(self.model, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         wanted = config.compile == "on" or config.compile == "auto" and device.type == "cuda"
         self.compiled = compiled(model, config.seq_len, config.batch_tokens, precision, device) if wanted else None
@@ -109,22 +79,30 @@ class Learner:
         to know: `bad` is 1 then, and `good` counts the steps before. (float16 has infinite gradients now and then; its
         scaler leaves those steps out.)
         """
-        for group in self.optimizer.param_groups:
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = lr * group["lr_scale"]
         with autocast(self.precision, self.device):
             loss = self.loss(x, y)
         self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         finite = torch.isfinite(loss.detach()) & (self.scaler.is_enabled() | torch.isfinite(norm))
         self.bad = torch.maximum(self.bad, (~finite).float())
         self.good += 1 - self.bad
-        if not self.scaler.is_enabled():
-            self.optimizer.found_inf = self.bad  # what the fused optimizer asks before it updates
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            self.update(optimizer)
         self.scaler.update()
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         return loss.detach()
+
+    def update(self, optimizer: torch.optim.Optimizer):
+        if not self.scaler.is_enabled():
+            if optimizer.defaults.get("fused"):
+                optimizer.found_inf = self.bad  # what a fused optimizer asks before it updates
+            elif self.bad:  # Muon does not ask: here the device is waited for
+                return
+        self.scaler.step(optimizer)
 
     def probe(self, tokens: np.ndarray) -> dict[str, float]:
         with autocast(self.precision, self.device):
@@ -187,7 +165,7 @@ def train_held(run: Run, config: TrainConfig, corpus: Corpus, interrupt: "Interr
     keep_freed_memory()
     reset_peak_memory(device)
     torch.manual_seed(config.seed)
-    learner = Learner(config, DecoderLM(shape.model), device, precision)
+    learner = Learner(config, DecoderLM(shape.model, config.parametrization), device, precision)
     machine = {"device": device_name(device), "precision": precision, "threads": torch.get_num_threads(),
                "compiled": learner.compiled is not None}
     identity = describe_run(run.id, config, shape, corpus) | machine

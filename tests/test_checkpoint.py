@@ -53,7 +53,8 @@ def stopped_at(monkeypatch, step):
     monkeypatch.setattr(training.Learner, "step", signalled)
 
 
-@pytest.mark.parametrize("kind", [{}, {"embedding": "untied"}, {"embedding": "factorized", "precision": "fp32"}, {"mlp": "relu2", "precision": "bf16"}], ids=str)
+@pytest.mark.parametrize("kind", [{}, {"embedding": "untied"}, {"embedding": "factorized", "precision": "fp32"}, {"mlp": "relu2", "precision": "bf16"},
+                                  {"parametrization": "completep", "optimizer": "muon"}], ids=str)
 def test_n_steps_and_n_more_are_2n_steps(kind, tiny, tiny_corpus, tmp_path, monkeypatch):
     """Stopped after each step and continued: weights bit for bit, metrics without a gap or a duplicate, the same result."""
     whole = cell(tiny, tmp_path / "whole", **kind)

@@ -84,6 +84,15 @@ def test_other_variables_of_a_notebook_are_nobodys_business():
     assert TrainConfig.from_notebook(notebook).glu == 3.0
 
 
+def test_the_baseline_keeps_what_a_factorized_arm_holds_fixed():
+    """There the share and the expansion determine d_embed and d_ff alone; of a tied cell they determine the whole shape. A
+    baseline with a learning rate of its own is found there."""
+    arm = {"embedding": "factorized", "d_model": 112, "n_layers": 4}
+    assert build(**arm, embed_share=0.25, d_embed=60, d_ff=412).baseline() == build(**arm, embed_share=0.35)
+    assert build(d_model=216, n_layers=12, d_ff=576, embed_share=0.25, glu=4).baseline() == build()
+    assert build(glu=4, lr=1e-3, baseline_lr=2e-3).baseline() == build(lr=2e-3, baseline_lr=2e-3)
+
+
 def test_at_least_four_probes_fall_within_one_patience():
     """The early-stop rule sees at least four probes before it fires, at any budget."""
     for tokens in (30_720, 307_200, 5_000_000, 50_000_000, 200_000_000):

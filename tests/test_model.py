@@ -70,11 +70,11 @@ def test_gradients_are_those_of_float64(model):
 
 @pytest.mark.parametrize("embedding", ("tied", "untied", "factorized"))
 def test_an_untrained_model_is_as_uncertain_as_a_uniform_guess(embedding):
-    """The first loss is close to ln V: above it by half the variance of the logits, 0.2."""
+    """The first loss is close to ln V: above it by half the variance of the logits, 0.2 (factorized, with its few directions: up to 0.4)."""
     torch.manual_seed(0)
     model = DecoderLM(replace(TINY, embedding=embedding, d_embed=16 if embedding == "factorized" else None))
     tokens, targets = torch.randint(300, (2, 4, 64))
-    assert model.loss(tokens, targets).item() == pytest.approx(torch.tensor(300.0).log().item(), abs=0.3)
+    assert model.loss(tokens, targets).item() == pytest.approx(torch.tensor(300.0).log().item(), abs=0.45)
 
 
 def test_the_control_without_a_gate_is_a_squared_relu():

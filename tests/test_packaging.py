@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # Low to high: an import only ever points to a name on the left.
-ORDER = ("values config ledger search allocator device kernels model generate builtin sources data evaluate likelihood ngram sets lease smallbench runs early_stop checkpoint measure interrupt meter train export probe engines tune sweep plan status analyze labels plots report "
+ORDER = ("values config ledger search allocator device kernels parametrization model optimizer generate builtin sources data evaluate likelihood ngram sets lease smallbench runs early_stop checkpoint measure interrupt meter train export probe engines tune sweep plan status analyze labels plots report "
          "widgets cli").split()
 MODULES = sorted((ROOT / "paramalloc").rglob("*.py"))
 PAIRS = sorted((ROOT / "notebooks").glob("*.py"))

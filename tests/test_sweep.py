@@ -164,6 +164,21 @@ def test_a_cell_that_never_ran_is_missing(plan):
     assert rows.dev_loss.isna().tolist() == [False, True, True]
 
 
+def test_sweeps_joined_by_plus_share_their_runs(plan, tmp_path):
+    """A cell of both is one row; what is absent has the shape that it would have."""
+    path, outputs = plan
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({"axes": {"embed_share": [0.35, 0.4]}, "parameters": yaml.safe_load(path.read_text())["parameters"]}))
+    sweep = load_sweep(str(path), outputs=str(outputs))
+    done = Run(sweep.cells[0].config, prepare(sweep.config.dataset, sweep.config.vocab_size, outputs).fingerprint)
+    with done.held():
+        done.begin({})
+        done.finish({"run_id": done.id, "status": "completed", "requested_share": 0.35, "dev_loss": 5.0})
+    rows = select_runs(AnalysisConfig.from_dict({"runs": f"{path}+{other}", "outputs": str(outputs)}))
+    assert sorted(rows.requested_share) == [0.3, 0.35, 0.4, 0.97] and list(rows.run_id.dropna()) == [done.id]
+    assert rows[rows.status == "missing"].d_model.notna().all() and rows[rows.status == "missing"].total_params.isna().all()
+
+
 def test_the_parameters_reach_papermill_with_their_types():
     """Lists, numbers and text arrive as such, through YAML."""
     command = engines.papermill(ROOT / "a.ipynb", ROOT / "b.ipynb", {"lr": [1e-3, 3e-3], "glu": 2.0, "dataset": "a b"})

@@ -153,9 +153,10 @@ def test_a_cell_waits_for_the_baselines_curve_where_it_overtakes_it(tiny, tiny_c
     assert curve(2048) is None and time.monotonic() - started < 0.4
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tiny, tiny_corpus, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(optimizer, tiny, tiny_corpus, tmp_path, monkeypatch, capsys):
     """It says `diverged`, at which step, and has no dev loss; that step changed nothing, nor did one after it."""
-    config = cell(tiny, tmp_path, checkpoint_seconds=0)
+    config = cell(tiny, tmp_path, checkpoint_seconds=0, optimizer=optimizer)
     steps, loss, step = [], training.DecoderLM.loss, training.Learner.step
     weigh = lambda learner: [weight.detach().clone() for weight in learner.model.parameters()]
     monkeypatch.setattr(training.Learner, "step", lambda self, *batch: (step(self, *batch), steps.append(weigh(self)))[0])

@@ -1,6 +1,8 @@
 """A tuned sweep finds each cell's learning rate on seeds of its own, then trains the claim there, and may stop anywhere."""
 
 import math
+import time
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -13,7 +15,7 @@ from paramalloc.config import AnalysisConfig, ConfigError, TrainConfig
 from paramalloc.data import prepare
 from paramalloc.runs import Run, load_runs
 from paramalloc.status import table
-from paramalloc.sweep import load_sweep, run_sweep, select_runs
+from paramalloc.sweep import execution, load_sweep, papermill_words, run_sweep, select_runs
 from paramalloc.tune import Tuning, best_lr, next_lrs
 
 GRID = (1e-3, 2e-3, 4e-3, 8e-3, 16e-3)
@@ -121,8 +123,9 @@ class Untold:
 
 
 @pytest.fixture
-def tuned(tiny, tmp_path):
-    """Two cells of two claim seeds, the baseline first; the corpus is prepared."""
+def tuned(tiny, tmp_path, monkeypatch):
+    """Two cells of two claim seeds, the baseline first; the corpus is prepared, and nobody sleeps."""
+    monkeypatch.setattr(execution, "time", SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic))
     path = tmp_path / "tuned.yaml"
     parameters = tiny | {"seed": [0, 1], "early_stop": "flag"}
     path.write_text(yaml.safe_dump({"axes": {"embed_share": [0.3, 0.35]}, "parameters": parameters, "tune": TUNE}))
@@ -152,6 +155,7 @@ def test_a_cell_that_diverges_everywhere_fails_and_the_others_go_on(tuned, capsy
     loss = lambda config: None if config.embed_share == 0.35 or config.lr == 4e-3 and config.seed == 1001 else bowl(4e-3)(config)
     failed = run_sweep(sweep, engine := Untrained(corpus, loss))
     assert failed == {"embed_share-0.35": "every learning rate from 0.00025 to 0.016 diverged: give tune a lower grid"}
+    assert "failed (diverged)" in set(table(sweep.config.output_folder, sweep).state)
     assert {lr for share, lr, seed in engine.trained if share == 0.3 and seed == 0} == {2e-3}
     assert "0.002: dev loss 3.480, 0.004: diverged" in capsys.readouterr().out
 
@@ -180,6 +184,7 @@ def test_early_stop_of_a_claim_compares_with_the_baseline_at_its_own_learning_ra
         if "tune" not in name:
             baseline = {Run(one.baseline(), corpus.fingerprint).id for one in config.runs()}
             claims = sweep.stages(sweep.cells[0], corpus)[-1].runs(corpus)
+            assert "None" not in papermill_words(sweep, sweep.stages(sweep.cells[0], None)[-1])
             assert parameters["baseline_lr"] == 32e-3 and baseline == {run.id for run in claims}
 
 

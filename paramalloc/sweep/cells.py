@@ -168,5 +168,5 @@ def make_cell(point: dict, shared: dict, tuning: Tuning | None = None) -> Cell:
 def papermill_words(sweep: Sweep, cell: Cell) -> list[str]:
     """What a user types after `papermill` to execute one cell alone."""
     path = lambda name: os.path.relpath(name)
-    given = [word for name, value in cell.parameters.items() for word in ("-p", name, json.dumps(value) if isinstance(value, list) else str(value))]
-    return [path(sweep.notebook), path(sweep.folder / f"{cell.name}.ipynb"), *given]
+    given = {name: json.dumps(value) if isinstance(value, list) else str(value) for name, value in cell.parameters.items() if value is not None}
+    return [path(sweep.notebook), path(sweep.folder / f"{cell.name}.ipynb"), *(word for name, text in given.items() for word in ("-p", name, text))]

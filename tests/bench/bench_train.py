@@ -74,7 +74,7 @@ def theirs(arguments, **options) -> dict:
     from paramalloc.data import Batches, find
     from paramalloc.export import llama_config, llama_weights
     from paramalloc.model import DecoderLM
-    from paramalloc.train import make_optimizer, schedule
+    from paramalloc.optimizer import make_optimizers, schedule
 
     config = cell(arguments)
     corpus = find(config.dataset, config.vocab_size, ROOT / "outputs")
@@ -85,7 +85,7 @@ def theirs(arguments, **options) -> dict:
     llama = LlamaForCausalLM(LlamaConfig(**llama_config(shape, config.seq_len), use_cache=False))
     llama.load_state_dict(llama_weights(twin.state_dict(), shape), strict=False)  # a tied head has no entry
     llama.tie_weights()
-    groups = make_optimizer(twin, config).param_groups
+    groups = make_optimizers(twin, config)[0].param_groups
     owners = {"tables": [llama.model.embed_tokens.weight]}
     rest = [weight for name, weight in llama.named_parameters() if "embed_tokens" not in name and "lm_head" not in name]
     weights = [owners["tables"], [w for w in rest if w.dim() >= 2], [w for w in rest if w.dim() < 2]]
