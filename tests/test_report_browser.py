@@ -45,6 +45,7 @@ def opened(browser, report):
 
     def open_(**options):
         page = browser.new_context(**{"viewport": {"width": 1200, "height": 900}} | options).new_page()
+        page.set_default_timeout(90_000)  # other work may hold the cores
         page.said, page.asked = [], []
         page.on("console", lambda message: page.said.append(message.text))
         page.on("pageerror", lambda error: page.said.append(str(error)))
@@ -68,7 +69,7 @@ def draw_all(page):
     """Unfold everything and scroll through it, until every chart is drawn."""
     page.evaluate("document.querySelectorAll('details.more').forEach((fold) => (fold.open = true))")
     for figure in page.locator("figure.chart").all():
-        figure.scroll_into_view_if_needed()
+        figure.evaluate("figure => figure.scrollIntoView()")  # Playwright's own waits for a page that stands still
     page.wait_for_function("[...document.querySelectorAll('figure.chart')].every((figure) => figure.classList.contains('drawn'))")
     page.evaluate("scrollTo(0, 0)")
 

@@ -91,7 +91,8 @@ def readable(runs: pd.DataFrame) -> Table | Note:
 CELLS = {
     "cell (requested)": "{cell}", "d_model × layers": "{d_model:.0f} × {n_layers:.0f}", "status": "{state}",
     "dev loss (nats/token)": "{dev_loss:.3f}", "95 % interval": "[{low:.3f}, {high:.3f}]", "below unigram (nats)": "{gap:.3f}",
-    "dev ppl": "{dev_ppl:.1f}", "dev bpb (bits/byte)": "{dev_bpb:.3f}", "SmallBench": "{smallbench:.3f}", "tokens/s": "{tokens_per_s:,.0f}", "decode (ms/token)": "{decode_ms_per_token:.2f}",
+    "dev ppl": "{dev_ppl:.1f}", "dev bpb (bits/byte)": "{dev_bpb:.3f}", "SmallBench": "{smallbench:.3f}", "tokens/s": "{tokens_per_s:,.0f}",
+    "decode (ms/token)": "{decode_ms_per_token:.2f}",
     "realised": "{percent:.1f} % × {glu:.2f}", "d_ff": "{d_ff:.0f}", "parameters": "{total_params:,.0f}", "learning rate": "{lr:g}",
     "seeds": "{seeds:.0f}",
 }  # fmt: skip
@@ -109,7 +110,8 @@ def fronts(runs: pd.DataFrame) -> Table | Note:
     table = cells_table(runs)
     if completed(table).empty:
         return NOTHING if table.empty else Note("No cell is complete yet.")
-    rows = [[f"{what} ({COST_SENSE[cost]} is better)", *(_front(runs, table, cost, quality) for quality in QUALITIES)] for cost, what in COSTS.items()]
+    rows = [[f"{what} ({COST_SENSE[cost]} is better)", *(_front(runs, table, cost, quality) for quality in QUALITIES)]
+            for cost, what in COSTS.items()]
     lost = screening(table)
     against = f"Screening only, {', '.join(lost)} was stopped early: against" if lost else "against"
     return Table(pd.DataFrame(rows, columns=[against, *QUALITIES.values()]), "Pareto fronts")
