@@ -13,12 +13,15 @@ EPS = 1e-8
 def make_optimizers(model: DecoderLM, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """AdamW (Loshchilov & Hutter 2019) for all weights, or for those that Muon leaves. Each group of weights with one rule
     has its `lr_scale`, by which the recipe's lr is multiplied at every step."""
-    rules = {name: rule(name, model.config, config.parametrization, config.embed_lr) for name, _ in model.named_parameters()}
     hidden = matrices(model) if config.optimizer == "muon" else []
-    groups = [{"params": [model.get_parameter(name) for name, own in rules.items() if own == one and name not in hidden],
-               "lr_scale": one.lr, "weight_decay": one.decay * config.weight_decay, "eps": one.eps * EPS}
-              for one in dict.fromkeys(rules.values())]
-    adam = torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr, **ADAM)
+    groups = {}
+    for name, weight in model.named_parameters():
+        one = rule(name, model.config, config.parametrization, config.embed_lr)
+        if name not in hidden:
+            groups.setdefault((one.lr, one.decay, one.eps), []).append(weight)
+    groups = [{"params": weights, "lr_scale": lr, "weight_decay": decay * config.weight_decay, "eps": eps * EPS}
+              for (lr, decay, eps), weights in groups.items()]
+    adam = torch.optim.AdamW(groups, lr=config.lr, **ADAM)
     return [adam, muon([model.get_parameter(name) for name in hidden], config)] if hidden else [adam]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paramalloc.config import AnalysisConfig, ConfigError, TrainConfig
+from paramalloc.config import AnalysisConfig, ConfigError, TrainConfig, load_profile
 
 QUICK = {"profile": "quick"}
 
@@ -18,8 +18,11 @@ def test_the_profile_fills_only_what_is_not_set():
 
 
 def test_a_larger_model_gets_a_smaller_learning_rate_unless_one_is_given():
-    """The profile's lr holds at its size; ten times the parameters divide it by the root of ten; a given one stays."""
-    assert [build(total_params=size).lr for size in (10**6, 10**7)] == [3e-3, 9.49e-4]
+    """The profile's lr holds at its size; under standard ten times the parameters divide it by the root of ten, under
+    completep it stays, and so does a given one."""
+    lr = load_profile("quick")[1]["lr"]
+    sizes = lambda **given: [build(total_params=size, **given).lr for size in (10**6, 10**7)]
+    assert sizes(parametrization="standard") == [lr, float(f"{lr / 10**0.5:.3g}")] and sizes() == [lr, lr]
     assert build(total_params=10**7, lr=3e-3).lr == 3e-3
 
 

@@ -25,6 +25,7 @@ def cell(arguments):
     from paramalloc.config import TrainConfig
 
     return TrainConfig.from_dict({
+        "parametrization": "standard",  # three groups, which a Trainer's AdamW takes as they are
         "dataset": arguments.dataset, "profile": "study", "total_params": 10_000_000, "embed_share": arguments.share,
         "seq_len": 512, "batch_tokens": arguments.batch_tokens, "tokens": arguments.steps * arguments.batch_tokens, "lr": 1e-3,
         "device": arguments.device, "probes": 1})
@@ -88,7 +89,7 @@ def theirs(arguments, **options) -> dict:
     groups = make_optimizers(twin, config)[0].param_groups
     owners = {"tables": [llama.model.embed_tokens.weight]}
     rest = [weight for name, weight in llama.named_parameters() if "embed_tokens" not in name and "lm_head" not in name]
-    weights = [owners["tables"], [w for w in rest if w.dim() >= 2], [w for w in rest if w.dim() < 2]]
+    weights = [owners["tables"], [w for w in rest if w.dim() < 2], [w for w in rest if w.dim() >= 2]]  # the order of the groups
     optimizer = torch.optim.AdamW([{"params": part, "weight_decay": group["weight_decay"], "lr": config.lr * group["lr_scale"]}
                                    for part, group in zip(weights, groups)], betas=groups[0]["betas"], fused=True)
     falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step + 1, config.steps, config.warmup))
