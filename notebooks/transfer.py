@@ -42,7 +42,7 @@ slopes(check).pivot_table(index=["what", "step"], columns=["parametrization", "a
 
 # %% [markdown]
 # ## Where is the best learning rate?
-# Three widths at 8 layers and three depths at width 96, each at six rates: 204,800 tokens of Wikipedia and news, vocabulary
+# Three widths at 8 layers and three depths at width 96, each at five rates: 204,800 tokens of Wikipedia and news, vocabulary
 # 1,024, one seed. `paramalloc sweep transfer` and `transfer_embedding` train them again, in about an hour on two cores.
 
 # %%

@@ -21,12 +21,14 @@ TABLES, WRITERS, GAINS = ("embedding", "head"), ("out", "down"), ("attention_nor
 @dataclass(frozen=True)
 class Rule:
     """Of one weight: where it starts (the standard deviation of its normal; of a gain, its value), and what the recipe's
-    lr, weight_decay and the optimizer's epsilon are multiplied with."""
+    lr, weight_decay and the optimizer's epsilon are multiplied with. `muon` is the lr's factor where the step is orthogonal: one of
+    that size adds up to fan_in^0.5, not to fan_in as the aligned steps of Adam (Yang et al. 2023, arXiv 2310.17813)."""
 
     start: float
     lr: float = 1.0
     decay: float = 1.0
     eps: float = 1.0
+    muon: float = 1.0
 
 
 def rule(name: str, shape: ModelConfig, parametrization: str = "standard", embed_lr: float = 1.0) -> Rule:
@@ -68,8 +70,8 @@ def completep(kind: str, shape: ModelConfig, embed_lr: float) -> Rule:
         return Rule(std, embed_lr, eps=1 / width)
     if kind == "projection":
         fan_in = shape.d_embed / BASE_WIDTH
-        return Rule(shape.d_embed**-0.5, 1 / fan_in, fan_in, 1 / width)
+        return Rule(shape.d_embed**-0.5, 1 / fan_in, fan_in, 1 / width, fan_in**-0.5)
     if kind in WRITERS:
         fan_in = shape.glu / BASE_GLU * width if kind == "down" else width
-        return Rule(0.0, 1 / (fan_in * depth), fan_in * depth, 1 / width)
-    return Rule(std / width**0.5, 1 / width, width, 1 / (width * depth))
+        return Rule(0.0, 1 / (fan_in * depth), fan_in * depth, 1 / width, fan_in**-0.5 / depth)
+    return Rule(std / width**0.5, 1 / width, width, 1 / (width * depth), width**-0.5)

@@ -96,8 +96,8 @@ def optimum(losses: pd.Series) -> dict:
 
 
 def moves(runs: pd.DataFrame, base: tuple[int, int]) -> pd.DataFrame:
-    """How far the best rate moves from the smallest to the largest shape of an axis, in octaves (doublings), and the regret:
-    the loss (nats per token) that the shape away from `base` (d_model, n_layers) which suffers most loses at the base's best rate.
+    """How far the best rate moves from the smallest to the largest shape of an axis, in octaves (doublings; `at_least` so far, where a
+    best rate lies at the edge of what was tried), and the regret: the loss (nats per token) that the shape away from `base` (d_model, n_layers) which suffers most loses at the base's best rate.
     """
     found, rows = optima(runs), []
     for (name, embed_lr), own in found.groupby(["parametrization", "embed_lr"]):
@@ -109,8 +109,9 @@ def moves(runs: pd.DataFrame, base: tuple[int, int]) -> pd.DataFrame:
                 continue
             rates = np.log2(line.best_lr.to_numpy(float))
             regrets = [regret(runs, name, embed_lr, shape, at_base.best_lr.item()) for shape in line.itertuples()]
-            rows.append({"parametrization": name, "embed_lr": embed_lr, "axis": axis, "octaves": rates[-1] - rates[0], "regret": max(regrets)})
-    return pd.DataFrame(rows, columns=["parametrization", "embed_lr", "axis", "octaves", "regret"])
+            rows.append({"parametrization": name, "embed_lr": embed_lr, "axis": axis, "octaves": rates[-1] - rates[0],
+                         "at_least": bool(line.edge.any()), "regret": max(regrets)})
+    return pd.DataFrame(rows, columns=["parametrization", "embed_lr", "axis", "octaves", "at_least", "regret"])
 
 
 def regret(runs: pd.DataFrame, name: str, embed_lr: float, shape, lr: float) -> float:

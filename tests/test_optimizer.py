@@ -34,6 +34,7 @@ def test_every_weight_learns_once_at_its_own_rate(embedding, parametrization, op
             if isinstance(made, torch.optim.AdamW):
                 assert (group["lr_scale"], group["weight_decay"], group["eps"]) == pytest.approx((one.lr, 0.1 * one.decay, 1e-8 * one.eps))
             else:
+                assert (group["lr_scale"], group["weight_decay"]) == pytest.approx((one.muon, 0.1 / one.muon))
                 assert "embedding" not in name and "head" not in name and "norm" not in name
 
 

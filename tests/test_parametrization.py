@@ -89,6 +89,12 @@ def test_what_a_step_changes_depends_on_the_size_only_under_standard():
     assert found["completep"].abs().max() <= 0.1 and found["standard"].min() >= 0.3
 
 
+def test_muon_transfers_as_well():
+    """The same exponents, within 0.2, of orthogonal steps under completep."""
+    found = slopes(coordinate_check("completep", lr=1e-3, optimizer="muon")).query("what != 'logits'")
+    assert found.slope.abs().max() <= 0.2
+
+
 @pytest.mark.parametrize("embedding", ("untied", "factorized"))
 def test_other_embeddings_transfer_as_well(embedding):
     """Exponents within 0.2 under completep with two tables, and with a projection whose d_embed is half the width: at 32 it

@@ -21,7 +21,7 @@ def cells(name: str, profile: str) -> list[TrainConfig]:
 
 
 def test_the_studys_arms_are_there():
-    assert {"grid", "embedding_sweep", "glu_sweep", "reference", *ARMS} == set(SWEEPS)
+    assert {"grid", "embedding_sweep", "glu_sweep", "reference", "lr_check", *ARMS} == set(SWEEPS)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -87,19 +87,19 @@ def test_arms_share_runs_with_the_grid(profile):
 
 
 def test_make_reference_runs_every_arm():
-    """The grid and the factorized arms for each seed, then the rest; each name is a sweep."""
+    """The learning rates, the grid and the factorized arms for each seed, then the rest; each name is a sweep."""
     recipe = (ROOT / "Makefile").read_text().split("\nreference:")[1].split("\n\n")[0]
-    assert all(name in recipe for name in ["reference", *ARMS]) and "for seed in 0 1 2" in recipe
+    assert all(name in recipe for name in ["reference", "lr_check", *ARMS]) and "for seed in 0 1 2" in recipe
 
 
-def test_the_reference_is_the_grid_with_seeds_and_learning_rates():
-    """The cells of grid; three claim seeds; tuned at the small scale alone."""
-    at = {profile: load_sweep("reference", profile=profile) for profile in profiles()}
-    wanted = {(cell.config.embed_share, cell.config.glu) for cell in load_sweep("grid", profile="quick").cells}
-    for profile, sweep in at.items():
-        assert {(cell.config.embed_share, cell.config.glu) for cell in sweep.cells} == wanted
-        assert all(cell.config.seed == (0, 1, 2) and cell.config.early_stop == "flag" for cell in sweep.cells)
-        assert all(bool(cell.tuning) == (profile == "reference") for cell in sweep.cells)
-    floor = load_sweep("noise_floor", profile="reference").cells[0]
-    assert floor.tuning == at["reference"].cells[0].tuning and floor.config.seed == tuple(range(9))
+def test_the_reference_is_the_grid_with_seeds_at_one_learning_rate():
+    """The cells of grid; three claim seeds; the rate of every arm, so that their cells are the same runs; lr_check tunes the same cells."""
+    grid = [(cell.config.embed_share, cell.config.glu) for cell in load_sweep("grid", profile="quick").cells]
+    for profile in profiles():
+        sweep, check = load_sweep("reference", profile=profile), load_sweep("lr_check", profile=profile)
+        assert [(cell.config.embed_share, cell.config.glu) for cell in sweep.cells] == grid
+        assert [(cell.config.embed_share, cell.config.glu) for cell in check.cells] == grid and all(cell.tuning for cell in check.cells)
+        assert all(cell.config.seed == (0, 1, 2) and cell.config.early_stop == "flag" and not cell.tuning for cell in sweep.cells)
+        assert {cell.config.lr for name in ["reference", *ARMS] for cell in load_sweep(name, profile=profile).cells} == {load_profile(profile)[1]["lr"]}
+    assert load_sweep("noise_floor", profile="reference").cells[0].config.seed == tuple(range(9))
     assert yaml.safe_load((ROOT / "params" / "reference.yaml").read_text())["parameters"]["dataset"] == "../shared/data/wiki-news"

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from paramalloc import plots
+from paramalloc.config import ROOT
+from paramalloc.runs import read_results
 from paramalloc.transfer import moves, optima, slopes, verdict
 
 RATES = [1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2]
@@ -70,3 +72,13 @@ def test_charts_draw_every_shape_and_rate():
     rows = [row for data in spec["datasets"].values() for row in data if "dev_loss" in row]
     assert len(rows) == 2 * 2 * 3 * len(RATES)
     assert "no runs yet" in plots.best_rates(frame.iloc[:0], optima(frame.iloc[:0]))
+
+
+def test_the_readme_says_what_was_measured():
+    """Octaves by width and depth under both, recomputed from the published runs."""
+    published = read_results(ROOT / "outputs" / "reference" / "transfer" / "results.csv")
+    found = moves(published[published.embed_lr == 3], base=(96, 8)).set_index(["parametrization", "axis"]).octaves.abs()
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    said = (f"by {found['completep', 'width']:.1f} octaves from width 48 to 192 and by {found['completep', 'depth']:.1f} from depth 2 to 32, where under "
+            f"`standard` it moves by at least {found['standard', 'width']:.1f} and {found['standard', 'depth']:.1f}")
+    assert said in readme
