@@ -14,16 +14,17 @@
 
 # %% tags=["parameters"]
 runs: str = "outputs/reference/transfer/results.csv"  # the runs to read, a results.csv, or sweeps such as transfer+transfer_embedding
+dataset: str = ""  # dataset of the sweeps' runs; empty for their own
 profile: str = "quick"  # sizes of the sweeps' cells
 outputs: str = "outputs"  # folder of the sweeps' runs
 
 # %%
 from paramalloc import plots
-from paramalloc.config import AnalysisConfig
+from paramalloc.config import TransferConfig
 from paramalloc.sweep import select_runs
 from paramalloc.transfer import coordinate_check, moves, optima, slopes, verdict
 
-config = AnalysisConfig.from_notebook(globals())
+config = TransferConfig.from_notebook(globals())
 
 # %% [markdown]
 # ## What does a step change?

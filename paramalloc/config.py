@@ -280,6 +280,16 @@ class AnalysisConfig(FromParameters):
 
 
 @dataclass(frozen=True)
+class TransferConfig(FromParameters):
+    sized = False
+
+    runs: str = text("outputs/reference/transfer/results.csv")
+    dataset: str = text("")
+    profile: str = text("quick")
+    outputs: str = text("outputs")
+
+
+@dataclass(frozen=True)
 class ExploreConfig(FromParameters):
     """What the explorer starts from."""
 

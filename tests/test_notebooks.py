@@ -11,10 +11,10 @@ import jupytext
 import pandas as pd
 import pytest
 
-from paramalloc.config import ROOT, AnalysisConfig, DataConfig, ExploreConfig, TrainConfig
+from paramalloc.config import ROOT, AnalysisConfig, DataConfig, ExploreConfig, TrainConfig, TransferConfig
 from paramalloc.runs import RESULT_COLUMNS
 
-CONFIGS = {"data": DataConfig, "train": TrainConfig, "analysis": AnalysisConfig, "explore": ExploreConfig}
+CONFIGS = {"data": DataConfig, "train": TrainConfig, "analysis": AnalysisConfig, "explore": ExploreConfig, "transfer": TransferConfig}
 
 
 def papermill(*arguments, **options) -> subprocess.CompletedProcess:
