@@ -1,114 +1,14 @@
-"""Configuration: notebook parameters, YAML and profiles become frozen dataclasses, strictly.
+"""A model's shape, and a cell: an allocation with its recipe."""
 
-An unknown name, a wrong type or a value out of range is refused with one line that says what to do.
-Sizes that nobody set by name (None) are filled from the profile, `params/profiles/<profile>.yaml`.
-"""
-
-import ast
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
-import yaml
-
-from .values import ConfigError, DataError, UserError, as_number, convert, number, refuse_unknown, text, whole
-
-__all__ = ["ConfigError", "DataError", "UserError", "as_number"]  # of values.py, for those who import them from here
-
-ROOT = Path(__file__).resolve().parents[1]  # relative paths mean the repository root
-PROFILES = ROOT / "params" / "profiles"
-
-
-# ---------------------------------------------------------------- profiles
-
-
-def cuda_available() -> bool:
-    import torch  # only here: everything else in this module works without torch
-
-    return torch.cuda.is_available()
-
-
-def load_yaml(path: Path) -> dict:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise ConfigError(f"there is no file {path}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold names and values")
-    return content
-
-
-def profiles() -> list[str]:
-    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
-
-
-def load_profile(profile: str) -> tuple[str, dict]:
-    """(name, sizes); "auto" is `study` where a CUDA device is present, else `quick`."""
-    if profile == "auto":
-        profile = "study" if cuda_available() else "quick"
-    if profile not in profiles():
-        raise ConfigError(f"unknown profile '{profile}': there are auto, {', '.join(profiles())}")
-    sizes = load_yaml(PROFILES / f"{profile}.yaml")
-    refuse_unknown(sizes, TrainConfig.names(), f"key of profile {profile}")
-    return profile, sizes
-
-
-# ------------------------------------------------------------------ configs
-
+from ..values import ConfigError, number, text, whole
+from .parameters import FromParameters, cuda_available
 
 EMBEDDINGS = ("tied", "untied", "factorized")
 MLPS = ("swiglu", "relu2")
 TUNING_SEED = 1000  # from here on a seed only chooses a learning rate: its runs never enter a mean, an interval or a front
-
-
-def injected_names(namespace: dict) -> list[str]:
-    """The names that papermill's injected cell sets; papermill itself only warns of unknown ones."""
-    cells = [source for source in namespace.get("In", []) if source.startswith("# Parameters")]
-    tree = ast.parse(cells[-1]) if cells else ast.Module([], [])
-    return [target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
-
-
-class FromParameters:
-    sized = True  # has sizes that a profile fills
-
-    @classmethod
-    def names(cls) -> list[str]:
-        return [spec.name for spec in fields(cls)]
-
-    @classmethod
-    def from_dict(cls, values: dict):
-        """Checked and filled from the profile. ConfigError names the first parameter that is wrong."""
-        refuse_unknown(values, cls.names())
-        given = {spec.name: convert(spec, values[spec.name]) for spec in fields(cls) if spec.name in values}
-        profile, sizes = load_profile(given.get("profile") or "auto") if cls.sized else (given.get("profile"), {})
-        return cls(**cls.fill(given, sizes) | ({"profile": profile} if cls.sized else {}))
-
-    @classmethod
-    def fill(cls, given: dict, sizes: dict) -> dict:
-        """Every parameter: as given, else the profile's, else the default."""
-        values = {spec.name: given.get(spec.name) for spec in fields(cls)}
-        for spec in fields(cls):
-            if values[spec.name] is None:
-                values[spec.name] = convert(spec, sizes[spec.name]) if spec.name in sizes else spec.default
-        return values
-
-    @classmethod
-    def from_notebook(cls, namespace: dict):
-        """Build from a notebook's globals(), refusing what papermill injected under an unknown name."""
-        refuse_unknown(injected_names(namespace), cls.names())
-        return cls.from_dict({name: namespace[name] for name in cls.names() if name in namespace})
-
-    @property
-    def output_folder(self) -> Path:
-        return ROOT / self.outputs
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        cells = [f"<b>{name}</b>&nbsp;{escape(str(value))}" for name, value in asdict(self).items() if value is not None]
-        return "<p style='line-height:1.7'>" + " &ensp; ".join(cells) + "</p>"
 
 
 @dataclass(frozen=True)
@@ -147,15 +47,6 @@ class ModelConfig:
     def glu(self) -> float:
         """d_ff / d_model; without a gate, that of the gated MLP with as many parameters."""
         return self.d_ff * self.mlp_matrices / (3 * self.d_model)
-
-
-@dataclass(frozen=True)
-class DataConfig(FromParameters):
-    dataset: str = text("builtin")
-    vocab_size: int = whole(257, 65_536)
-    tokens: int = whole()
-    profile: str = text("auto")
-    outputs: str = text("outputs")
 
 
 @dataclass(frozen=True)
@@ -266,41 +157,3 @@ class TrainConfig(FromParameters):
         free = ("d_ff", "d_embed") if self.embedding == "factorized" else ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed")
         lr = self.baseline_lr or self.lr
         return replace(self, embed_share=self.baseline_share, glu=self.baseline_glu, lr=lr, **dict.fromkeys(free))
-
-
-@dataclass(frozen=True)
-class AnalysisConfig(FromParameters):
-    sized = False
-
-    runs: str = text("")
-    dataset: str = text("")
-    profile: str = text("")
-    name: str = text("all")
-    outputs: str = text("outputs")
-
-
-@dataclass(frozen=True)
-class TransferConfig(FromParameters):
-    sized = False
-
-    runs: str = text("outputs/reference/transfer/results.csv")
-    dataset: str = text("")
-    profile: str = text("quick")
-    outputs: str = text("outputs")
-
-
-@dataclass(frozen=True)
-class ExploreConfig(FromParameters):
-    """What the explorer starts from."""
-
-    sized = False
-
-    total_params: int = whole(10_000, 10**9, 10_000_000)
-    vocab_size: int = whole(257, 65_536, 16_000)
-    embed_share: float = number(0.01, 0.95, 0.35)
-    glu: float = number(0.5, 8.0, 2.66)
-    embedding: str = text("tied", EMBEDDINGS)
-    mlp: str = text("swiglu", MLPS)
-    seq_len: int = whole(8, 65_536, 512)
-    hardware: str = text("H100 SXM")
-    outputs: str = text("outputs")

@@ -1,0 +1,54 @@
+"""What the other notebooks are asked."""
+
+from dataclasses import dataclass
+
+from ..values import number, text, whole
+from .cell import EMBEDDINGS, MLPS
+from .parameters import FromParameters
+
+
+@dataclass(frozen=True)
+class DataConfig(FromParameters):
+    dataset: str = text("builtin")
+    vocab_size: int = whole(257, 65_536)
+    tokens: int = whole()
+    profile: str = text("auto")
+    outputs: str = text("outputs")
+
+
+@dataclass(frozen=True)
+class AnalysisConfig(FromParameters):
+    sized = False
+
+    runs: str = text("")
+    dataset: str = text("")
+    profile: str = text("")
+    name: str = text("all")
+    outputs: str = text("outputs")
+
+
+@dataclass(frozen=True)
+class TransferConfig(FromParameters):
+    sized = False
+
+    runs: str = text("outputs/reference/transfer/results.csv")
+    dataset: str = text("")
+    profile: str = text("quick")
+    outputs: str = text("outputs")
+
+
+@dataclass(frozen=True)
+class ExploreConfig(FromParameters):
+    """What the explorer starts from."""
+
+    sized = False
+
+    total_params: int = whole(10_000, 10**9, 10_000_000)
+    vocab_size: int = whole(257, 65_536, 16_000)
+    embed_share: float = number(0.01, 0.95, 0.35)
+    glu: float = number(0.5, 8.0, 2.66)
+    embedding: str = text("tied", EMBEDDINGS)
+    mlp: str = text("swiglu", MLPS)
+    seq_len: int = whole(8, 65_536, 512)
+    hardware: str = text("H100 SXM")
+    outputs: str = text("outputs")
