@@ -35,7 +35,7 @@ config = TransferConfig.from_notebook(globals())
 # %%
 import pandas as pd
 
-check = pd.concat([coordinate_check(name, lr=1e-4) for name in ("standard", "completep")])
+check = pd.concat([coordinate_check(name, lr=5e-5, seeds=2) for name in ("standard", "completep")])
 plots.show(plots.coordinates(check))
 
 # %%

@@ -82,9 +82,9 @@ def test_factors_may_lie_in_the_weights(embedding):
 
 
 def test_what_a_step_changes_depends_on_the_size_only_under_standard():
-    """Width 64 to 512, depth 2 to 32, after 1 and 10 steps: exponents of the residual stream and of the final hidden state
+    """Width 64 to 512, depth 2 to 32, two seeds, after 1 and 10 steps: exponents of the residual stream and of the final hidden state
     are within 0.1 of zero under completep, and at least 0.3 under standard."""
-    found = {name: slopes(coordinate_check(name, lr=1e-4)).query("what != 'logits'").slope for name in ("completep", "standard")}
+    found = {name: slopes(coordinate_check(name, lr=5e-5, seeds=2)).query("what != 'logits'").slope for name in ("completep", "standard")}
     assert len(found["completep"]) == len(found["standard"]) == 8
     assert found["completep"].abs().max() <= 0.1 and found["standard"].min() >= 0.3
 
@@ -99,5 +99,5 @@ def test_muon_transfers_as_well():
 def test_other_embeddings_transfer_as_well(embedding):
     """Exponents within 0.2 under completep with two tables, and with a projection whose d_embed is half the width: at 32 it
     has few directions, so chance plays a part."""
-    found = slopes(coordinate_check("completep", lr=1e-4, embedding=embedding)).query("what != 'logits'")
+    found = slopes(coordinate_check("completep", lr=5e-5, embedding=embedding)).query("what != 'logits'")
     assert found.slope.abs().max() <= 0.2

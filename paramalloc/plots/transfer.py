@@ -11,7 +11,8 @@ SIZES = {"width": "d_model", "depth": "n_layers"}
 
 def coordinates(found: pd.DataFrame):
     """The change (root mean square, log scale) after 10 steps against the width and the depth: a flat line transfers."""
-    rows = found[found.step == found.step.max()]
+    keys = ["parametrization", "axis", "what", "d_model", "n_layers"]
+    rows = found[found.step == found.step.max()].groupby(keys, as_index=False, sort=False).change.mean()
     rows = rows.assign(size=rows.d_model.where(rows.axis == "width", rows.n_layers))
     names = list(dict.fromkeys(rows.parametrization))
     hue = alt.Color("parametrization:N", scale=alt.Scale(domain=names, range=[SHADES[1], SHADES[2]]), title=None, legend=alt.Legend(orient="top"))
@@ -35,7 +36,7 @@ def best_rates(runs: pd.DataFrame, found: pd.DataFrame):
     shape = lambda frame: [f"{d:.0f} × {n:.0f}" for d, n in zip(frame.d_model, frame.n_layers)]
     means, marks = means.assign(shape=shape(means)), found.assign(shape=shape(found))
     panels = [_panel(means, marks, axis, name) for name in sorted(means.parametrization.unique(), reverse=True) for axis in SIZES]
-    return titled(alt.concat(*panels, columns=2), "Where is the best learning rate of each shape?",
+    return titled(alt.concat(*panels, columns=2).resolve_scale(color="independent"), "Where is the best learning rate of each shape?",
                   "Dev loss against learning rate, a line for each d_model × n_layers. Diamonds: the lowest point of each line.")
 
 
@@ -45,8 +46,8 @@ def _panel(means: pd.DataFrame, marks: pd.DataFrame, axis: str, name: str):
     own = own[own[other] == own.groupby("lr")[other].transform("median").median()]
     here = marks[(marks.parametrization == name) & marks["shape"].isin(own["shape"])]
     order = list(own.sort_values(SIZES[axis])["shape"].drop_duplicates())
-    hue = alt.Color("shape:N", title=f"d_model × n_layers ({axis})", scale=alt.Scale(domain=order, range=SHADES[:2] + SHADES[3:]), legend=alt.Legend(orient="bottom"))
-    x = alt.X("lr:Q", scale=alt.Scale(type="log", nice=False, padding=8), title="lr", axis=alt.Axis(format="~e", tickCount=4))
+    hue = alt.Color("shape:N", title=None, scale=alt.Scale(domain=order, range=SHADES[:2] + SHADES[3:]), legend=alt.Legend(orient="bottom"))
+    x = alt.X("lr:Q", scale=alt.Scale(type="log", nice=False, padding=8), title="lr", axis=alt.Axis(format="~e", values=sorted(own.lr.unique())))
     y = alt.Y("dev_loss:Q", scale=alt.Scale(zero=False), title="dev loss (nats per token)" if axis == "width" else None)
     line = alt.Chart(own).mark_line(point={"size": 18}).encode(x=x, y=y, color=hue)
     low = alt.Chart(here).mark_point(shape="diamond", filled=True, size=110, opacity=1).encode(x=alt.X("best_lr:Q"), y=alt.Y("best_loss:Q"), color=hue)
