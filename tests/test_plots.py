@@ -8,7 +8,7 @@ import pytest
 from analysis_fixtures import SHARES, _measured, broken_grid, empty, grid, run, study, unfinished
 
 from paramalloc import plots
-from paramalloc.analyze import Note, cells_table
+from paramalloc.analyze import Note, by_payer, cells_table
 from paramalloc.plots.base import facts
 from paramalloc.runs import as_csv, read_results
 
@@ -165,3 +165,26 @@ def test_labels_meet_neither_points_nor_each_other(runs):
     assert len(boxes) >= len(SIDES)
     assert not any(meet(a, b) for i, a in boxes.items() for j, b in boxes.items() if i < j)
     assert not any(box[0] < x < box[1] and box[2] < y < box[3] for box in boxes.values() for x, y in zip(px, py))
+
+
+def test_an_arm_joins_neither_corpora_nor_recipes(runs):
+    """Untied runs of another corpus, warmup or size are not drawn beside the study's; where a vocabulary varies, the dataset is held."""
+    untied = arms()[lambda rows: rows.embedding == "untied"]
+    for other in ({"data_fingerprint": "f2"}, {"warmup": 0.3}, {"total_params": 3_000_000}):
+        assert isinstance(plots.arm_chart(pd.concat([runs, untied.assign(**other)]), "tying"), Note)
+    more = arms()[lambda rows: rows.vocab_size == 8192].assign(data_fingerprint="f8")
+    drawn(plots.arm_chart(pd.concat([runs, more]), "vocabulary"))
+    assert isinstance(plots.arm_chart(pd.concat([runs, more.assign(dataset="other")]), "vocabulary"), Note)
+
+
+def test_payers_of_another_corpus_are_left_out(runs):
+    """A payer whose runs were trained on another corpus has no line beside the others."""
+    other = runs.assign(data_fingerprint=runs.data_fingerprint.where((runs.embedding == "tied") | runs.requested_glu.isna(), "f2"))
+    assert set(by_payer(runs).payer) - set(by_payer(other).payer) == {"the depth"}
+
+
+def test_document_groups_need_not_be_equal_in_number():
+    """A vocabulary whose dev split has 31 groups of documents beside 32: the arm is drawn, of seeds alone."""
+    runs = arms()
+    fewer = runs.dev_by_group.where(runs.vocab_size != 8192, runs.dev_by_group.map(lambda group: group[:31]))
+    drawn(plots.arm_chart(runs.assign(dev_by_group=fewer), "vocabulary"))
