@@ -8,8 +8,8 @@ import pytest
 from analysis_fixtures import SHARES, _measured, broken_grid, empty, grid, run, study, unfinished
 
 from paramalloc import plots
-from paramalloc.analyze import Note, by_payer, cells_table
-from paramalloc.plots.base import facts
+from paramalloc.analyze import Note, by_payer, cells_table, differences
+from paramalloc.plots.base import facts, stopped
 from paramalloc.runs import as_csv, read_results
 
 COSTS = ["tokens_per_s", "decode_ms_per_token", "train_flops", "kv_bytes_per_token", "total_params"]
@@ -188,3 +188,22 @@ def test_document_groups_need_not_be_equal_in_number():
     runs = arms()
     fewer = runs.dev_by_group.where(runs.vocab_size != 8192, runs.dev_by_group.map(lambda group: group[:31]))
     drawn(plots.arm_chart(runs.assign(dev_by_group=fewer), "vocabulary"))
+
+
+def test_the_forest_draws_intervals_for_all_cells_together(runs, monkeypatch):
+    """Where simultaneous intervals are known they are drawn, and the words say which kind is."""
+    from paramalloc.plots import effects
+
+    found = differences(runs)
+    alone = found.drop(columns=["low_all", "high_all"], errors="ignore")
+    monkeypatch.setattr(effects, "differences", lambda runs: alone)
+    assert "of each cell for itself" in drawn(plots.difference_forest(runs))["description"]
+    monkeypatch.setattr(effects, "differences", lambda runs: alone.assign(low_all=alone.low - 1, high_all=alone.high + 1))
+    spec = drawn(plots.difference_forest(runs))
+    assert "for all cells together" in spec["description"]
+    assert sorted(row["low"] for row in rows(spec, "low", "cell")) == pytest.approx(sorted(alone.low - 1))
+
+
+def test_cells_that_were_stopped_are_named_in_a_sentence():
+    """One was, several were."""
+    assert stopped(["a"]) == "a was stopped early" and stopped(["a", "b", "c"]) == "a, b and c were stopped early"

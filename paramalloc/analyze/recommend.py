@@ -221,8 +221,8 @@ def distances(claimed: pd.DataFrame, fitted: Surface, shape: Allocation, total_p
 
 
 def recipe(claimed: pd.DataFrame, total_params: int) -> dict:
-    """How the runs were trained, for a model of `total_params`: as many tokens a parameter, in whole steps; their learning rate, which under
-    standard falls with the root of the size as TrainConfig has it. What is TrainConfig's own default is left out."""
+    """How the runs were trained, for a model of `total_params`: as many tokens a parameter, in whole steps; their learning rate, which
+    under standard falls with the root of the size as TrainConfig has it. What is TrainConfig's own default is left out."""
     first, ratio = claimed.iloc[0], total_params / claimed.total_params.median()
     ratio = 1 if 0.9 < ratio < 1.1 else ratio
     batch, rate = int(first.batch_tokens), claimed.lr.median() / (math.sqrt(ratio) if first.parametrization == "standard" else 1)

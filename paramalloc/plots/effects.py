@@ -14,6 +14,7 @@ VIEWS = {"tokens": "equal tokens", "flops": "equal training FLOPs", "time": "equ
 SIGNED = "datum.value == 0 ? '0' : format(datum.value, '+.3~f')"
 FOREST = ["Left of the dotted line is better. Points: means paired over seeds; lines: 95 % intervals",
           "{}; the verdict holds at 5 % over all cells together."]
+NO_CLAIM = "One seed: there are no intervals, so no difference may be claimed."
 TOGETHER, ALONE = "for all cells together", "of each cell for itself"
 BAND = ["Band: 95 % of the differences of two single runs of one cell that differ in their seed:", "one seed could not tell more."]
 LOSS = "dev loss (nats per token)"
@@ -29,7 +30,7 @@ def difference_forest(runs: pd.DataFrame):
     found, tips, table = facts(found.assign(verdict=_verdicts(found)), {
         "cell": "{cell}", "difference (nats/token)": "{difference:+.4f}", f"95 % interval {kind}": "[{low:+.4f}, {high:+.4f}]",
         "p (adjusted for all cells)": "{p_adjusted:.3g}", "verdict": "{verdict}"})
-    words = [line.format(kind) for line in FOREST] if found.low.notna().any() else ["One seed: there are no intervals, so no difference may be claimed."]
+    words = [line.format(kind) for line in FOREST] if found.low.notna().any() else [NO_CLAIM]
     layers = [*([_band(floor)] if floor else []), *_forest(found, tips)]
     chart = alt.layer(*layers).properties(width=WIDTH - 40, height=28 * len(found))
     return titled(chart, "Which differences to the baseline are more than noise?", [*words, *(BAND if floor else [])], table)
@@ -55,7 +56,8 @@ def _forest(found: pd.DataFrame, tips: list) -> list:
     hue, shape = grouped("verdict", present, *zip(*(VERDICTS[name] for name in present)), orient="top")
     y = alt.Y("cell:N", sort=list(found.cell), title=None, axis=alt.Axis(ticks=False, domain=False, grid=True))
     axis = alt.Axis(grid=False, labelExpr=SIGNED, tickCount=7)
-    x = alt.X("difference:Q", title="difference in dev loss (nats per token)", axis=axis, scale=reach(found.assign(zero=0), "difference", "zero"))
+    scale = reach(found.assign(zero=0), "difference", "zero")
+    x = alt.X("difference:Q", title="difference in dev loss (nats per token)", axis=axis, scale=scale)
     base = alt.Chart(found).encode(y=y, tooltip=tips, color=hue, **dimmed)
     zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=INK, strokeDash=[2, 3]).encode(x="zero:Q")
     span = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2).encode(x="low:Q", x2="high")

@@ -31,7 +31,8 @@ def scale(runs: pd.DataFrame) -> Note:
     seeds = f"{done.n_seeds.min()}" if done.n_seeds.nunique() == 1 else f"{done.n_seeds.min()} to {done.n_seeds.max()}"
     words = [f"{len(done)} of {len(table)} cells complete", f"{seeds} {'seed' if done.n_seeds.max() == 1 else 'seeds'} a cell",
              f"about {short(done.total_params.median())} parameters", *(f"vocabulary {size:,.0f}" for size in used.vocab_size.mode()[:1]),
-             f"{short(first.tokens)} training tokens of {code(first.dataset)}", *(f"on {code(name)}" for name in used.device.dropna().unique()[:1])]
+             f"{short(first.tokens)} training tokens of {code(first.dataset)}",
+             *(f"on {code(name)}" for name in used.device.dropna().unique()[:1])]
     return Note("Measured at: " + " · ".join(words) + ".")
 
 
@@ -109,7 +110,8 @@ def _others(runs: pd.DataFrame, main: pd.DataFrame) -> dict:
     first = own.iloc[0] if len(own) else pd.Series(index=names, dtype=object)
     known = lambda name, value: f"{name.replace('data_fingerprint', 'corpus')} {code(f'{value:g}' if isinstance(value, float) else value)}"
     apart = lambda name, value: not 0.9 < value / first[name] < 1.1 if name == "total_params" else value != first[name]
-    differs = lambda run: [known(name, run[name]) for name in names if pd.notna(run[name]) and pd.notna(first[name]) and apart(name, run[name])]
+    both = lambda run: [name for name in names if pd.notna(run[name]) and pd.notna(first[name])]
+    differs = lambda run: [known(name, run[name]) for name in both(run) if apart(name, run[name])]
     return {at: f"of another group: {', '.join(differs(run)) or 'its recipe'}" for at, run in theirs.iterrows()}
 
 
