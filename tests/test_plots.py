@@ -8,8 +8,8 @@ import pytest
 from analysis_fixtures import SHARES, _measured, broken_grid, empty, grid, run, study, unfinished
 
 from paramalloc import plots
-from paramalloc.analyze import Note, cells_table
-from paramalloc.plots.base import facts
+from paramalloc.analyze import Note, by_payer, cells_table, differences
+from paramalloc.plots.base import facts, stopped
 from paramalloc.runs import as_csv, read_results
 
 COSTS = ["tokens_per_s", "decode_ms_per_token", "train_flops", "kv_bytes_per_token", "total_params"]
@@ -165,3 +165,45 @@ def test_labels_meet_neither_points_nor_each_other(runs):
     assert len(boxes) >= len(SIDES)
     assert not any(meet(a, b) for i, a in boxes.items() for j, b in boxes.items() if i < j)
     assert not any(box[0] < x < box[1] and box[2] < y < box[3] for box in boxes.values() for x, y in zip(px, py))
+
+
+def test_an_arm_joins_neither_corpora_nor_recipes(runs):
+    """Untied runs of another corpus, warmup or size are not drawn beside the study's; where a vocabulary varies, the dataset is held."""
+    untied = arms()[lambda rows: rows.embedding == "untied"]
+    for other in ({"data_fingerprint": "f2"}, {"warmup": 0.3}, {"total_params": 3_000_000}):
+        assert isinstance(plots.arm_chart(pd.concat([runs, untied.assign(**other)]), "tying"), Note)
+    more = arms()[lambda rows: rows.vocab_size == 8192].assign(data_fingerprint="f8")
+    drawn(plots.arm_chart(pd.concat([runs, more]), "vocabulary"))
+    assert isinstance(plots.arm_chart(pd.concat([runs, more.assign(dataset="other")]), "vocabulary"), Note)
+
+
+def test_payers_of_another_corpus_are_left_out(runs):
+    """A payer whose runs were trained on another corpus has no line beside the others."""
+    other = runs.assign(data_fingerprint=runs.data_fingerprint.where((runs.embedding == "tied") | runs.requested_glu.isna(), "f2"))
+    assert set(by_payer(runs).payer) - set(by_payer(other).payer) == {"the depth"}
+
+
+def test_document_groups_need_not_be_equal_in_number():
+    """A vocabulary whose dev split has 31 groups of documents beside 32: the arm is drawn, of seeds alone."""
+    runs = arms()
+    fewer = runs.dev_by_group.where(runs.vocab_size != 8192, runs.dev_by_group.map(lambda group: group[:31]))
+    drawn(plots.arm_chart(runs.assign(dev_by_group=fewer), "vocabulary"))
+
+
+def test_the_forest_draws_intervals_for_all_cells_together(runs, monkeypatch):
+    """Where simultaneous intervals are known they are drawn, and the words say which kind is."""
+    from paramalloc.plots import effects
+
+    found = differences(runs)
+    alone = found.drop(columns=["low_all", "high_all"], errors="ignore")
+    monkeypatch.setattr(effects, "differences", lambda runs: alone)
+    assert "of each cell for itself" in drawn(plots.difference_forest(runs))["description"]
+    monkeypatch.setattr(effects, "differences", lambda runs: alone.assign(low_all=alone.low - 1, high_all=alone.high + 1))
+    spec = drawn(plots.difference_forest(runs))
+    assert "for all cells together" in spec["description"]
+    assert sorted(row["low"] for row in rows(spec, "low", "cell")) == pytest.approx(sorted(alone.low - 1))
+
+
+def test_cells_that_were_stopped_are_named_in_a_sentence():
+    """One was, several were."""
+    assert stopped(["a"]) == "a was stopped early" and stopped(["a", "b", "c"]) == "a, b and c were stopped early"

@@ -1,6 +1,7 @@
 """The report opens without a network, runs nothing that data smuggles in, and names what is not there."""
 
 import csv
+import html
 import io
 import json
 import os
@@ -15,12 +16,14 @@ import jupytext
 import nbformat
 import pandas as pd
 import pytest
-from analysis_fixtures import broken_grid, empty, grid, run, study
+from analysis_fixtures import broken_grid, empty, grid, run, study, unfinished
 from nbclient import NotebookClient
 
 from paramalloc import plots, report
+from paramalloc.analyze import cells_table
 from paramalloc.data import prepare
-from paramalloc.report.tables import Table, as_html, code
+from paramalloc.report.page import as_html as markdown_as_html
+from paramalloc.report.tables import Table, as_html, code, plain
 from paramalloc.runs import read_results
 from paramalloc.sweep import load_sweep
 
@@ -287,3 +290,43 @@ def test_smallbench_and_decoding_are_in_the_table():
     assert "SmallBench" not in report.readable(grid()).frame
     decoding = report.fronts(runs).frame.iloc[1]
     assert decoding.iloc[1].startswith("35 % × 3") and decoding["against"] == "decoding time of a token (less is better)"
+
+
+def test_markdown_in_a_value_does_not_act():
+    """Links, emphasis, code, rows, bare addresses, formulas and line breaks of a value are text, also in the words of a picture."""
+    hostile = "[a](http://e.example) ![i](http://e.example/a.png) *b* __c__ `d` | e\n\n# f ~~g~~ <i>h</i> \\"
+    shown = markdown_as_html(Table(pd.DataFrame({"cell": [hostile]}), "c")._repr_markdown_())
+    assert not re.search(r"<(a|img|em|strong|code|h1|del|s|i)\b", shown) and shown.count("<td") == 1
+    assert " ".join(hostile.split()) in html.unescape(html.unescape(shown)) and "http://" not in plain(hostile)
+    alt = markdown_as_html(f"![{plain(hostile)}](figures/a.svg)")
+    assert alt.count("<img") == 1 and 'src="figures/a.svg"' in alt and "<a" not in alt
+
+
+def test_every_open_run_is_listed():
+    """A killed run of another group is named with what tells it from the study's; only where nothing is open is every run complete."""
+    other = unfinished(0.35, 2.66, "stopped_early", 100_000, embedding="untied", seed=7)
+    said = report.unfinished(pd.concat([grid(seeds=2), pd.DataFrame([other])], ignore_index=True))
+    assert "**stopped early**" in said and "seed 7" in said and "of another group: embedding `untied`" in said
+    assert "Every run is complete" in report.unfinished(grid())
+
+
+def test_what_diverged_and_how_rates_were_chosen_is_said(monkeypatch):
+    """Marks of the table of cells become a status and sentences of the limits; without marks there are none."""
+    table = cells_table(grid(seeds=2))
+    marks = table.assign(n_diverged=(table.index == 3).astype(int), lr_chosen_on_claims=True, lr_at_edge=table.index == 4)
+    name = table.cell
+    before = report.limits(grid(seeds=2))
+    for module in (report.text, report.tables):
+        monkeypatch.setattr(module, "cells_table", lambda runs: marks)
+    after = report.limits(grid(seeds=2))
+    assert f"Runs of {name[3]} diverged" in after and "learning rate of every cell was chosen on" in after and f"rate of {name[4]} lies at the edge" in after
+    assert not any(words in before for words in ("diverged", "was chosen on", "at the edge"))
+    assert report.readable(grid(seeds=2)).frame.status[3] == "completed, 1 of 3 diverged"
+
+
+def test_provenance_tells_the_runs_from_the_reporter():
+    """Who trained the runs, as they recorded it, comes before what made the report; what was not recorded is said."""
+    runs = grid()
+    said = report.provenance(runs.assign(commit=["abc"] * 11 + [None], torch="2.0"), "make reports")
+    assert "- by commit: `abc`, not recorded\n- with torch: `2.0`\n" in said and said.index("abc") < said.index("this report was made by")
+    assert "by commit: not recorded" in report.provenance(runs, "make reports")

@@ -5,7 +5,7 @@ modules `claimed` is `claims(runs)`: the runs that a claim rests on.
 """
 
 from ..runs import Note
-from .arms import arm, by_frequency, by_payer, curves, views, wrong_kills
+from .arms import alike, arm, by_frequency, by_payer, curves, views, wrong_kills
 from .cells import (BASELINE, CLOSE, NO_RUNS, NOTHING, baseline, cell_name, cells_table, claims, comparable, completed, groups,
                     one_size)
 from .floor import Floor, noise_floor

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .cells import BASELINE, baseline, claims, groups, typed
+from .cells import BASELINE, SAME, baseline, claims, groups, typed
 from .noise import LEVEL, Fit, compared, differences, fit, mean_table
 
 PAYERS = ["width and depth", "the MLP", "the depth"]
@@ -33,13 +33,27 @@ def _lists(runs: pd.DataFrame, name: str):
     return ((run, values) for run, values in found if isinstance(values, list))
 
 
-def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss") -> pd.DataFrame:
+def alike(runs: pd.DataFrame, *free: str) -> pd.DataFrame:
+    """The runs that agree with the largest of the `groups` in corpus, recipe, and size within 10 %, but for what `free` names (of SAME,
+    or total_params). A vocabulary makes a fingerprint of its own: where it is free, the name of the dataset is held."""
+    runs = typed(runs)
+    main = next(iter(groups(runs)), runs.head(0))
+    same = ["dataset" if name == "data_fingerprint" and "vocab_size" in free else name for name in SAME if name not in free]
+    for name in same if len(main) else ():
+        value = main[name].iloc[0]
+        runs = runs[runs[name].isna() if pd.isna(value) else runs[name] == value]
+    size = main.total_params
+    return runs if "total_params" in free else runs[runs.total_params.between(0.9 * size.min(), 1.1 * size.max())]
+
+
+def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss", free: tuple[str, ...] = ()) -> pd.DataFrame:
     """The cells of an arm whose runs need not be comparable in dev_loss: columns of the axis (any column of the runs, such as
     vocab_size, tokens, embedding, mlp, total_params), cell, n_seeds, the quality, low, high, in order of the axis.
 
-    The noise is pooled over all of them. Over vocabularies use quality "dev_bpb": bits per byte compare under any tokenizer.
+    Only runs that are `alike` but for the axis and what else is `free`; the noise is pooled over all of them. Over vocabularies use
+    quality "dev_bpb": bits per byte compare under any tokenizer.
     """
-    parts = [claims(group) for group in groups(typed(runs))]
+    parts = [claims(group) for group in groups(alike(runs, axis, *free))]
     parts = [part.assign(cell=part.cell + f" ({number})", axis=part[axis]) for number, part in enumerate(parts) if len(part)]
     columns = [axis, "cell", "n_seeds", quality, "low", "high"]
     if not parts:
@@ -57,9 +71,9 @@ def by_payer(runs: pd.DataFrame) -> pd.DataFrame:
 
     With a tied (or untied) embedding share is width, so width and depth pay; of these only the cells at the baseline's GLU expansion.
     A factorized embedding keeps d_model: with n_layers kept as well the MLP pays, at a requested expansion the depth.
-    The noise is pooled over all cells of all payers.
+    Only runs that are `alike` but for the embedding; the noise is pooled over all cells of all payers.
     """
-    runs = typed(runs)
+    runs = alike(runs, "embedding")
     factorized, asked = runs.embedding == "factorized", runs.requested_glu.notna()
     payer = np.select([~factorized, ~asked], PAYERS[:2], PAYERS[2])
     parts = {name: claims(runs[payer == name]) for name in PAYERS}
@@ -83,8 +97,9 @@ def _paid(payer: str, claimed: pd.DataFrame, model: Fit) -> pd.DataFrame:
 def views(runs: pd.DataFrame) -> pd.DataFrame:
     """Each cell at equal tokens, training FLOPs and training time (s): columns cell, view ("tokens", "flops", "time"), at, dev_loss.
 
-    Interpolated on the probes (dev_curve) at the largest amount that every cell reached, mean over seeds. The learning rate has not
-    decayed there for those that had more left: losses in the middle of a schedule.
+    Interpolated on the probes (dev_curve) at the largest amount that every cell reached, mean over seeds. The cell that
+    sets the amount of FLOPs or time is at the end of its schedule there; the learning rate of the others has not decayed yet, which
+    favours it.
     """
     claimed = claims(runs)
     claimed = claimed[claimed.get("dev_curve", claimed.cell).map(lambda curve: isinstance(curve, list) and len(curve) > 0).astype(bool)]

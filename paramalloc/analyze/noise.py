@@ -106,6 +106,8 @@ def documents(claimed: pd.DataFrame, cell: np.ndarray, quality: str) -> tuple[np
     nothing = np.zeros((cell.max(initial=-1) + 1,) * 2), math.inf
     if quality == "smallbench" or "dev_by_group" not in claimed or not claimed.dev_by_group.map(np.ndim).eq(2).all() or claimed.empty:
         return nothing
+    if claimed.dev_by_group.map(len).nunique() > 1:  # corpora of another vocabulary
+        return nothing
     found = np.stack([np.asarray(group, float) for group in claimed.dev_by_group])  # (N, G, 2)
     tokens = found[0, :, 0]
     if not (found[:, :, 0] == tokens).all():

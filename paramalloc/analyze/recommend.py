@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-from ..allocator import Allocation, InfeasibleError, allocate
-from ..config import load_profile
+from ..allocator import Allocation, checked
+from ..config import TrainConfig, load_profile, profiles
 from ..ledger import count_parameters, flops_per_token
-from ..values import UserError
+from ..search import Request
+from ..values import UserError, convert
 from .cells import BASELINE, claims, groups, typed
 from .surface import Surface, mesh, surface
 
-SIDE = 25  # of the grid of requests, shares x expansions
+SIDE = 17  # of the grid of requests, shares x expansions
 BEYOND = 0.5  # of the data's range, on the log scale, is searched at each end where nothing within it meets the constraints
 NEAR = 1.02  # shapes are coarse: a realised share or expansion that far outside of the data's range is still within
 NO_RESULTS = "no finished runs to recommend from: train a grid first, `paramalloc sweep grid`, or name a results.csv with --runs"
@@ -27,7 +28,8 @@ NO_RESULTS = "no finished runs to recommend from: train a grid first, `paramallo
 class Recommendation:
     """A shape with what is predicted for it. `versus_baseline` (35 % x 2.66 at the same budget) and `versus_best` (the best shape
     without the constraints) are (difference, low, high) in nats per token, 95 %, negative is better. `alike`: the ranges of realised
-    embed_share and glu whose predicted loss is not told apart from it. `decode_ms` is None where no run measured it."""
+    embed_share and glu whose predicted loss is not told apart from it. `decode_ms` is None where no run measured it. All intervals are
+    those at the runs' own scale: where `distance` names something they do not hold, and no interval is known."""
 
     shape: Allocation
     versus_baseline: tuple[float, float, float] | None
@@ -44,14 +46,16 @@ class Recommendation:
         """(what, text), the order in which it is read."""
         ms = None if self.decode_ms is None else f"{self.decode_ms:.2f} ms per token (give or take {self.decode_error:.2f})"
         share, glu = self.alike["embed_share"], self.alike["glu"]
+        far, scale = bool(self.distance), " at the runs' own scale" if self.distance else ""
+        alike = f"shares of {100 * share[0]:.0f} to {100 * share[1]:.0f} %, GLU {glu[0]:.2f} to {glu[1]:.2f}{scale}"
         lines = [
-            ("beside 35 % × 2.66", said(self.versus_baseline) if self.versus_baseline else None),
-            ("without limits", said(self.versus_best) if abs(self.versus_best[0]) > 1e-9 else None),
-            ("cannot be told from", f"shares of {100 * share[0]:.0f} to {100 * share[1]:.0f} %, GLU {glu[0]:.2f} to {glu[1]:.2f}"),
+            ("beside 35 % × 2.66", said(self.versus_baseline, far) if self.versus_baseline else None),
+            ("without limits", said(self.versus_best, far) if abs(self.versus_best[0]) > 1e-9 else None),
+            ("cannot be told from", alike),
             ("decoding", ms),
             ("training", f"{self.flops_per_token / 1e6:.1f} MFLOPs per token"),
             ("rests on", self.rests_on),
-            ("extrapolates", "; ".join(self.distance) + ": the intervals do not cover that" if self.distance else "nothing"),
+            ("extrapolates", "; ".join(self.distance) + ": no run tells how far the prediction is off there" if far else "nothing"),
             ("train it", self.command),
         ]
         return [*self.shape.rows(), *((what, text) for what, text in lines if text)]
@@ -60,16 +64,19 @@ class Recommendation:
         return "\n".join(f"{what:20}{text}" for what, text in self.rows())
 
     def details(self) -> dict:
-        """For JSON: the fields, the shape with its ledger."""
+        """For JSON: the fields, the shape with its ledger. Ends of intervals that are not known beyond the data are null."""
+        known = lambda found: (found[0], None, None) if found and self.distance else found
         names = [name for name in self.__dataclass_fields__ if name != "shape"]
         shape = {"model": asdict(self.shape.model), "params": dict(self.shape.params)}
-        return shape | {"embed_share": self.shape.embed_share, "glu": self.shape.glu} | {name: getattr(self, name) for name in names}
+        return shape | {"embed_share": self.shape.embed_share, "glu": self.shape.glu} | {
+            name: getattr(self, name) for name in names} | {name: known(getattr(self, name)) for name in ("versus_baseline", "versus_best")}
 
 
-def said(difference: tuple[float, float, float]) -> str:
-    """`0.013 nats per token lower (95 %: 0.002 lower to 0.024 lower)`."""
+def said(difference: tuple[float, float, float], far: bool = False) -> str:
+    """`0.013 nats per token lower (95 %: 0.002 lower to 0.024 lower)`; beyond the data (`far`) whose interval that is."""
     words = [f"{abs(value):.3f} {'lower' if value < 0 else 'higher'}" for value in difference]
-    return f"{words[0].replace(' ', ' nats per token ')} (95 %: {words[1]} to {words[2]})"
+    scale = "how sure is not known beyond the data; at the runs' own scale 95 %" if far else "95 %"
+    return f"{words[0].replace(' ', ' nats per token ')} ({scale}: {words[1]} to {words[2]})"
 
 
 def recommend(runs: pd.DataFrame, total_params: int, vocab_size: int, max_ms: float | None = None,
@@ -77,7 +84,9 @@ def recommend(runs: pd.DataFrame, total_params: int, vocab_size: int, max_ms: fl
     """For `total_params` and `vocab_size`, at most `max_ms` per decoded token and `max_flops` training FLOPs per token: the shape
     with the lowest loss that the surface of the runs predicts. Of several groups of runs the one nearest in size and
     vocabulary that has a surface is used; shares and expansions outside of its range only where nothing within meets the
-    constraints. Raises UserError without results, or where nothing meets the constraints."""
+    constraints. Raises UserError without results, for a budget that TrainConfig refuses, or where nothing meets the constraints."""
+    total_params, vocab_size = (convert(TrainConfig.__dataclass_fields__[name], value)
+                                for name, value in (("total_params", total_params), ("vocab_size", vocab_size)))
     runs = typed(runs)
     claimed, fitted = nearest(runs, total_params, vocab_size)
     decode = decode_model(runs)
@@ -107,9 +116,9 @@ def nearest(runs: pd.DataFrame, total_params: int, vocab_size: int) -> tuple[pd.
 
 def candidates(claimed: pd.DataFrame, fitted: Surface, total_params: int, vocab_size: int, decode, wider: float = 0.0) -> pd.DataFrame:
     """The shapes that requests over the data's range get: shape, embed_share, glu (realised), dev_loss, decode_ms, flops."""
-    first, seen = claimed.iloc[0], {}
+    first, seen, fitting = claimed.iloc[0], {}, fineness(claimed, total_params)
     for share, glu in mesh(fitted.ranges, SIDE, wider).itertuples(index=False):
-        shape = possible(total_params, share, glu, vocab_size, first)
+        shape = possible(total_params, share, glu, vocab_size, first, **fitting)
         if shape and shape.model not in seen:
             seen[shape.model] = (shape, share, glu)
     rows = [{"shape": shape, "asked_share": share, "asked_glu": glu, "embed_share": shape.embed_share, "glu": shape.glu,
@@ -120,12 +129,29 @@ def candidates(claimed: pd.DataFrame, fitted: Surface, total_params: int, vocab_
     return fitted.predict(found if wider else found[inside[0] & inside[1]])
 
 
-def possible(total_params: int, share: float, glu: float, vocab_size: int, like: pd.Series) -> Allocation | None:
+def profile_of(claimed: pd.DataFrame) -> dict:
+    """The sizes of the profile that trained most of the runs; of one that is no more, none."""
+    names = claimed.profile.dropna() if "profile" in claimed else pd.Series(dtype=str)
+    name = next(iter(names.mode()), None)
+    return load_profile(name)[1] if name in profiles() else {}
+
+
+def fineness(claimed: pd.DataFrame, total_params: int) -> dict:
+    """multiple and tolerance: the profile's of the runs, so that what they trained can be recommended. Widths grow as the root of
+    the budget, and the multiple with them, in powers of two and up to 64, the widest head."""
+    sizes = {"multiple": 8, "tolerance": 0.005} | profile_of(claimed)
+    wider = math.sqrt(total_params / claimed.total_params.median())
+    return {"multiple": min(64, sizes["multiple"] * 2 ** max(0, int(math.log2(wider)))), "tolerance": sizes["tolerance"]}
+
+
+def possible(total_params: int, share: float, glu: float, vocab_size: int, like: pd.Series, **fitting) -> Allocation | None:
     """The shape of a request with the kind of embedding and MLP of the runs, or None where none fits."""
-    try:
-        return allocate(total_params, round(share, 4), round(glu, 3), vocab_size, like.embedding, mlp=like.mlp)
-    except InfeasibleError:
+    request = Request(total_params, round(share, 4), round(glu, 3), vocab_size, like.embedding, mlp=like.mlp, **fitting)
+    found = checked(request).search(1)  # not `allocate`: of hundreds of requests nobody reads what would fit instead
+    if not found:
         return None
+    model = request.shape(*found[0][-1])
+    return Allocation(model, count_parameters(model), request.embed_share, request.glu)
 
 
 def decode_model(runs: pd.DataFrame):
@@ -158,25 +184,27 @@ def described(free: pd.DataFrame, found: pd.DataFrame, claimed: pd.DataFrame, fi
     """The best of `found`, beside the best of `free` and the baseline at the same budget."""
     best, first = (rows.loc[[rows.dev_loss.idxmin()]] for rows in (found, free))
     row, shape = best.iloc[0], best["shape"].iloc[0]
-    base = possible(total_params, *BASELINE, vocab_size, claimed.iloc[0])
+    fitting = fineness(claimed, total_params)
+    base = possible(total_params, *BASELINE, vocab_size, claimed.iloc[0], **fitting)
     beside = lambda other: tuple(float(fitted.predict(best, other)[name].iloc[0]) for name in ("difference", "low", "high"))
     alike = fitted.predict(found, best)[lambda rows: rows.low <= 0]
     request = {"total_params": total_params, "vocab_size": vocab_size, "embed_share": round(row.asked_share, 4),
-               "glu": round(row.asked_glu, 3), "embedding": shape.model.embedding, "mlp": shape.model.mlp}
+               "glu": round(row.asked_glu, 3), "embedding": shape.model.embedding, "mlp": shape.model.mlp} | fitting
     return Recommendation(
         shape, beside(pd.DataFrame([{"embed_share": base.embed_share, "glu": base.glu}])) if base else None, beside(first),
         {name: (float(alike[name].min()), float(alike[name].max())) for name in fitted.ranges},
         float(row.decode_ms) if decode else None, decode.error if decode else None, int(row.flops), support(claimed, fitted),
         tuple(distances(claimed, fitted, shape, total_params, vocab_size)),
-        command(request, int(claimed.seq_len.iloc[0]), "recommended"))
+        command(request, int(claimed.seq_len.iloc[0]), "recommended", recipe(claimed, total_params)))
 
 
 def support(claimed: pd.DataFrame, fitted: Surface) -> str:
     """What the prediction rests on."""
     size, cells = claimed.total_params.median(), claimed.cell.nunique()
-    text = (f"{len(claimed)} runs of {cells} cells at {size / 1e6:.3g}M parameters, vocabulary {claimed.vocab_size.median():,.0f}, "
-            f"{claimed.tokens.median():,.0f} training tokens ({claimed.tokens.median() / size:.2g} a parameter); surface residual "
-            f"{fitted.sigma:.3f} nats")
+    seeds = f"{fitted.n_seeds} seed{'s' * (fitted.n_seeds > 1)} ({', '.join(f'{seed:.0f}' for seed in sorted(claimed.seed.unique()))})"
+    text = (f"{len(claimed)} runs of {cells} cells on {seeds} at {size / 1e6:.3g}M parameters, vocabulary "
+            f"{claimed.vocab_size.median():,.0f}, {claimed.tokens.median():,.0f} training tokens ({claimed.tokens.median() / size:.2g} a "
+            f"parameter) of {', '.join(sorted(claimed.dataset.dropna().unique()))}; surface residual {fitted.sigma:.3f} nats")
     return text + ("" if fitted.n_seeds > 1 else "; one seed: the intervals come from that residual, not from repeated runs")
 
 
@@ -192,11 +220,26 @@ def distances(claimed: pd.DataFrame, fitted: Surface, shape: Allocation, total_p
             yield f"{what} {value:.3g} outside of {low:.3g} to {high:.3g}"
 
 
-def command(request: dict, seq_len: int, name: str = "explored") -> str:
-    """The papermill command that trains exactly this shape, whatever the profile."""
-    batch = load_profile("auto")[1]["batch_tokens"]
-    fitting = {"batch_tokens": max(1, batch // seq_len) * seq_len} if batch % seq_len else {}
-    given = request | {"multiple": 8, "tolerance": 0.005, "seq_len": seq_len} | fitting
+def recipe(claimed: pd.DataFrame, total_params: int) -> dict:
+    """How the runs were trained, for a model of `total_params`: as many tokens a parameter, in whole steps; their learning rate, which
+    under standard falls with the root of the size as TrainConfig has it. What is TrainConfig's own default is left out."""
+    first, ratio = claimed.iloc[0], total_params / claimed.total_params.median()
+    ratio = 1 if 0.9 < ratio < 1.1 else ratio
+    batch, rate = int(first.batch_tokens), claimed.lr.median() / (math.sqrt(ratio) if first.parametrization == "standard" else 1)
+    found = {"profile": first.get("profile"), "dataset": first.dataset, "tokens": max(1, round(first.tokens * ratio / batch)) * batch,
+             "batch_tokens": batch, "parametrization": first.parametrization, "optimizer": first.optimizer, "lr": float(f"{rate:.3g}"),
+             "embed_lr": first.embed_lr, "warmup": first.warmup, "weight_decay": first.weight_decay}
+    default = {name: spec.default for name, spec in TrainConfig.__dataclass_fields__.items()}
+    known = {name: value for name, value in found.items() if pd.notna(value) and value != default[name]}
+    return {name: value for name, value in known.items() if name != "profile" or value in profiles()}
+
+
+def command(request: dict, seq_len: int, name: str = "explored", recipe: dict | None = None) -> str:
+    """The papermill command that trains exactly this shape, whatever the profile; without a recipe, a batch that all profiles take."""
+    batches = {load_profile(profile)[1]["batch_tokens"] for profile in profiles()}
+    whole = {"batch_tokens": max(1, min(batches) // seq_len) * seq_len} if any(batch % seq_len for batch in batches) else {}
+    given = request | {"multiple": request.get("multiple", 8), "tolerance": request.get("tolerance", 0.005), "seq_len": seq_len}
+    given |= whole | (recipe or {})
     shown = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in given.items()}
     words = [word for pair in shown.items() for word in ("-p", *pair)]
     return shlex.join(["papermill", "notebooks/train.ipynb", f"outputs/notebooks/{name}.ipynb", *words])

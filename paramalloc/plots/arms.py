@@ -6,11 +6,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..analyze import BASELINE, Note, arm, comparable
+from ..analyze import BASELINE, Note, alike, arm
 from .base import PERCENT, SI, facts, needs_runs, titled
 from .effects import lines, plain
-
-HELD = ["vocab_size", "embedding", "mlp", "tokens", "size"]  # an arm holds these at the study's value, its own apart
 
 
 @dataclass(frozen=True)
@@ -22,12 +20,12 @@ class Arm:
     x: str
     title: str
     by: str
-    free: tuple[str, ...] = ()  # of HELD, what else varies
+    free: tuple[str, ...] = ()  # what else varies
     quality: str = "dev_loss"
 
 
 ARMS = {
-    "sizes": Arm("How does quality grow with the parameters?", "total_params", "total_params", "parameters", "share × GLU", ("size", "tokens")),
+    "sizes": Arm("How does quality grow with the parameters?", "total_params", "total_params", "parameters", "share × GLU", ("tokens",)),
     "vocabulary": Arm("How large should the vocabulary be?", "vocab_size", "vocab_size", "vocabulary (tokens)", "", quality="dev_bpb"),
     "budget": Arm("Does the winner change with the training budget?", "tokens", "tokens", "training tokens", "share × GLU"),
     "tying": Arm("One table for input and output, or two?", "embedding", "share", "requested embedding share", "embedding"),
@@ -41,9 +39,9 @@ def arm_chart(runs: pd.DataFrame, name: str):
     """The arm `name` of ARMS: the quality against what varies, with 95 % intervals. A Note where its runs are not there."""
     what = ARMS[name]
     chosen = arm_runs(runs, name)
-    if chosen.empty or chosen["size" if name == "sizes" else what.column].nunique() < 2:
+    if not _varies(chosen[what.column]):
         return Note(f"{what.question} `paramalloc sweep params/{name}.yaml` asks that; its runs are not here.")
-    found = arm(chosen, what.column, what.quality)
+    found = arm(chosen, what.column, what.quality, what.free)
     if what.by == "share × GLU":  # a cell at one value alone says nothing about the others
         found = found[found.groupby("cell")[what.column].transform(np.ptp) > 0.1 * found[what.column]]
     found = found.assign(share=found.cell.str.extract(r"^([\d.]+) %")[0].astype(float) / 100)
@@ -59,6 +57,13 @@ def arm_chart(runs: pd.DataFrame, name: str):
     return titled(chart, what.question, f"{y[0].upper() + y[1:]}; lower is better. {words}", table)
 
 
+def _varies(values: pd.Series) -> bool:
+    """Numbers within 10 % of each other are one."""
+    if not pd.api.types.is_numeric_dtype(values):
+        return values.nunique() > 1
+    return bool((values.sort_values().pct_change() > 0.1).any())
+
+
 def _lines(found: pd.DataFrame, name: str) -> pd.Series | str:
     """What a line joins: a cell, a kind of the column, or what pays for the share."""
     if name == "low_share":
@@ -70,15 +75,10 @@ def _lines(found: pd.DataFrame, name: str) -> pd.Series | str:
 
 def arm_runs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     """The completed runs that differ from the study's in the arm's own column alone (sizes: at the study's tokens per parameter)."""
-    done = runs[(runs.status == "completed") & runs.total_params.notna()]
-    if done.empty:
-        return done
-    done = done.assign(size=(done.total_params.astype(float).sort_values().pct_change() > 0.1).cumsum().reindex(done.index))
-    main = done.loc[done.index.intersection(comparable(runs).index)]
-    for held in HELD:
-        if held != ARMS[name].column and held not in ARMS[name].free:
-            done = done[done[held].isin(main[held].mode())]
+    runs = runs[(runs.status == "completed") & runs.total_params.notna()]
+    done = alike(runs, ARMS[name].column, *ARMS[name].free)
     if name == "sizes":
+        main = alike(runs)
         ratio = (done.tokens / done.total_params) / (main.tokens / main.total_params).median()
         return done[ratio.between(0.8, 1.25)]
     if name == "vocabulary":
@@ -93,4 +93,6 @@ def arm_runs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
 def _one_shape(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs of the width and MLP that were trained with the most vocabularies: layers pay for the table."""
     sizes = runs.groupby(["d_model", "d_ff"]).vocab_size.nunique()
+    if sizes.empty:
+        return runs
     return runs[(runs.d_model == sizes.idxmax()[0]) & (runs.d_ff == sizes.idxmax()[1])]

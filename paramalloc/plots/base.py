@@ -153,6 +153,12 @@ def short(count: float) -> str:
     return f"{count:.0f}"
 
 
+def stopped(cells: list[str]) -> str:
+    """`25 % × 4 was stopped early`, `25 % × 4 and 45 % × 2 were stopped early`."""
+    named = " and ".join([", ".join(cells[:-1]), cells[-1]] if len(cells) > 1 else cells)
+    return f"{named} {'was' if len(cells) == 1 else 'were'} stopped early"
+
+
 def show_all(**charts) -> dict[str, Picture | Note]:
     """Display the charts by name, and return them drawn; what cannot be drawn is one list of what is missing, at the end."""
     shown = {name: show(chart) for name, chart in charts.items()}

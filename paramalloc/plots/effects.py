@@ -2,6 +2,7 @@
 
 import altair as alt
 import pandas as pd
+from scipy import stats
 
 from ..analyze import Note, by_payer, cells_table, differences, noise_floor, views
 from ..labels import WIDTH
@@ -11,8 +12,10 @@ VERDICTS = {"better": (BLUE, "circle"), "worse": (SHADES[1], "square"), "not dis
             "no interval": (GREY, "triangle-up")}
 VIEWS = {"tokens": "equal tokens", "flops": "equal training FLOPs", "time": "equal training time"}
 SIGNED = "datum.value == 0 ? '0' : format(datum.value, '+.3~f')"
-FOREST = ["Left of the dotted line is better. Points: means paired over seeds; lines: 95 % intervals;",
-          "the verdict holds at 5 % over all cells together."]
+FOREST = ["Left of the dotted line is better. Points: means paired over seeds; lines: 95 % intervals",
+          "{}; the verdict holds at 5 % over all cells together."]
+NO_CLAIM = "One seed: there are no intervals, so no difference may be claimed."
+TOGETHER, ALONE = "for all cells together", "of each cell for itself"
 BAND = ["Band: 95 % of the differences of two single runs of one cell that differ in their seed:", "one seed could not tell more."]
 LOSS = "dev loss (nats per token)"
 
@@ -23,13 +26,21 @@ def difference_forest(runs: pd.DataFrame):
     found, floor = differences(runs).sort_values("difference"), noise_floor(runs)
     if found.empty:
         return Note("The baseline (35 % × 2.66) is not complete, so there is nothing to compare the cells with.")
+    found, kind = _simultaneous(found)
     found, tips, table = facts(found.assign(verdict=_verdicts(found)), {
-        "cell": "{cell}", "difference (nats/token)": "{difference:+.4f}", "95 % interval": "[{low:+.4f}, {high:+.4f}]",
+        "cell": "{cell}", "difference (nats/token)": "{difference:+.4f}", f"95 % interval {kind}": "[{low:+.4f}, {high:+.4f}]",
         "p (adjusted for all cells)": "{p_adjusted:.3g}", "verdict": "{verdict}"})
-    words = FOREST if found.low.notna().any() else ["One seed: there are no intervals, so no difference may be claimed."]
+    words = [line.format(kind) for line in FOREST] if found.low.notna().any() else [NO_CLAIM]
     layers = [*([_band(floor)] if floor else []), *_forest(found, tips)]
     chart = alt.layer(*layers).properties(width=WIDTH - 40, height=28 * len(found))
     return titled(chart, "Which differences to the baseline are more than noise?", [*words, *(BAND if floor else [])], table)
+
+
+def _simultaneous(found: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The differences with the intervals that hold for all cells together, where they are known, and which ones they are."""
+    if "low_all" not in found:
+        return found, ALONE
+    return found.assign(low=found.low_all, high=found.high_all), TOGETHER
 
 
 def _verdicts(found: pd.DataFrame) -> list[str]:
@@ -45,7 +56,8 @@ def _forest(found: pd.DataFrame, tips: list) -> list:
     hue, shape = grouped("verdict", present, *zip(*(VERDICTS[name] for name in present)), orient="top")
     y = alt.Y("cell:N", sort=list(found.cell), title=None, axis=alt.Axis(ticks=False, domain=False, grid=True))
     axis = alt.Axis(grid=False, labelExpr=SIGNED, tickCount=7)
-    x = alt.X("difference:Q", title="difference in dev loss (nats per token)", axis=axis, scale=reach(found.assign(zero=0), "difference", "zero"))
+    scale = reach(found.assign(zero=0), "difference", "zero")
+    x = alt.X("difference:Q", title="difference in dev loss (nats per token)", axis=axis, scale=scale)
     base = alt.Chart(found).encode(y=y, tooltip=tips, color=hue, **dimmed)
     zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=INK, strokeDash=[2, 3]).encode(x="zero:Q")
     span = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2).encode(x="low:Q", x2="high")
@@ -54,7 +66,7 @@ def _forest(found: pd.DataFrame, tips: list) -> list:
 
 
 def _band(floor):
-    half = 1.96 * 2**0.5 * floor.sd
+    half = stats.t.ppf(0.975, floor.n_seeds - 1) * 2**0.5 * floor.sd
     band = alt.Chart(pd.DataFrame({"from": [-half], "to": [half]})).mark_rect(color=FAINT, opacity=0.7)
     return band.encode(x="from:Q", x2="to:Q")
 
@@ -120,5 +132,6 @@ def equal_spending(runs: pd.DataFrame):
     joined = base.mark_line(strokeWidth=1.5, tooltip=None).encode(detail="cell:N")
     chart = alt.layer(joined, base.mark_point(filled=True, size=60).encode(shape=shape).add_params(chosen))
     return titled(chart.properties(width=WIDTH, height=320), "Does the ranking hang on what is held equal?",
-                  ["A line per cell: its loss in mid-schedule at the largest amount that all cells reached.",
-                   "Where lines cross, cells change places."], table)
+                  ["A line per cell: its loss at the largest amount that all cells reached. At equal FLOPs or time the cell that sets",
+                   "the amount is at the end of its schedule, the others before it: that favours it. Where lines cross, cells change places."],
+                  table)

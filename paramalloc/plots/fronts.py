@@ -5,7 +5,7 @@ import pandas as pd
 
 from ..analyze import COST_SENSE, QUALITY_SENSE, Note, cells_table, completed, front_probability, means, pareto_front, screening
 from ..labels import HEIGHT, SIDES, WIDTH, place_labels
-from .base import BLUE, GREY, INK, SI, facts, grouped, needs_runs, single_out, titled
+from .base import BLUE, GREY, INK, SI, facts, grouped, needs_runs, single_out, stopped, titled
 
 # axis title, the unit's size, tooltip's format, axis format (None: SI prefixes)
 COSTS = {
@@ -57,7 +57,7 @@ def _words(table: pd.DataFrame, cells: pd.DataFrame, cost: str, quality: str) ->
         title = f"{QUALITIES[quality].split(' (')[0]}: which allocations are good and {QUESTIONS[cost]}?".replace("bits", "Bits")
     lost = screening(table)
     if lost:
-        title = f"Screening only, {', '.join(lost)} was stopped early: {title[0].lower() + title[1:]}"
+        title = f"Screening only, {stopped(lost)}: {title[0].lower() + title[1:]}"
     better = {"more": "right", "less": "left"}[COST_SENSE[cost]]
     up = {"more": "up", "less": "down"}[QUALITY_SENSE[quality]]
     known = "The stronger a mark, the more probable its place on the front." if cells.probability.notna().any() else \

@@ -8,6 +8,7 @@ from ..analyze import Note, cells_table, means, surface
 from ..labels import WIDTH
 from .base import DASH, FAINT, GREY, GROUND, HEAT, INK, ON_HEAT, PERCENT, facts, needs_runs, short, titled
 
+
 @needs_runs
 def share_glu_heatmap(runs: pd.DataFrame):
     """Dev loss (nats per token) of each requested share x GLU; a square without one is grey and says why."""

@@ -8,5 +8,5 @@ from .results import surface_text, write_results
 from .tables import Table, fronts, readable
 from .text import TITLE, certainty, command, corpus, limits, methods, provenance, scale, unfinished
 
-__all__ = ["TITLE", "Table", "certainty", "command", "corpus", "fronts", "limits", "methods", "provenance", "readable", "scale", "surface_text",
-           "unfinished", "write_html", "write_results"]
+__all__ = ["TITLE", "Table", "certainty", "command", "corpus", "fronts", "limits", "methods", "provenance", "readable", "scale",
+           "surface_text", "unfinished", "write_html", "write_results"]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..analyze import (COST_SENSE, NOTHING, Note, cells_table, completed, front_probability, front_table, means, screening)
+from ..analyze import COST_SENSE, NOTHING, Note, cells_table, completed, front_probability, front_table, means, screening
 from ..plots import short
-from ..plots.base import say
+from ..plots.base import say, stopped
 
 COSTS = {"tokens_per_s": "training speed", "decode_ms_per_token": "decoding time of a token", "train_flops": "training FLOPs",
          "kv_bytes_per_token": "key-value bytes of a token", "total_params": "parameters"}
@@ -68,11 +68,13 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def code(value) -> str:
     """A value from outside as Markdown code, where neither HTML nor Markdown acts."""
-    return "`" + str(value).replace("`", "'").replace("\n", " ") + "`"
+    return "`" + " ".join(str(value).replace("`", "'").split()) + "`"
 
 
 def plain(value) -> str:
-    return html.escape(str(value), quote=False).replace("|", "\\|")
+    """A value as one line of Markdown text: neither HTML nor Markdown acts in it, no bare address becomes a link."""
+    text = re.sub(r"([\\`*_\[\]|~$])|(?<=:)(/)|(?<=www)(\.)", r"\\\g<0>", " ".join(str(value).split()))
+    return html.escape(text, quote=False)
 
 
 def readable(runs: pd.DataFrame) -> Table | Note:
@@ -81,7 +83,8 @@ def readable(runs: pd.DataFrame) -> Table | Note:
     if table.empty:
         return NOTHING
     table = table.merge(means(runs)[["cell", "low", "high"]], "left", "cell")
-    table = table.assign(percent=100 * table.embed_share, gap=table.unigram_loss - table.dev_loss, seeds=table.n_seeds.where(table.n_seeds > 0),
+    table = table.assign(percent=100 * table.embed_share, gap=table.unigram_loss - table.dev_loss,
+                         seeds=table.n_seeds.where(table.n_seeds > 0),
                          state=[_status(cell) for cell in table.itertuples()])
     frame = pd.DataFrame({heading: say(table, form) for heading, form in CELLS.items()})
     nobody = [name for name in OPTIONAL if set(frame[name]) == {"—"}]  # nobody measured it
@@ -100,9 +103,11 @@ OPTIONAL = ["95 % interval", "SmallBench", "decode (ms/token)"]
 
 
 def _status(cell) -> str:
-    """`flag` mode trains on: the table says from how many tokens on early stop would have ended a run of the cell."""
+    """A cell of which some runs diverged says so; `flag` mode trains on, and from how many tokens on early stop would have ended one."""
+    lost = getattr(cell, "n_diverged", 0)
+    diverged = f", {lost:.0f} of {cell.n_seeds + lost:.0f} diverged" if lost > 0 and cell.n_seeds else ""
     flagged = f", flagged at {short(cell.flagged_at_tokens)}" if cell.flagged_at_tokens > 0 else ""
-    return cell.status.replace("_", " ") + flagged
+    return cell.status.replace("_", " ") + diverged + flagged
 
 
 def fronts(runs: pd.DataFrame) -> Table | Note:
@@ -113,7 +118,7 @@ def fronts(runs: pd.DataFrame) -> Table | Note:
     rows = [[f"{what} ({COST_SENSE[cost]} is better)", *(_front(runs, table, cost, quality) for quality in QUALITIES)]
             for cost, what in COSTS.items()]
     lost = screening(table)
-    against = f"Screening only, {', '.join(lost)} was stopped early: against" if lost else "against"
+    against = f"Screening only, {stopped(lost)}: against" if lost else "against"
     return Table(pd.DataFrame(rows, columns=[against, *QUALITIES.values()]), "Pareto fronts")
 
 

@@ -9,14 +9,16 @@ from importlib import metadata
 
 import pandas as pd
 
-from ..analyze import NOTHING, Note, cell_name, cells_table, comparable, completed, noise, noise_floor, screening, wrong_kills
-from ..analyze.cells import STATUSES
+from ..analyze import NOTHING, Note, cell_name, cells_table, comparable, completed, noise, noise_floor, screening, views, wrong_kills
+from ..analyze.cells import SAME, STATUSES, with_defaults
 from ..plots import short
 from ..runs import commit
 from .tables import code
 
 TITLE = "Where should a small language model keep its parameters?"
-PACKAGES = ["paramalloc", "torch", "numpy", "pandas", "scipy", "tokenizers", "altair", "vl-convert-python"]
+EQUAL = ("At equal FLOPs or time the cell that sets the common amount is at the end of its schedule, the others before it, where the "
+         "learning rate has not decayed: that favours it.")
+PACKAGES = ["paramalloc", "numpy", "pandas", "scipy", "tokenizers", "altair", "vl-convert-python"]
 
 
 def scale(runs: pd.DataFrame) -> Note:
@@ -29,7 +31,8 @@ def scale(runs: pd.DataFrame) -> Note:
     seeds = f"{done.n_seeds.min()}" if done.n_seeds.nunique() == 1 else f"{done.n_seeds.min()} to {done.n_seeds.max()}"
     words = [f"{len(done)} of {len(table)} cells complete", f"{seeds} {'seed' if done.n_seeds.max() == 1 else 'seeds'} a cell",
              f"about {short(done.total_params.median())} parameters", *(f"vocabulary {size:,.0f}" for size in used.vocab_size.mode()[:1]),
-             f"{short(first.tokens)} training tokens of {code(first.dataset)}", *(f"on {code(name)}" for name in used.device.dropna().unique()[:1])]
+             f"{short(first.tokens)} training tokens of {code(first.dataset)}",
+             *(f"on {code(name)}" for name in used.device.dropna().unique()[:1])]
     return Note("Measured at: " + " · ".join(words) + ".")
 
 
@@ -55,15 +58,17 @@ def certainty(runs: pd.DataFrame) -> Note:
     if len(runs) == 0:
         return NOTHING
     found, floor, kills = noise(runs), noise_floor(runs), wrong_kills(runs)
+    needed = lambda of: " and ".join(f"{of.seeds_needed(gap)} for a difference of {gap} nats" for gap in (0.02, 0.005))
     lines = ["No seed is repeated in two cells, so there is no noise to compare a difference with: no interval, no claim. "
              "More seeds: `paramalloc sweep … --seed 0,1,2`."]
     if found:
         lines = [f"Run-to-run noise at equal seed: {found.sigma:.4f} nats per token (95 %: {found.sigma_low:.4f} to {found.sigma_high:.4f}), "
                  f"pooled over {found.n_cells} cells and {found.n_seeds} seeds; what the cells of a seed share: {found.sigma_seed:.4f}."]
+    if hasattr(found, "seeds_needed"):
+        lines.append(f"Two cells on the same seeds need {needed(found)} (seeds, power 80 %).")
     if floor:
-        needed = " and ".join(f"{floor.seeds_needed(gap)} for a difference of {gap} nats" for gap in (0.02, 0.005))
         lines.append(f"Noise floor of the baseline over {floor.n_seeds} seeds: {floor.sd:.4f} nats (95 %: {floor.low:.4f} to {floor.high:.4f}). "
-                     f"Two single cells, unpaired, would need {needed} (seeds a cell, power 80 %).")
+                     f"Two single cells, unpaired, would need {needed(floor)} (seeds a cell, power 80 %).")
     if kills:
         lines.append(f"Early stop would have killed {kills['flagged']} runs, {kills['wrong']} of them wrongly: {100 * kills['rate']:.0f} % "
                      f"(95 %: {100 * kills['low']:.0f} % to {100 * kills['high']:.0f} %).")
@@ -91,16 +96,30 @@ def methods(runs: pd.DataFrame) -> Note:
 
 def unfinished(runs: pd.DataFrame) -> Note:
     """Every run that has no final loss, with what is known of it: never drawn as zero, never averaged in."""
-    open_runs = comparable(runs)[lambda rows: rows.status != "completed"]
+    open_runs, main = runs[runs.status != "completed"], comparable(runs)
     if open_runs.empty:
         return Note("Every run is complete.") if len(runs) else NOTHING
-    return Note("\n".join(_unfinished_line(run) for _, run in open_runs.iterrows()))
+    others = _others(open_runs.drop(open_runs.index.intersection(main.index)), main)
+    return Note("\n".join(_unfinished_line(run, others.get(at)) for at, run in open_runs.iterrows()))
 
 
-def _unfinished_line(run: pd.Series) -> str:
+def _others(runs: pd.DataFrame, main: pd.DataFrame) -> dict:
+    """By index, in what a run outside of the main group differs from it: `embedding untied`."""
+    names = ["dataset", "total_params", *SAME]
+    own, theirs = (with_defaults(part.reindex(columns=names)) for part in (main[main.data_fingerprint.notna()], runs))
+    first = own.iloc[0] if len(own) else pd.Series(index=names, dtype=object)
+    known = lambda name, value: f"{name.replace('data_fingerprint', 'corpus')} {code(f'{value:g}' if isinstance(value, float) else value)}"
+    apart = lambda name, value: not 0.9 < value / first[name] < 1.1 if name == "total_params" else value != first[name]
+    both = lambda run: [name for name in names if pd.notna(run[name]) and pd.notna(first[name])]
+    differs = lambda run: [known(name, run[name]) for name in both(run) if apart(name, run[name])]
+    return {at: f"of another group: {', '.join(differs(run)) or 'its recipe'}" for at, run in theirs.iterrows()}
+
+
+def _unfinished_line(run: pd.Series, group: str | None) -> str:
     known = [f"{name} {run[name]:g}" for name in ("lr", "seed") if pd.notna(run[name])]
     if pd.notna(run.tokens_trained):
         known.append(f"reached {run.tokens_trained:,.0f} tokens")
+    known += [group] * bool(group)
     status = run.status.replace("_", " ") if run.status in STATUSES else code(run.status)
     return f"- {cell_name(run)}: **{status}**" + (f" ({', '.join(known)})" if known else "")
 
@@ -118,6 +137,11 @@ def limits(runs: pd.DataFrame) -> Note:
         "Some cells rest on one seed: a difference of a few hundredths of a nat may be seed noise." if few else "",
         "One learning rate for all shapes: part of a difference may be its doing." if done.lr.nunique() == 1 else "",
         f"Early stop killed runs of {', '.join(lost)}: their cells are screened, not compared." if lost else "",
+        _marked(done, "n_diverged", "Runs of {} diverged: their means are of the seeds that did not, which flatters them."),
+        _marked(done, "lr_chosen_on_claims", "The learning rate of {} was chosen on the seeds that are averaged, not on tuning seeds: "
+                "their losses are somewhat optimistic."),
+        _marked(done, "lr_at_edge", "The best learning rate of {} lies at the edge of those that were tried: a better one may lie beyond."),
+        EQUAL if len(views(runs)) else "",
         f"{done.tokens.iloc[0]:,.0f} training tokens: the ranking may change with a larger budget.",
         "Speeds come from different devices or precisions and do not compare." if _machines(used) > 1 else
         "Tokens per second hold for the machine that trained; another one may rank the cells otherwise.",
@@ -128,6 +152,13 @@ def limits(runs: pd.DataFrame) -> Note:
         _left_out(runs),
     ]  # fmt: skip
     return Note("\n".join(f"- {line}" for line in lines if line))
+
+
+def _marked(done: pd.DataFrame, column: str, words: str) -> str:
+    """The sentence about the cells that this column marks; none where no cell is, or the table has no such column."""
+    cells = list(done.cell[done[column].fillna(0) > 0]) if column in done else []
+    everything = len(cells) == len(done) > 1
+    return words.format("every cell" if everything else ", ".join(cells)) if cells else ""
 
 
 def _machines(runs: pd.DataFrame) -> int:
@@ -150,20 +181,28 @@ def command(config) -> str:
 
 
 def provenance(runs: pd.DataFrame, command: str) -> Note:
-    """Where and with what this report was made; what trained a run stands in its config.json."""
+    """What trained the runs, then where and with what this report was made."""
     used = comparable(runs)
     devices = ", ".join(sorted({f"{d} ({p})" for d, p in zip(used.device, used.precision) if pd.notna(d)})) or "none"
     dates = sorted(used.created.dropna().astype(str))
     lines = {
-        "command": code(command),
-        "commit": code(commit() or 'unknown'),
-        "python": f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
-        "data": ", ".join(f"{code(name)} ({code(mark)})" for name, mark in _corpora(used)) or "none",
-        "packages": ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name))),
-        "devices of the runs": code(devices),
-        "runs made": f"{dates[0]} to {dates[-1]}" if dates else "none",
+        "the runs were made": f"{code(dates[0])} to {code(dates[-1])}" if dates else "none",
+        "by commit": _recorded(used, "commit"),
+        "with torch": _recorded(used, "torch"),
+        "on": code(devices),
+        "from the data": ", ".join(f"{code(name)} ({code(mark)})" for name, mark in _corpora(used)) or "none",
+        "this report was made by": code(command),
+        "at commit": code(commit() or 'unknown'),
+        "with": ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name))),
+        "under Python": f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
     }
     return Note("\n".join(f"- {name}: {value}" for name, value in lines.items()))
+
+
+def _recorded(runs: pd.DataFrame, name: str) -> str:
+    """All values that the started runs recorded; some may have been trained before it was."""
+    values = runs.get(name, pd.Series(index=runs.index, dtype=object))[runs.created.notna()]
+    return ", ".join([*map(code, sorted(values.dropna().astype(str).unique())), *["not recorded"] * bool(values.isna().any())]) or "none"
 
 
 def _corpora(runs: pd.DataFrame) -> list[tuple]:

@@ -33,13 +33,13 @@ RESULT_COLUMNS = [
     "tokens_trained", "dev_curve", *MEASURED, "flops_per_token", "train_flops",
     "tokens_per_s", "mfu", "outside_steps_share", "peak_memory_bytes", "wall_s", "dataset", "data_fingerprint",
     "unigram_loss", "flagged_at_tokens", "steps", "precision", "device", "threads", "compiled", "profile", "recipe",
-    "params_attention", "params_mlp", "params_norm", "created",
+    "params_attention", "params_mlp", "params_norm", "created", "commit", "torch",
 ]
 
 # In results.csv lists are JSON text; and what is text stays text, however much an id of hex digits looks like a number.
 LISTS = ["dev_curve", "dev_by_frequency", "dev_by_group"]
 TEXTS = ["run_id", "status", "mlp", "embedding", "parametrization", "optimizer", "smallbench_size", "inference_device", "dataset",
-         "data_fingerprint", "precision", "device", "profile", "created"]
+         "data_fingerprint", "precision", "device", "profile", "created", "commit", "torch"]
 
 SHAPE = tuple(ModelConfig.__dataclass_fields__)  # what of a run's config.json makes its model
 
@@ -67,6 +67,8 @@ def describe_run(run_id: str, config: TrainConfig, shape: Allocation, corpus) ->
         "unigram_loss": corpus.unigram_entropy("valid"),
         "recipe": RECIPE,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "torch": version("torch"),
     }
 
 
