@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from paramalloc.analyze import (COST_SENSE, arm, baseline, by_frequency, by_payer, cells_table, claims, comparable, curves,
+from paramalloc.analyze import (COST_SENSE, arm, baseline, by_frequency, by_payer, cells_table, claims, comparable, curves, differences,
                                 front_probability, front_table, groups, noise, pareto_front, screening, surface, verdict, views,
                                 wrong_kills)
 
@@ -67,6 +67,33 @@ def test_means_equal_a_computation_by_hand():
     assert cell.dev_loss == pytest.approx((5.0 + 5.2 + 5.3) / 3)
     assert cell.dev_ppl == pytest.approx((math.exp(5.0) + math.exp(5.2) + math.exp(5.3)) / 3)
     assert (cell.tokens_per_s, cell.n_seeds, cell.status) == (2.0, 3, "completed")
+
+
+@pytest.mark.parametrize("luck", [-0.3, 0.3])
+def test_more_seeds_of_the_baseline_move_no_rank(luck):
+    """45 % × 4 is 0.02 better than all others on three seeds; the baseline has six more, all lucky or all unlucky. Table, front and verdict
+    hold what the paired differences hold, in every quality, and the baseline counts as it did without them."""
+    even = noisy(grid(seeds=3), 0.001).assign(smallbench=0.3, train_flops=1e12)
+    even["dev_loss"] = 5.0 - 0.02 * ((even.requested_share == 0.45) & (even.requested_glu == 4.0)) + even.dev_loss % 0.001
+    more = pd.DataFrame([run(0.35, 2.66, seed, smallbench=0.3 - luck / 3, train_flops=1e12, dev_loss=5.0 + luck) for seed in range(3, 9)])
+    runs = pd.concat([even, more], ignore_index=True).assign(dev_ppl=lambda rows: np.exp(rows.dev_loss), dev_bpb=lambda rows: rows.dev_loss / 3)
+    table, found = cells_table(runs).set_index("cell", drop=False), verdict(runs)
+    for quality in ("dev_loss", "dev_ppl", "dev_bpb", "smallbench"):
+        beside = differences(runs, quality=quality).set_index("cell").difference
+        assert (table[quality][beside.index] - table[quality]["35 % × 2.66"]).to_numpy() == pytest.approx(beside.to_numpy(), abs=1e-9)
+    assert found.best == "45 % × 4" and found.baseline_gap == pytest.approx(-differences(runs).set_index("cell").difference["45 % × 4"])
+    assert front_table(table, "train_flops").cell.tolist() == ["45 % × 4"]
+    assert table.dev_loss.to_numpy() == pytest.approx(cells_table(even.assign(dev_ppl=1.0)).dev_loss.to_numpy())
+
+
+def test_cells_that_share_no_seed_keep_their_means():
+    """Seeds 0 and 1 here, 2 and 3 there: nothing links the cells, so nothing is adjusted; a chain of seeds does link them."""
+    rows = [(0.25, 0, 5.0), (0.25, 1, 5.2), (0.35, 2, 6.0), (0.35, 3, 6.4), (0.35, 4, 6.2)]
+    apart = pd.DataFrame([run(share, 2.66, seed, dev_loss=loss) for share, seed, loss in rows])
+    assert cells_table(apart).dev_loss.tolist() == pytest.approx([5.1, 6.2])
+    chain = pd.DataFrame([run(share, 2.66, seed, dev_loss=5 + share + seed)
+                          for share, seed in ((0.25, 0), (0.25, 1), (0.35, 1), (0.35, 2), (0.45, 2), (0.45, 3))])
+    assert np.diff(cells_table(chain).dev_loss) == pytest.approx([0.1, 0.1])
 
 
 def test_best_lr_has_the_lowest_mean_not_the_luckiest_seed():

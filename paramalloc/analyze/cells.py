@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..config import TUNING_SEED
 from ..runs import Note
+from .model import adjusted_means
 
 BASELINE = (0.35, 2.66)  # requested share and GLU of the cell that every other one is compared with
 CLOSE = 0.02  # nats per token: 2 % of perplexity, a distance that a change of seed alone can make
@@ -23,7 +24,8 @@ SHAPE = ["d_model", "n_layers", "d_ff", "n_heads", "d_head", "d_embed"]
 COUNTS = ["total_params", "embed_params", "params_attention", "params_mlp", "params_norm"]
 REALISED = ["embed_share", "glu", *COUNTS, "tokens", "unigram_loss", "kv_bytes_per_token"]
 TEXTS = ["embedding", "mlp", "parametrization", "optimizer", "dataset", "data_fingerprint"]
-MEANS = ["dev_loss", "dev_ppl", "dev_bpb", "smallbench", "train_flops"]
+QUALITIES = ["dev_loss", "dev_ppl", "dev_bpb", "smallbench"]  # what a seed moves in all cells alike
+MEANS = [*QUALITIES, "train_flops"]
 SPEEDS = ["tokens_per_s", "decode_ms_per_token"]
 RATES = ["lr", "embed_lr"]  # chosen per cell
 NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, *RATES, "seed", "smallbench_se", "tokens_trained", "flagged_at_tokens",
@@ -85,11 +87,16 @@ def remembered(table):
 def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per cell: what was requested, what was realised, and the mean dev loss (nats per token) over its seeds.
 
-    Only completed runs on claim seeds are averaged, at the cell's learning rate (`at_best_lr`); tokens_per_s and
-    decode_ms_per_token are medians. `n_seeds` counts them, `n_stopped` the runs that early stop killed.
+    Only completed runs on claim seeds are averaged, at the cell's learning rate (`at_best_lr`). Of cells with unequal seeds, dev_loss,
+    dev_ppl, dev_bpb and smallbench are means at the seeds that all share (`adjusted_means`), so that a row may be ranked
+    against another; `means` has each cell's own. tokens_per_s and decode_ms_per_token are medians. `n_seeds` counts the
+    completed runs, `n_stopped` those that early stop killed.
     """
-    rows = [_row(name, cell) for name, cell in by_cell(one_size(comparable(typed(runs)))).items()]
-    return pd.DataFrame(rows, columns=COLUMNS).sort_values([*REQUEST, "d_model", "d_embed"], ignore_index=True)
+    cells = by_cell(one_size(comparable(typed(runs))))
+    table, claimed = pd.DataFrame([_row(name, cell) for name, cell in cells.items()], columns=COLUMNS), _claimed(cells)
+    if len(claimed):
+        table = table.assign(**{name: table.cell.map(adjusted_means(claimed, name)) for name in QUALITIES})
+    return table.sort_values([*REQUEST, "d_model", "d_embed"], ignore_index=True)
 
 
 @remembered
@@ -101,9 +108,14 @@ def claims(runs: pd.DataFrame) -> pd.DataFrame:
     if "cell" in runs:
         return runs
     runs = one_size(comparable(typed(runs)))
-    cells = {name: at_best_lr(cell) for name, cell in by_cell(runs).items()}
-    found = [cell.assign(cell=name) for name, cell in cells.items() if len(cell)]
-    return pd.concat(found, ignore_index=True) if found else runs.head(0).assign(cell=pd.Series(dtype=str))
+    found = _claimed(by_cell(runs))
+    return found if len(found) else runs.head(0).assign(cell=pd.Series(dtype=str))
+
+
+def _claimed(cells: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The runs of these cells that count, with their `cell`."""
+    found = [cell.assign(cell=name) for name, runs in cells.items() if len(cell := at_best_lr(runs))]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def one_size(runs: pd.DataFrame) -> pd.DataFrame:
@@ -182,7 +194,6 @@ def _from_the_best(runs: pd.DataFrame) -> pd.Index:
 
 def _rates(runs: pd.DataFrame) -> pd.Series:
     return pd.Series([f"{lr:g} {embed_lr:g}" for lr, embed_lr in zip(runs.lr, runs.embed_lr)], runs.index, dtype=object)
-
 
 
 def cell_name(cell: pd.Series) -> str:

@@ -17,9 +17,9 @@ import pandas as pd
 from scipy import stats
 
 from .cells import baseline, claims
+from .model import coded, two_way
 
 LEVEL = 0.05  # intervals hold 95 %, a difference is claimed at 5 % in all
-EXACT = 1e-20  # nats^2: a variance of losses that repeat to the last digit
 DRAWS = 10_000
 DIFFERENCES = ["cell", "difference", "low", "high", "p", "p_adjusted", "distinguishable"]
 
@@ -62,42 +62,8 @@ class Fit:
 def fit(claimed: pd.DataFrame, quality: str = "dev_loss") -> Fit:
     """The model by least squares, of any pattern of seeds: cells that miss one, a baseline that has more."""
     claimed = claimed[claimed[quality].notna()]
-    cell, cells = pd.factorize(claimed.cell)
-    return Fit(list(cells), *two_way(cell, pd.factorize(claimed.seed, use_na_sentinel=False)[0], claimed[quality].to_numpy(float)),
-               *documents(claimed, cell, quality))
-
-
-def two_way(cell: np.ndarray, seed: np.ndarray, y: np.ndarray) -> tuple:
-    """n, mean, effect, unit, information, sigma2, df, total, total_df of `Fit`, from the codes of cells and seeds (N,)."""
-    x, z = np.eye(cell.max(initial=-1) + 1)[cell], np.eye(seed.max(initial=-1) + 1)[seed]
-    n = x.sum(axis=0)
-    mean = x.T @ y / n
-    without_seed = lambda a: a - z @ (z.T @ a / _column(z.sum(axis=0), a))
-    within = lambda a: a - x @ (x.T @ a / _column(n, a))
-    information = x.T @ without_seed(x)
-    unit = np.linalg.pinv(information, rcond=1e-10, hermitian=True)
-    effect = unit @ x.T @ without_seed(y)
-    df = len(y) - z.shape[1] - np.linalg.matrix_rank(information, hermitian=True)
-    sigma2 = max(float(np.square(without_seed(y - x @ effect)).sum() / df), EXACT) if df else math.nan
-    return n, mean, effect, unit, information, sigma2, int(df), *_total(within(y) @ y, z.T @ within(z), len(y) - len(n), sigma2)
-
-
-def _column(counts: np.ndarray, a: np.ndarray) -> np.ndarray:
-    return counts if a.ndim == 1 else counts[:, None]
-
-
-def _total(rss: float, blocks: np.ndarray, df: int, sigma2: float) -> tuple[float, float]:
-    """sigma_seed^2 + sigma^2 is the variance within cells, whatever the pattern; its degrees of freedom by Satterthwaite (1946),
-    since runs of one seed in two cells are no independent witnesses: with the eigenvalues l of the blocks within cells it is
-    a sum of chi-squares scaled by sigma^2 + l sigma_seed^2."""
-    if not df:
-        return math.nan, math.nan
-    total, scale = rss / df, np.linalg.eigvalsh(blocks)
-    if math.isnan(sigma2):
-        return total, df
-    seed2 = max(total - sigma2, 0.0)
-    parts = sigma2 + np.concatenate([scale, np.zeros(max(df - len(scale), 0))])[:df] * seed2
-    return total, float(parts.sum() ** 2 / np.square(parts).sum()) if parts.any() else df
+    cells, cell, seed = coded(claimed)
+    return Fit(cells, *two_way(cell, seed, claimed[quality].to_numpy(float)), *documents(claimed, cell, quality))
 
 
 def documents(claimed: pd.DataFrame, cell: np.ndarray, quality: str) -> tuple[np.ndarray, float]:
@@ -149,7 +115,10 @@ def spread(variance: float, df: int) -> tuple[float, float]:
 
 def means(runs: pd.DataFrame, quality: str = "dev_loss") -> pd.DataFrame:
     """Columns cell, n_seeds, dev_loss (or the quality named), low, high: the 95 % interval of each cell's mean over all seeds that
-    could have been drawn, (sigma_seed^2 + sigma^2) / n, and over documents where they are known. NaN with one seed."""
+    could have been drawn, (sigma_seed^2 + sigma^2) / n, and over documents where they are known. NaN with one seed.
+
+    These are plain means, each over the cell's own seeds. Cells of unequal seeds are ranked by `cells_table` and `differences`.
+    """
     return mean_table(fit(claims(runs), quality), quality)
 
 
@@ -187,7 +156,6 @@ def compared(model: Fit, at: int) -> pd.DataFrame:
     others = [name for i, name in enumerate(model.cells) if i != at]
     columns = (others, np.where(known, difference, np.nan), difference - half, difference + half, p, adjusted, adjusted < LEVEL)
     return pd.DataFrame(dict(zip(DIFFERENCES, columns)))
-
 
 
 def step_down(t: np.ndarray, covariance: np.ndarray, df: np.ndarray) -> np.ndarray:

@@ -19,7 +19,8 @@ import pandas as pd
 from scipy import stats
 
 from .cells import claims
-from .noise import EXACT, LEVEL, fit
+from .model import EXACT
+from .noise import LEVEL, fit
 
 AXES = {"embed_share": "embedding share", "glu": "GLU expansion"}
 STEPS = 81  # of the grid that the region is looked for on, a side
