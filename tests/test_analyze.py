@@ -369,16 +369,16 @@ def test_a_sweep_of_one_axis_has_a_surface_of_it():
 
 
 def test_the_verdict_names_the_interval_the_seeds_and_the_noise():
-    """With repeated seeds nothing is left to a rule of thumb: the difference to the baseline with its interval, the cells that cannot be
-    told apart, seeds and noise."""
+    """With repeated seeds nothing is left to a rule of thumb: the difference to the baseline with its interval, the cells that may be the
+    best, seeds and noise."""
     runs = noisy(grid(*[run(0.45, 4.0, seed, dev_loss=5.1 + 0.003 * seed) for seed in range(3)], seeds=3))
     found = verdict(runs)
     assert found.best == "45 % × 4" and found.n_close == 1 and found.n_seeds == 3
-    for words in ("below the baseline (95 %: ", "every other cell is distinguishably worse", "3 seeds a cell", "share is width"):
+    for words in ("below the baseline (95 % for all cells together: ", "every other cell is distinguishably worse", "3 seeds a cell", "share is width"):
         assert words in str(found)
 
 
 def test_what_the_noise_may_explain_is_said():
-    """Cells that differ by noise alone: the best one is named, with all that cannot be told from it."""
+    """Cells that differ by noise alone: the lowest one is named, with all that may be the best."""
     found = verdict(noisy(grid(seeds=3).assign(dev_loss=5.0), 0.01, seed=4))
-    assert found.n_close == 12 and "12 of 12 cells, itself included, cannot be told apart" in str(found) and "which the noise may explain" in str(found)
+    assert found.n_close == 12 and "12 of 12 cells, itself included, may be the best" in str(found) and "which the noise may explain" in str(found)

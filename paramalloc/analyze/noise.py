@@ -21,7 +21,7 @@ from .model import coded, two_way
 
 LEVEL = 0.05  # intervals hold 95 %, a difference is claimed at 5 % in all
 DRAWS = 10_000
-DIFFERENCES = ["cell", "difference", "low", "high", "p", "p_adjusted", "distinguishable"]
+DIFFERENCES = ["cell", "difference", "low", "high", "low_all", "high_all", "p", "p_adjusted", "distinguishable"]
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,9 @@ def mean_table(model: Fit, quality: str = "dev_loss") -> pd.DataFrame:
 def differences(runs: pd.DataFrame, to: str | None = None, quality: str = "dev_loss") -> pd.DataFrame:
     """Each other cell less the baseline (or less the cell `to`), seeds paired: nats per token, negative is better.
 
-    Columns cell, difference, low, high (95 %, each for itself), p, p_adjusted and distinguishable: p_adjusted keeps the chance
-    of any false claim in the whole table below 5 % (`step_down`). NaN with one seed; no rows without a baseline.
+    Columns cell, difference, low, high (95 %, each for itself), low_all, high_all (95 % that all of the table hold: what a cell that was
+    picked by its loss needs), p, p_adjusted and distinguishable: p_adjusted keeps the chance of any false claim in the whole
+    table below 5 % (`step_down`). NaN with one seed; no rows without a baseline.
     """
     claimed = claims(runs)
     model, named = fit(claimed, quality), to or next(iter(baseline(claimed).cell), None)
@@ -144,39 +145,69 @@ def differences(runs: pd.DataFrame, to: str | None = None, quality: str = "dev_l
 def compared(model: Fit, at: int) -> pd.DataFrame:
     """`differences` of a fitted model to its cell number `at`."""
     contrasts = np.delete(np.eye(len(model.cells)) - np.eye(len(model.cells))[at], at, axis=0)
-    difference = contrasts @ model.effect
-    known = np.isclose(contrasts @ model.unit @ model.information, contrasts).all(axis=1) if len(contrasts) else np.zeros(0, bool)
-    noise, sampled = (contrasts @ part @ contrasts.T for part in (model.sigma2 * model.unit, model.documents))
-    variance, df = satterthwaite((np.diag(noise), model.df), (np.diag(sampled), model.documents_df))
-    variance = np.where(known, variance, np.nan)
-    half = half_width((variance, df))
-    t = difference / np.sqrt(variance)
-    p = 2 * stats.t.sf(abs(t), df)
-    adjusted = step_down(t, noise + sampled, df)
+    difference, covariance, df = contrasted(model, contrasts)
+    half, error = half_width((np.diag(covariance), df)), np.sqrt(np.diag(covariance))
+    t, wide = difference / error, simultaneous(covariance, df) * error
+    adjusted = step_down(t, covariance, df)
     others = [name for i, name in enumerate(model.cells) if i != at]
-    columns = (others, np.where(known, difference, np.nan), difference - half, difference + half, p, adjusted, adjusted < LEVEL)
+    columns = (others, difference, difference - half, difference + half, difference - wide, difference + wide,
+               2 * stats.t.sf(abs(t), df), adjusted, adjusted < LEVEL)
     return pd.DataFrame(dict(zip(DIFFERENCES, columns)))
+
+
+def contrasted(model: Fit, contrasts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The estimates (k,), their covariance (k, k) and degrees of freedom (k,) of contrasts (k, C). NaN where no seeds link the cells."""
+    known = np.isclose(contrasts @ model.unit @ model.information, contrasts).all(axis=1)
+    noise, sampled = (contrasts @ part @ contrasts.T for part in (model.sigma2 * model.unit, model.documents))
+    _, df = satterthwaite((np.diag(noise), model.df), (np.diag(sampled), model.documents_df))
+    return np.where(known, contrasts @ model.effect, np.nan), np.where(np.outer(known, known), noise + sampled, np.nan), df
+
+
+def may_be_best(model: Fit) -> list[str]:
+    """The cells that no other is told from as the lower one. In 95 % of studies the truly best is among them, and where all are
+    equal all are: every pair is compared, at the one critical value of the largest |t| of all (Tukey 1953; Hsu 1996, Multiple
+    Comparisons, ch. 5), since a best cell that was picked by its loss is no cell named beforehand. All of them with one seed."""
+    first, second = np.triu_indices(len(model.cells), 1)
+    unit = np.eye(len(model.cells))
+    difference, covariance, df = contrasted(model, unit[first] - unit[second])
+    told = np.abs(difference) > simultaneous(covariance, df) * np.sqrt(np.diag(covariance))
+    worse = {*first[told & (difference > 0)], *second[told & (difference < 0)]}
+    return [name for i, name in enumerate(model.cells) if i not in worse]
 
 
 def step_down(t: np.ndarray, covariance: np.ndarray, df: np.ndarray) -> np.ndarray:
     """Adjusted p values (k,) of t statistics with this covariance: the step-down max-t procedure (Dunnett & Tamhane 1991; Westfall &
     Young 1993, algorithm 2.8). It is Holm's, but with the known correlation in place of Bonferroni's bound, which differences to
     one baseline, correlated by half, make too wide. By DRAWS draws with a fixed seed: exact to about 0.002 at 0.05, never 0."""
-    adjusted = np.full(len(t), np.nan)
-    order = np.argsort(-np.abs(np.where(np.isnan(t), 0, t)))[: np.isfinite(t).sum()]
-    if not len(order):
-        return adjusted
-    scale = np.sqrt(np.diag(covariance)[order])
-    correlation = covariance[np.ix_(order, order)] / np.outer(scale, scale)
-    draws = np.abs(draw_t(correlation, np.min(df[order]), DRAWS, np.random.default_rng(0)))
+    adjusted, known = np.full(len(t), np.nan), np.isfinite(t)
+    order = np.argsort(-np.abs(t[known]))
+    draws = draw_sizes(covariance[np.ix_(known, known)], df[known])[:, order]
     largest = np.maximum.accumulate(draws[:, ::-1], axis=1)[:, ::-1]
-    p = (1 + (largest >= np.abs(t[order])).sum(axis=0)) / (DRAWS + 1)
-    adjusted[order] = np.maximum.accumulate(p)
+    p = (1 + (largest >= np.abs(t[known][order])).sum(axis=0)) / (DRAWS + 1)
+    adjusted[np.flatnonzero(known)[order]] = np.maximum.accumulate(p)
     return adjusted
+
+
+def simultaneous(covariance: np.ndarray, df: np.ndarray) -> float:
+    """The critical |t| that all estimates with this covariance stay below at once in 95 %: that of the first step of `step_down`, by the
+    same draws, so that an interval with it holds zero exactly where that step claims nothing. NaN where no estimate is known."""
+    known = np.isfinite(np.diag(covariance))
+    if not known.any():
+        return math.nan
+    largest = draw_sizes(covariance[np.ix_(known, known)], df[known]).max(axis=1)
+    return float(np.quantile(largest, 1 - LEVEL, method="higher"))
+
+
+def draw_sizes(covariance: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """(DRAWS, k) sizes |t| of estimates with this covariance whose truth is zero, at the lowest of their degrees of freedom."""
+    scale = np.sqrt(np.diag(covariance))
+    correlation = covariance / np.outer(scale, scale)
+    return np.abs(draw_t(correlation, df.min(initial=math.inf), DRAWS, np.random.default_rng(0)))
 
 
 def draw_t(covariance: np.ndarray, df: float, count: int, generator: np.random.Generator) -> np.ndarray:
     """(count, k) draws of a multivariate t with this scale matrix, which may be singular; of a normal where df is infinite."""
     values, vectors = np.linalg.eigh(covariance)
-    normal = generator.standard_normal((count, len(values))) @ (vectors * np.sqrt(values.clip(0))).T
+    own = values > 1e-12 * values.max(initial=0)  # all pairs of 12 cells have 66 directions, but 11 of their own
+    normal = generator.standard_normal((count, own.sum())) @ (vectors[:, own] * np.sqrt(values[own])).T
     return normal / np.sqrt(generator.chisquare(df, (count, 1)) / df) if math.isfinite(df) else normal
