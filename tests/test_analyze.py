@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from paramalloc.analyze import (COST_SENSE, arm, baseline, by_frequency, by_payer, cells_table, claims, comparable, curves, differences,
-                                front_probability, front_table, groups, noise, pareto_front, screening, surface, verdict, views,
-                                wrong_kills)
+                                front_probability, front_table, groups, noise, pareto_front, screening, surface, troubled, verdict,
+                                views, wrong_kills)
 
 COSTS = st.one_of(st.sampled_from([0.0, 1.0, 1.005, 1.012, 2.0, 3.0]), st.just(math.nan))  # few values, so that ties are common
 VALUES = st.one_of(st.integers(0, 5).map(float), st.just(math.nan))
@@ -221,6 +221,27 @@ def test_a_killed_seed_is_counted_beside_the_completed_ones():
     assert screening(table) == ["45 % × 4"] and screening(cells_table(grid())) == [] and screening(cells_table(broken_grid())) == ["25 % × 4"]
 
 
+def test_a_diverged_seed_is_counted_and_the_verdict_says_it():
+    """Two seeds of the lowest cell completed, one diverged: counted, listed, and the best only with these words."""
+    best = [run(0.45, 4.0, seed, dev_loss=4.9) for seed in range(2)]
+    runs = grid(*best, unfinished(0.45, 4.0, "diverged", 100_000, seed=2), seeds=2)
+    table = cells_table(runs).set_index("cell", drop=False)
+    assert tuple(table.loc["45 % × 4", ["n_seeds", "n_diverged", "status"]]) == (2, 1, "completed") and troubled(table) == ["45 % × 4"]
+    assert "1 of its 3 runs diverged" in str(verdict(runs)) and "diverged" not in str(verdict(grid(*best, seeds=2)))
+
+
+@pytest.mark.parametrize("tuning, chosen, on_claims, edge", [((), 2e-3, True, False), ((2e-3, 4e-3), 4e-3, False, True), ((2e-3,), 2e-3, False, False)])
+def test_how_a_learning_rate_was_chosen_is_marked(tuning, chosen, on_claims, edge):
+    """Three rates on the claim seeds, the middle one best there: without tuning runs that is a choice on the claims; tuning runs
+    (the higher the rate the better) make it none; the highest of all tried is at the edge."""
+    runs = [run(0.35, 2.66, 0, lr, dev_loss=loss) for lr, loss in ((1e-3, 5.2), (2e-3, 5.0), (4e-3, 5.1))]
+    runs += [run(0.35, 2.66, 1000, lr, dev_loss=5 - lr) for lr in tuning]
+    cell = cells_table(pd.DataFrame(runs)).iloc[0]
+    assert (cell.lr, cell.lr_chosen_on_claims, cell.lr_at_edge) == (chosen, on_claims, edge)
+    alone = cells_table(grid())
+    assert not alone.lr_chosen_on_claims.any() and not alone.lr_at_edge.any()
+
+
 def test_a_learning_rate_is_chosen_on_tuning_seeds():
     """The rate that won on seeds 1000 and 1001 makes the claim, though another is better on the claim's own seeds; a rate that
     diverged on one of them does not win."""
@@ -343,13 +364,14 @@ def test_a_shape_that_is_no_quadratic_is_a_lack_of_fit():
     runs = noisy(grid(seeds=3), 0.001)
     off = runs.assign(dev_loss=runs.dev_loss + 0.1 * ((runs.requested_share == 0.35) & (runs.requested_glu == 3.0)))
     flat = noisy(grid(seeds=3).assign(dev_loss=5.0), 0.01, seed=3)
+    assert "does not describe these cells (lack of fit, p < 0.001)" in surface(off).text
     assert surface(off).lack_of_fit_p < 1e-6 and surface(flat).lack_of_fit_p > 0.01
 
 
 def test_flat_data_do_not_tell_an_optimum():
     """Noise alone: no interval for either axis, and the words for that."""
     found = surface(noisy(grid(seeds=3).assign(dev_loss=5.0), 0.01, seed=3))
-    assert found.optimum == {"embed_share": None, "glu": None} and found.text.count("not distinguishable") == 2
+    assert found.optimum == {"embed_share": None, "glu": None} and found.text.count("not distinguishable") == 2 and "lack of fit" not in found.text
 
 
 def test_a_slope_has_its_optimum_at_or_beyond_the_edge():
@@ -364,8 +386,14 @@ def test_a_sweep_of_one_axis_has_a_surface_of_it():
     """Three shares at one expansion, three seeds: an optimum of the share, none of the expansion; of too few runs, no surface."""
     sweep = grid(seeds=3)[lambda rows: rows.requested_glu == 2.66].assign(glu=2.66)
     found = surface(noisy(sweep))
-    assert found.axes == ("embed_share",) and found.optimum["glu"] is None and len(found.grid(5)) == 5
+    assert found.axes == ("embed_share",) and found.optimum["glu"] is None and len(found.grid(5)) == 5 and "GLU" not in found.text
     assert surface(sweep[sweep.seed == 0]) is None and surface(empty()) is None
+
+
+def test_an_axis_that_varies_is_never_left_out():
+    """Four cells whose expansion falls as the share grows, too few for both axes: no surface, rather than the expansion's effect as the share's."""
+    few = pd.DataFrame([run(share, glu, seed) for share, glu in ((0.25, 4.0), (0.35, 3.0), (0.35, 2.66), (0.45, 2.0)) for seed in range(3)])
+    assert surface(noisy(few)) is None
 
 
 def test_the_verdict_names_the_interval_the_seeds_and_the_noise():

@@ -8,7 +8,7 @@ import pytest
 from analysis_fixtures import grid, run
 from scipy import stats
 
-from paramalloc.analyze import claims, differences, means, noise, noise_floor
+from paramalloc.analyze import Floor, claims, differences, means, noise, noise_floor
 from paramalloc.analyze.noise import compared, draw_t, fit, half_width, may_be_best, satterthwaite, simultaneous, step_down
 from paramalloc.analyze.surface import fitted
 
@@ -296,3 +296,15 @@ def test_seeds_needed_are_those_of_the_tables(effect, seeds):
     """Cohen (1988), table 2.4.1: subjects a group for a power of 80 % at a two-sided 5 %."""
     floor = noise_floor(pd.DataFrame([run(0.35, 2.66, seed, dev_loss=5 + 0.01 * seed) for seed in range(8)]))
     assert floor.seeds_needed(effect * floor.sd) == seeds
+
+
+@pytest.mark.parametrize("effect, seeds", [(0.2, 199), (0.5, 34), (0.8, 15)])
+def test_seeds_needed_in_pairs_are_those_of_a_t_test_of_differences(effect, seeds):
+    """Effects in standard deviations of a paired difference, sqrt(2) sigma; the numbers are those of G*Power 3 (Faul et al. 2007)."""
+    scatter = noise(grid(seeds=2).assign(dev_loss=lambda rows: 5 + np.random.default_rng(19).normal(0, 0.01, len(rows))))
+    assert scatter.seeds_needed(effect * math.sqrt(2) * scatter.sigma) == seeds
+
+
+def test_two_seeds_are_enough_without_scatter():
+    """Runs that repeat to the last digit: the least that a test can be made with, and no division by zero."""
+    assert Floor(0.0, 0.0, 0.0, 8).seeds_needed(0.01) == 2

@@ -31,7 +31,7 @@ RATES = ["lr", "embed_lr"]  # chosen per cell
 NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, *RATES, "seed", "smallbench_se", "tokens_trained", "flagged_at_tokens",
            "flops_per_token", "vocab_size", "seq_len", "batch_tokens", "warmup", "weight_decay", "recipe"]
 COLUMNS = ["cell", *REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, "smallbench_se", *RATES, "tokens_trained", "flagged_at_tokens",
-           *TEXTS, "n_seeds", "n_stopped", "status", "run_ids"]
+           *TEXTS, "n_seeds", "n_stopped", "n_diverged", "lr_chosen_on_claims", "lr_at_edge", "status", "run_ids"]
 
 SAME = ["data_fingerprint", "vocab_size", "embedding", "mlp", "parametrization", "optimizer", "warmup", "weight_decay", "tokens",
         "seq_len", "batch_tokens", "recipe"]
@@ -90,7 +90,10 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     Only completed runs on claim seeds are averaged, at the cell's learning rate (`at_best_lr`). Of cells with unequal seeds, dev_loss,
     dev_ppl, dev_bpb and smallbench are means at the seeds that all share (`adjusted_means`), so that a row may be ranked
     against another; `means` has each cell's own. tokens_per_s and decode_ms_per_token are medians. `n_seeds` counts the
-    completed runs, `n_stopped` those that early stop killed.
+    completed runs, `n_stopped` those that early stop killed, `n_diverged` those that diverged.
+
+    `lr_chosen_on_claims`: the rate is the best of several on the very runs that are averaged, so their mean is optimistic.
+    `lr_at_edge`: several rates were tried, and the one chosen is the lowest or the highest, so a better one may lie beyond.
     """
     cells = by_cell(one_size(comparable(typed(runs))))
     table, claimed = pd.DataFrame([_row(name, cell) for name, cell in cells.items()], columns=COLUMNS), _claimed(cells)
@@ -148,9 +151,10 @@ def _keys(runs: pd.DataFrame) -> list[pd.Series]:
 def _row(name: str, runs: pd.DataFrame) -> dict:
     """The row of one cell from its runs."""
     used, own = at_best_lr(runs), _on_claim_seeds(runs)
+    on_claims, edge = _chosen_on_claims(runs), _at_edge(runs, used)
     runs = own if len(own) else runs.assign(status="missing")
     shown = used if len(used) else runs  # without a completed run, the curves still show how far the others came
-    first = runs.bfill().iloc[0]
+    first, alike = runs.bfill().iloc[0], runs[_rates(runs).isin(_rates(used)) | used.empty]
     return {
         "cell": name,
         **first[[*REQUEST, *SHAPE, *REALISED, *TEXTS]],
@@ -158,7 +162,10 @@ def _row(name: str, runs: pd.DataFrame) -> dict:
         **used[SPEEDS].median(),
         **shown[RATES].max(),
         "n_seeds": used.seed.nunique(),
-        "n_stopped": int(((runs.status == "stopped_early") & (runs.lr.isin(used.lr) | used.empty)).sum()),
+        "n_stopped": int((alike.status == "stopped_early").sum()),
+        "n_diverged": int((alike.status == "diverged").sum()),
+        "lr_chosen_on_claims": on_claims,
+        "lr_at_edge": edge,
         "tokens_trained": shown.tokens_trained.max(),
         "flagged_at_tokens": used.flagged_at_tokens.min(),
         "status": min(runs.status, key=_rank),
@@ -177,13 +184,30 @@ def _on_claim_seeds(runs: pd.DataFrame) -> pd.DataFrame:
 def at_best_lr(runs: pd.DataFrame) -> pd.DataFrame:
     """A cell's completed runs on claim seeds, at the learning rate whose mean dev_loss over the tuning seeds is lowest; without
     tuning runs, over its own seeds. A rate at which a run diverged is chosen last."""
-    own = _on_claim_seeds(runs)
-    done = own[(own.status == "completed") & own.dev_loss.notna()]
+    own, done = _on_claim_seeds(runs), _done(runs)
     if done.empty or len(set(_rates(done))) == 1:
         return done
     tuning = runs.drop(own.index)
     rates = [rate for judged in (tuning, own) for rate in _from_the_best(judged) if rate in set(_rates(done))]
     return done[_rates(done) == rates[0]]
+
+
+def _done(runs: pd.DataFrame) -> pd.DataFrame:
+    own = _on_claim_seeds(runs)
+    return own[(own.status == "completed") & own.dev_loss.notna()]
+
+
+def _chosen_on_claims(runs: pd.DataFrame) -> bool:
+    """Whether the completed runs of the cell have several rates, of which no tuning run judged one."""
+    rates = set(_rates(_done(runs)))
+    tuned = _from_the_best(runs.drop(_on_claim_seeds(runs).index))
+    return len(rates) > 1 and not rates & set(tuned)
+
+
+def _at_edge(runs: pd.DataFrame, used: pd.DataFrame) -> bool:
+    """Whether the rate of the runs used is the lowest or highest of several that ran to an end or diverged, on any seeds."""
+    tried = runs.lr[runs.status.isin(["completed", "diverged"])]
+    return bool(tried.nunique() > 1 and used.lr.isin([tried.min(), tried.max()]).any())
 
 
 def _from_the_best(runs: pd.DataFrame) -> pd.Index:

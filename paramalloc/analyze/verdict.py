@@ -60,7 +60,8 @@ def _headline(table: pd.DataFrame, done: pd.DataFrame) -> str:
     some = f"the {len(done)} completed cells ({len(table)} in all)"
     where = some if len(done) < len(table) else f"{len(table)} cells"
     shape = f"d_model {best.d_model:.0f}, {best.n_layers:.0f} layers"
-    return f"Of {where}, {best.cell} ({shape}) reached the lowest dev loss: {loss}."
+    fell = f"; but {best.n_diverged} of its {best.n_seeds + best.n_diverged} runs diverged" if best.n_diverged else ""
+    return f"Of {where}, {best.cell} ({shape}) reached the lowest dev loss: {loss}{fell}."
 
 
 def _certainty(done: pd.DataFrame, beside: pd.DataFrame, scatter: Noise, next_gap, baseline_gap, n_seeds: int, n_close: int) -> str:
