@@ -32,8 +32,8 @@ CONDITION = 200  # of the standardised terms: above, the axes do not vary apart 
 @dataclass(frozen=True)
 class Surface:
     """The fitted surface. `optimum`: for each axis (estimate, low, high), 95 %, where an end that the data do not bound is 0
-    or inf, or None where they do not tell one value from another or the axis was not fitted. `lack_of_fit_p`: of the F test against the scatter of
-    seeds; NaN without any. `sigma`: residual, nats per token. `df`: its degrees of freedom."""
+    or inf, or None where they do not tell one value from another or the axis was not fitted. `lack_of_fit_p`: of the F
+    test against the scatter of seeds; NaN without any. `sigma`: residual, nats per token. `df`: its degrees of freedom."""
 
     axes: tuple[str, ...]
     optimum: dict
