@@ -9,7 +9,7 @@ from .arms import alike, arm, by_frequency, by_payer, curves, views, wrong_kills
 from .cells import (BASELINE, CLOSE, NO_RUNS, NOTHING, baseline, cell_name, cells_table, claims, comparable, completed, groups,
                     one_size)
 from .floor import Floor, noise_floor
-from .fronts import COST_SENSE, QUALITY_SENSE, front_probability, front_table, pareto_front, screening
+from .fronts import COST_SENSE, QUALITY_SENSE, front_probability, front_table, pareto_front, screening, troubled
 from .noise import Noise, differences, means, noise
 from .recommend import Recommendation, command, recommend
 from .surface import Surface, surface

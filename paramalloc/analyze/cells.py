@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..config import TUNING_SEED
 from ..runs import Note
+from .model import adjusted_means
 
 BASELINE = (0.35, 2.66)  # requested share and GLU of the cell that every other one is compared with
 CLOSE = 0.02  # nats per token: 2 % of perplexity, a distance that a change of seed alone can make
@@ -23,13 +24,14 @@ SHAPE = ["d_model", "n_layers", "d_ff", "n_heads", "d_head", "d_embed"]
 COUNTS = ["total_params", "embed_params", "params_attention", "params_mlp", "params_norm"]
 REALISED = ["embed_share", "glu", *COUNTS, "tokens", "unigram_loss", "kv_bytes_per_token"]
 TEXTS = ["embedding", "mlp", "parametrization", "optimizer", "dataset", "data_fingerprint"]
-MEANS = ["dev_loss", "dev_ppl", "dev_bpb", "smallbench", "train_flops"]
+QUALITIES = ["dev_loss", "dev_ppl", "dev_bpb", "smallbench"]  # what a seed moves in all cells alike
+MEANS = [*QUALITIES, "train_flops"]
 SPEEDS = ["tokens_per_s", "decode_ms_per_token"]
 RATES = ["lr", "embed_lr"]  # chosen per cell
 NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, *RATES, "seed", "smallbench_se", "tokens_trained", "flagged_at_tokens",
            "flops_per_token", "vocab_size", "seq_len", "batch_tokens", "warmup", "weight_decay", "recipe"]
 COLUMNS = ["cell", *REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, "smallbench_se", *RATES, "tokens_trained", "flagged_at_tokens",
-           *TEXTS, "n_seeds", "n_stopped", "status", "run_ids"]
+           *TEXTS, "n_seeds", "n_stopped", "n_diverged", "lr_chosen_on_claims", "lr_at_edge", "status", "run_ids"]
 
 SAME = ["data_fingerprint", "vocab_size", "embedding", "mlp", "parametrization", "optimizer", "warmup", "weight_decay", "tokens",
         "seq_len", "batch_tokens", "recipe"]
@@ -85,11 +87,19 @@ def remembered(table):
 def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per cell: what was requested, what was realised, and the mean dev loss (nats per token) over its seeds.
 
-    Only completed runs on claim seeds are averaged, at the cell's learning rate (`at_best_lr`); tokens_per_s and
-    decode_ms_per_token are medians. `n_seeds` counts them, `n_stopped` the runs that early stop killed.
+    Only completed runs on claim seeds are averaged, at the cell's learning rate (`at_best_lr`). Of cells with unequal seeds, dev_loss,
+    dev_ppl, dev_bpb and smallbench are means at the seeds that all share (`adjusted_means`), so that a row may be ranked
+    against another; `means` has each cell's own. tokens_per_s and decode_ms_per_token are medians. `n_seeds` counts the
+    completed runs, `n_stopped` those that early stop killed, `n_diverged` those that diverged.
+
+    `lr_chosen_on_claims`: the rate is the best of several on the very runs that are averaged, so their mean is optimistic.
+    `lr_at_edge`: several rates were tried, and the one chosen is the lowest or the highest, so a better one may lie beyond.
     """
-    rows = [_row(name, cell) for name, cell in by_cell(one_size(comparable(typed(runs)))).items()]
-    return pd.DataFrame(rows, columns=COLUMNS).sort_values([*REQUEST, "d_model", "d_embed"], ignore_index=True)
+    cells = by_cell(one_size(comparable(typed(runs))))
+    table, claimed = pd.DataFrame([_row(name, cell) for name, cell in cells.items()], columns=COLUMNS), _claimed(cells)
+    if len(claimed):
+        table = table.assign(**{name: table.cell.map(adjusted_means(claimed, name)) for name in QUALITIES})
+    return table.sort_values([*REQUEST, "d_model", "d_embed"], ignore_index=True)
 
 
 @remembered
@@ -101,9 +111,14 @@ def claims(runs: pd.DataFrame) -> pd.DataFrame:
     if "cell" in runs:
         return runs
     runs = one_size(comparable(typed(runs)))
-    cells = {name: at_best_lr(cell) for name, cell in by_cell(runs).items()}
-    found = [cell.assign(cell=name) for name, cell in cells.items() if len(cell)]
-    return pd.concat(found, ignore_index=True) if found else runs.head(0).assign(cell=pd.Series(dtype=str))
+    found = _claimed(by_cell(runs))
+    return found if len(found) else runs.head(0).assign(cell=pd.Series(dtype=str))
+
+
+def _claimed(cells: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The runs of these cells that count, with their `cell`."""
+    found = [cell.assign(cell=name) for name, runs in cells.items() if len(cell := at_best_lr(runs))]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def one_size(runs: pd.DataFrame) -> pd.DataFrame:
@@ -136,9 +151,10 @@ def _keys(runs: pd.DataFrame) -> list[pd.Series]:
 def _row(name: str, runs: pd.DataFrame) -> dict:
     """The row of one cell from its runs."""
     used, own = at_best_lr(runs), _on_claim_seeds(runs)
+    on_claims, edge = _chosen_on_claims(runs), _at_edge(runs, used)
     runs = own if len(own) else runs.assign(status="missing")
     shown = used if len(used) else runs  # without a completed run, the curves still show how far the others came
-    first = runs.bfill().iloc[0]
+    first, alike = runs.bfill().iloc[0], runs[_rates(runs).isin(_rates(used)) | used.empty]
     return {
         "cell": name,
         **first[[*REQUEST, *SHAPE, *REALISED, *TEXTS]],
@@ -146,7 +162,10 @@ def _row(name: str, runs: pd.DataFrame) -> dict:
         **used[SPEEDS].median(),
         **shown[RATES].max(),
         "n_seeds": used.seed.nunique(),
-        "n_stopped": int(((runs.status == "stopped_early") & (runs.lr.isin(used.lr) | used.empty)).sum()),
+        "n_stopped": int((alike.status == "stopped_early").sum()),
+        "n_diverged": int((alike.status == "diverged").sum()),
+        "lr_chosen_on_claims": on_claims,
+        "lr_at_edge": edge,
         "tokens_trained": shown.tokens_trained.max(),
         "flagged_at_tokens": used.flagged_at_tokens.min(),
         "status": min(runs.status, key=_rank),
@@ -165,13 +184,30 @@ def _on_claim_seeds(runs: pd.DataFrame) -> pd.DataFrame:
 def at_best_lr(runs: pd.DataFrame) -> pd.DataFrame:
     """A cell's completed runs on claim seeds, at the learning rate whose mean dev_loss over the tuning seeds is lowest; without
     tuning runs, over its own seeds. A rate at which a run diverged is chosen last."""
-    own = _on_claim_seeds(runs)
-    done = own[(own.status == "completed") & own.dev_loss.notna()]
+    own, done = _on_claim_seeds(runs), _done(runs)
     if done.empty or len(set(_rates(done))) == 1:
         return done
     tuning = runs.drop(own.index)
     rates = [rate for judged in (tuning, own) for rate in _from_the_best(judged) if rate in set(_rates(done))]
     return done[_rates(done) == rates[0]]
+
+
+def _done(runs: pd.DataFrame) -> pd.DataFrame:
+    own = _on_claim_seeds(runs)
+    return own[(own.status == "completed") & own.dev_loss.notna()]
+
+
+def _chosen_on_claims(runs: pd.DataFrame) -> bool:
+    """Whether the completed runs of the cell have several rates, of which no tuning run judged one."""
+    rates = set(_rates(_done(runs)))
+    tuned = _from_the_best(runs.drop(_on_claim_seeds(runs).index))
+    return len(rates) > 1 and not rates & set(tuned)
+
+
+def _at_edge(runs: pd.DataFrame, used: pd.DataFrame) -> bool:
+    """Whether the rate of the runs used is the lowest or highest of several that ran to an end or diverged, on any seeds."""
+    tried = runs.lr[runs.status.isin(["completed", "diverged"])]
+    return bool(tried.nunique() > 1 and used.lr.isin([tried.min(), tried.max()]).any())
 
 
 def _from_the_best(runs: pd.DataFrame) -> pd.Index:
@@ -182,7 +218,6 @@ def _from_the_best(runs: pd.DataFrame) -> pd.Index:
 
 def _rates(runs: pd.DataFrame) -> pd.Series:
     return pd.Series([f"{lr:g} {embed_lr:g}" for lr, embed_lr in zip(runs.lr, runs.embed_lr)], runs.index, dtype=object)
-
 
 
 def cell_name(cell: pd.Series) -> str:

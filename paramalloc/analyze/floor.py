@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import stats
 
 from .cells import baseline, claims
-from .noise import LEVEL, spread
+from .noise import spread
+from .power import seeds_needed
 
-POWER = 0.8
 FLOOR_SEEDS = 8  # fewer say too little about a standard deviation: with 8 its interval spans a factor of 3
 
 
@@ -26,19 +24,8 @@ class Floor:
 
     def seeds_needed(self, difference: float) -> int:
         """Seeds that each of two cells needs, unpaired, for a difference (nats) to be found by a two-sided t test at 5 % with a
-        power of 80 %; pairing needs fewer."""
-        needed = 2 * (stats.norm.ppf([1 - LEVEL / 2, POWER]).sum() * self.sd / difference) ** 2  # for a known sd: not enough
-        n = max(2, math.ceil(needed))
-        while _power(difference / self.sd, n) < POWER:
-            n += 1
-        return n
-
-
-def _power(effect: float, n: int) -> float:
-    """Of a two-sided two-sample t test of a standardised effect with n runs a side."""
-    df, shift = 2 * (n - 1), abs(effect) * math.sqrt(n / 2)
-    critical = stats.t.ppf(1 - LEVEL / 2, df)
-    return float(stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift))
+        power of 80 %; pairing needs fewer (`Noise.seeds_needed`)."""
+        return seeds_needed(difference, self.sd, paired=False)
 
 
 def noise_floor(runs: pd.DataFrame) -> Floor | None:

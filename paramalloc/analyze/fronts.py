@@ -49,6 +49,11 @@ def screening(table: pd.DataFrame) -> list[str]:
     return list(table.cell[(table.n_stopped > 0) | (table.status == "stopped_early")])
 
 
+def troubled(table: pd.DataFrame) -> list[str]:
+    """The cells of which runs diverged: their mean is one of the runs that did not, and the next seed may diverge as well."""
+    return list(table.cell[(table.n_diverged > 0) | (table.status == "diverged")])
+
+
 def front_probability(runs: pd.DataFrame, cost: str, quality: str = "dev_loss") -> pd.Series:
     """How probable it is, by cell name, that a cell is on the front: the share of DRAWS draws of all cells' true quality and
     cost, given the measured ones and their noise, in which it is. NaN where quality, cost or the noise is unknown.

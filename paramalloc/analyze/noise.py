@@ -17,11 +17,11 @@ import pandas as pd
 from scipy import stats
 
 from .cells import baseline, claims
+from .model import coded, two_way
+from .power import LEVEL, seeds_needed
 
-LEVEL = 0.05  # intervals hold 95 %, a difference is claimed at 5 % in all
-EXACT = 1e-20  # nats^2: a variance of losses that repeat to the last digit
 DRAWS = 10_000
-DIFFERENCES = ["cell", "difference", "low", "high", "p", "p_adjusted", "distinguishable"]
+DIFFERENCES = ["cell", "difference", "low", "high", "low_all", "high_all", "p", "p_adjusted", "distinguishable"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Noise:
     n_cells: int
     n_seeds: int
     documents: bool
+
+    def seeds_needed(self, difference: float) -> int:
+        """Seeds that two cells need, the same in both, for a difference (nats) to be found by a two-sided paired t test at 5 % with a
+        power of 80 %."""
+        return seeds_needed(difference, self.sigma, paired=True)
 
 
 @dataclass(frozen=True)
@@ -62,42 +67,8 @@ class Fit:
 def fit(claimed: pd.DataFrame, quality: str = "dev_loss") -> Fit:
     """The model by least squares, of any pattern of seeds: cells that miss one, a baseline that has more."""
     claimed = claimed[claimed[quality].notna()]
-    cell, cells = pd.factorize(claimed.cell)
-    return Fit(list(cells), *two_way(cell, pd.factorize(claimed.seed, use_na_sentinel=False)[0], claimed[quality].to_numpy(float)),
-               *documents(claimed, cell, quality))
-
-
-def two_way(cell: np.ndarray, seed: np.ndarray, y: np.ndarray) -> tuple:
-    """n, mean, effect, unit, information, sigma2, df, total, total_df of `Fit`, from the codes of cells and seeds (N,)."""
-    x, z = np.eye(cell.max(initial=-1) + 1)[cell], np.eye(seed.max(initial=-1) + 1)[seed]
-    n = x.sum(axis=0)
-    mean = x.T @ y / n
-    without_seed = lambda a: a - z @ (z.T @ a / _column(z.sum(axis=0), a))
-    within = lambda a: a - x @ (x.T @ a / _column(n, a))
-    information = x.T @ without_seed(x)
-    unit = np.linalg.pinv(information, rcond=1e-10, hermitian=True)
-    effect = unit @ x.T @ without_seed(y)
-    df = len(y) - z.shape[1] - np.linalg.matrix_rank(information, hermitian=True)
-    sigma2 = max(float(np.square(without_seed(y - x @ effect)).sum() / df), EXACT) if df else math.nan
-    return n, mean, effect, unit, information, sigma2, int(df), *_total(within(y) @ y, z.T @ within(z), len(y) - len(n), sigma2)
-
-
-def _column(counts: np.ndarray, a: np.ndarray) -> np.ndarray:
-    return counts if a.ndim == 1 else counts[:, None]
-
-
-def _total(rss: float, blocks: np.ndarray, df: int, sigma2: float) -> tuple[float, float]:
-    """sigma_seed^2 + sigma^2 is the variance within cells, whatever the pattern; its degrees of freedom by Satterthwaite (1946),
-    since runs of one seed in two cells are no independent witnesses: with the eigenvalues l of the blocks within cells it is
-    a sum of chi-squares scaled by sigma^2 + l sigma_seed^2."""
-    if not df:
-        return math.nan, math.nan
-    total, scale = rss / df, np.linalg.eigvalsh(blocks)
-    if math.isnan(sigma2):
-        return total, df
-    seed2 = max(total - sigma2, 0.0)
-    parts = sigma2 + np.concatenate([scale, np.zeros(max(df - len(scale), 0))])[:df] * seed2
-    return total, float(parts.sum() ** 2 / np.square(parts).sum()) if parts.any() else df
+    cells, cell, seed = coded(claimed)
+    return Fit(cells, *two_way(cell, seed, claimed[quality].to_numpy(float)), *documents(claimed, cell, quality))
 
 
 def documents(claimed: pd.DataFrame, cell: np.ndarray, quality: str) -> tuple[np.ndarray, float]:
@@ -151,7 +122,10 @@ def spread(variance: float, df: int) -> tuple[float, float]:
 
 def means(runs: pd.DataFrame, quality: str = "dev_loss") -> pd.DataFrame:
     """Columns cell, n_seeds, dev_loss (or the quality named), low, high: the 95 % interval of each cell's mean over all seeds that
-    could have been drawn, (sigma_seed^2 + sigma^2) / n, and over documents where they are known. NaN with one seed."""
+    could have been drawn, (sigma_seed^2 + sigma^2) / n, and over documents where they are known. NaN with one seed.
+
+    These are plain means, each over the cell's own seeds. Cells of unequal seeds are ranked by `cells_table` and `differences`.
+    """
     return mean_table(fit(claims(runs), quality), quality)
 
 
@@ -165,8 +139,9 @@ def mean_table(model: Fit, quality: str = "dev_loss") -> pd.DataFrame:
 def differences(runs: pd.DataFrame, to: str | None = None, quality: str = "dev_loss") -> pd.DataFrame:
     """Each other cell less the baseline (or less the cell `to`), seeds paired: nats per token, negative is better.
 
-    Columns cell, difference, low, high (95 %, each for itself), p, p_adjusted and distinguishable: p_adjusted keeps the chance
-    of any false claim in the whole table below 5 % (`step_down`). NaN with one seed; no rows without a baseline.
+    Columns cell, difference, low, high (95 %, each for itself), low_all, high_all (95 % that all of the table hold: what a cell that was
+    picked by its loss needs), p, p_adjusted and distinguishable: p_adjusted keeps the chance of any false claim in the whole
+    table below 5 % (`step_down`). NaN with one seed; no rows without a baseline.
     """
     claimed = claims(runs)
     model, named = fit(claimed, quality), to or next(iter(baseline(claimed).cell), None)
@@ -177,40 +152,69 @@ def differences(runs: pd.DataFrame, to: str | None = None, quality: str = "dev_l
 def compared(model: Fit, at: int) -> pd.DataFrame:
     """`differences` of a fitted model to its cell number `at`."""
     contrasts = np.delete(np.eye(len(model.cells)) - np.eye(len(model.cells))[at], at, axis=0)
-    difference = contrasts @ model.effect
-    known = np.isclose(contrasts @ model.unit @ model.information, contrasts).all(axis=1) if len(contrasts) else np.zeros(0, bool)
-    noise, sampled = (contrasts @ part @ contrasts.T for part in (model.sigma2 * model.unit, model.documents))
-    variance, df = satterthwaite((np.diag(noise), model.df), (np.diag(sampled), model.documents_df))
-    variance = np.where(known, variance, np.nan)
-    half = half_width((variance, df))
-    t = difference / np.sqrt(variance)
-    p = 2 * stats.t.sf(abs(t), df)
-    adjusted = step_down(t, noise + sampled, df)
+    difference, covariance, df = contrasted(model, contrasts)
+    half, error = half_width((np.diag(covariance), df)), np.sqrt(np.diag(covariance))
+    t, wide = difference / error, simultaneous(covariance, df) * error
+    adjusted = step_down(t, covariance, df)
     others = [name for i, name in enumerate(model.cells) if i != at]
-    columns = (others, np.where(known, difference, np.nan), difference - half, difference + half, p, adjusted, adjusted < LEVEL)
+    columns = (others, difference, difference - half, difference + half, difference - wide, difference + wide,
+               2 * stats.t.sf(abs(t), df), adjusted, adjusted < LEVEL)
     return pd.DataFrame(dict(zip(DIFFERENCES, columns)))
 
+
+def contrasted(model: Fit, contrasts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The estimates (k,), their covariance (k, k) and degrees of freedom (k,) of contrasts (k, C). NaN where no seeds link the cells."""
+    known = np.isclose(contrasts @ model.unit @ model.information, contrasts).all(axis=1)
+    noise, sampled = (contrasts @ part @ contrasts.T for part in (model.sigma2 * model.unit, model.documents))
+    _, df = satterthwaite((np.diag(noise), model.df), (np.diag(sampled), model.documents_df))
+    return np.where(known, contrasts @ model.effect, np.nan), np.where(np.outer(known, known), noise + sampled, np.nan), df
+
+
+def may_be_best(model: Fit) -> list[str]:
+    """The cells that no other is told from as the lower one. In 95 % of studies the truly best is among them, and where all are
+    equal all are: every pair is compared, at the one critical value of the largest |t| of all (Tukey 1953; Hsu 1996, Multiple
+    Comparisons, ch. 5), since a best cell that was picked by its loss is no cell named beforehand. All of them with one seed."""
+    first, second = np.triu_indices(len(model.cells), 1)
+    unit = np.eye(len(model.cells))
+    difference, covariance, df = contrasted(model, unit[first] - unit[second])
+    told = np.abs(difference) > simultaneous(covariance, df) * np.sqrt(np.diag(covariance))
+    worse = {*first[told & (difference > 0)], *second[told & (difference < 0)]}
+    return [name for i, name in enumerate(model.cells) if i not in worse]
 
 
 def step_down(t: np.ndarray, covariance: np.ndarray, df: np.ndarray) -> np.ndarray:
     """Adjusted p values (k,) of t statistics with this covariance: the step-down max-t procedure (Dunnett & Tamhane 1991; Westfall &
     Young 1993, algorithm 2.8). It is Holm's, but with the known correlation in place of Bonferroni's bound, which differences to
     one baseline, correlated by half, make too wide. By DRAWS draws with a fixed seed: exact to about 0.002 at 0.05, never 0."""
-    adjusted = np.full(len(t), np.nan)
-    order = np.argsort(-np.abs(np.where(np.isnan(t), 0, t)))[: np.isfinite(t).sum()]
-    if not len(order):
-        return adjusted
-    scale = np.sqrt(np.diag(covariance)[order])
-    correlation = covariance[np.ix_(order, order)] / np.outer(scale, scale)
-    draws = np.abs(draw_t(correlation, np.min(df[order]), DRAWS, np.random.default_rng(0)))
+    adjusted, known = np.full(len(t), np.nan), np.isfinite(t)
+    order = np.argsort(-np.abs(t[known]))
+    draws = draw_sizes(covariance[np.ix_(known, known)], df[known])[:, order]
     largest = np.maximum.accumulate(draws[:, ::-1], axis=1)[:, ::-1]
-    p = (1 + (largest >= np.abs(t[order])).sum(axis=0)) / (DRAWS + 1)
-    adjusted[order] = np.maximum.accumulate(p)
+    p = (1 + (largest >= np.abs(t[known][order])).sum(axis=0)) / (DRAWS + 1)
+    adjusted[np.flatnonzero(known)[order]] = np.maximum.accumulate(p)
     return adjusted
+
+
+def simultaneous(covariance: np.ndarray, df: np.ndarray) -> float:
+    """The critical |t| that all estimates with this covariance stay below at once in 95 %: that of the first step of `step_down`, by the
+    same draws, so that an interval with it holds zero exactly where that step claims nothing. NaN where no estimate is known."""
+    known = np.isfinite(np.diag(covariance))
+    if not known.any():
+        return math.nan
+    largest = draw_sizes(covariance[np.ix_(known, known)], df[known]).max(axis=1)
+    return float(np.quantile(largest, 1 - LEVEL, method="higher"))
+
+
+def draw_sizes(covariance: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """(DRAWS, k) sizes |t| of estimates with this covariance whose truth is zero, at the lowest of their degrees of freedom."""
+    scale = np.sqrt(np.diag(covariance))
+    correlation = covariance / np.outer(scale, scale)
+    return np.abs(draw_t(correlation, min(df, default=math.inf), DRAWS, np.random.default_rng(0)))
 
 
 def draw_t(covariance: np.ndarray, df: float, count: int, generator: np.random.Generator) -> np.ndarray:
     """(count, k) draws of a multivariate t with this scale matrix, which may be singular; of a normal where df is infinite."""
     values, vectors = np.linalg.eigh(covariance)
-    normal = generator.standard_normal((count, len(values))) @ (vectors * np.sqrt(values.clip(0))).T
+    own = values > 1e-12 * values.max(initial=0)  # all pairs of 12 cells have 66 directions, but 11 of their own
+    normal = generator.standard_normal((count, own.sum())) @ (vectors[:, own] * np.sqrt(values[own])).T
     return normal / np.sqrt(generator.chisquare(df, (count, 1)) / df) if math.isfinite(df) else normal

@@ -19,19 +19,21 @@ import pandas as pd
 from scipy import stats
 
 from .cells import claims
-from .noise import EXACT, LEVEL, fit
+from .model import EXACT
+from .noise import LEVEL, fit
 
 AXES = {"embed_share": "embedding share", "glu": "GLU expansion"}
 STEPS = 81  # of the grid that the region is looked for on, a side
 WIDER = 0.1  # of the data's range, on the log scale: an optimum is located so far beyond it, no farther
+VARIES = 0.05  # range of a logarithm: below, an axis was not varied, only rounded
 CONDITION = 200  # of the standardised terms: above, the axes do not vary apart from each other
 
 
 @dataclass(frozen=True)
 class Surface:
     """The fitted surface. `optimum`: for each axis (estimate, low, high), 95 %, where an end that the data do not bound is 0
-    or inf, or None where they do not tell one value from another. `lack_of_fit_p`: of the F test against the scatter of
-    seeds; NaN without any. `sigma`: residual, nats per token. `df`: its degrees of freedom."""
+    or inf, or None where they do not tell one value from another or the axis was not fitted. `lack_of_fit_p`: of the F
+    test against the scatter of seeds; NaN without any. `sigma`: residual, nats per token. `df`: its degrees of freedom."""
 
     axes: tuple[str, ...]
     optimum: dict
@@ -91,19 +93,19 @@ def gradient(x: np.ndarray) -> np.ndarray:
 
 
 def surface(runs: pd.DataFrame) -> Surface | None:
-    """The surface over the axes that vary apart from each other: both, or else the share or the expansion alone; None where the
-    cells or runs are too few for a quadratic with a residual."""
+    """The surface over the axes that vary: both, or one where the other does not, since the effect of an axis left out would count as
+    that of the one kept. None where the cells or runs are too few for a quadratic with a residual, or both axes vary as one."""
     claimed = claims(runs)
     claimed = claimed[(claimed.embed_share > 0) & (claimed.glu > 0)]
-    choices = (tuple(AXES), ("embed_share",), ("glu",))
-    return next((found for axes in choices if (found := fitted(claimed, axes))), None)
+    if len(claimed) < 4:
+        return None
+    axes = tuple(name for name in AXES if np.ptp(np.log(claimed[name].to_numpy(float))) >= VARIES)
+    return fitted(claimed, axes) if axes else None
 
 
 def fitted(claimed: pd.DataFrame, axes: tuple[str, ...]) -> Surface | None:
     """The surface over these axes, or None."""
     x = np.log(claimed[list(axes)].to_numpy(float))
-    if len(claimed) < 4 or (np.ptp(x, axis=0) < 0.05).any():
-        return None
     centre, scale = x.mean(axis=0), x.std(axis=0)
     terms = quadratic((x - centre) / scale)
     seeds = pd.get_dummies(claimed.seed, dtype=float, dummy_na=bool(claimed.seed.isna().any())).to_numpy()
@@ -118,9 +120,9 @@ def fitted(claimed: pd.DataFrame, axes: tuple[str, ...]) -> Surface | None:
     covariance[1:, 1:] = max(rss / df, EXACT) * np.linalg.inv(design.T @ design)
     beta = np.concatenate([[(y - terms[:, 1:] @ beta).mean()], beta])
     ranges = {name: (claimed[name].min(), claimed[name].max()) for name in AXES}
-    optimum = located(axes, ranges, centre, scale, beta, covariance, df)
-    return Surface(axes, optimum, lack_of_fit(claimed, rss, df), math.sqrt(rss / df), df, claimed.seed.nunique(), ranges,
-                   described(optimum, ranges, claimed.seed.nunique()), centre, scale, beta, covariance)
+    optimum, lack = located(axes, ranges, centre, scale, beta, covariance, df), lack_of_fit(claimed, rss, df)
+    return Surface(axes, optimum, lack, math.sqrt(rss / df), df, claimed.seed.nunique(), ranges,
+                   described({name: optimum[name] for name in axes}, ranges, claimed.seed.nunique(), lack), centre, scale, beta, covariance)
 
 
 def lack_of_fit(claimed: pd.DataFrame, rss: float, df: int) -> float:
@@ -177,9 +179,11 @@ def _projected(least: float, region: np.ndarray, ends: np.ndarray) -> tuple | No
     return tuple(float(np.exp(value)) for value in (least, low, high)) if known else None
 
 
-def described(optimum: dict, ranges: dict, n_seeds: int) -> str:
-    """The optimum in a sentence or two."""
-    parts = [_axis(name, optimum[name], ranges[name]) for name in AXES]
+def described(optimum: dict, ranges: dict, n_seeds: int, lack: float = math.nan) -> str:
+    """The optimum of the fitted axes in a sentence or two, and whether a quadratic describes the cells at all."""
+    parts = [_axis(name, found, ranges[name]) for name, found in optimum.items()]
+    if lack < LEVEL:
+        parts.append(f"a quadratic does not describe these cells (lack of fit, p {'< 0.001' if lack < 0.001 else f'= {lack:.3f}'})")
     few = " With one seed this rests on how far the cells scatter around the surface." if n_seeds < 2 else ""
     return "; ".join(parts).capitalize().replace("glu", "GLU") + "." + few
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from .cells import CLOSE, NO_RUNS, baseline, cells_table, claims, completed
-from .noise import Noise, differences, noise
+from .noise import Noise, differences, fit, may_be_best, noise
 from .surface import Surface, surface
 
 
@@ -20,7 +20,7 @@ class Verdict:
     next_gap: float | None = None
     baseline_gap: float | None = None
     n_seeds: int = 0  # the fewest that any completed cell has
-    n_close: int = 0  # completed cells that the noise does not tell from the best, itself included; with one seed, those within CLOSE
+    n_close: int = 0  # completed cells that may be the best (`may_be_best`), itself included; with one seed, those within CLOSE of it
 
     def __str__(self) -> str:
         return " ".join(self.sentences)
@@ -40,12 +40,12 @@ def verdict(runs: pd.DataFrame) -> Verdict:
     if done.empty:
         return Verdict((f"None of the {len(table)} cells is complete yet, so there is no answer yet.",))
     best, others, base, claimed = done.iloc[0], done.iloc[1:], baseline(table), claims(runs)
-    scatter, beside = noise(claimed), differences(claimed, to=best.cell)
+    scatter = noise(claimed)
     gaps = {
         "next_gap": float(others.dev_loss.iloc[0] - best.dev_loss) if len(others) else None,
         "baseline_gap": float(base.dev_loss.iloc[0] - best.dev_loss) if len(base) else None,
         "n_seeds": int(done.n_seeds.min()),
-        "n_close": int((~beside.distinguishable).sum()) + 1 if scatter else int((done.dev_loss <= best.dev_loss + CLOSE).sum()),
+        "n_close": len(may_be_best(fit(claimed))) if scatter else int((done.dev_loss <= best.dev_loss + CLOSE).sum()),
     }
     certainty = _certainty(done, differences(claimed), scatter, **gaps) if scatter else _one_seed(done, **gaps)
     sentences = (_headline(table, done), certainty, _meaning(done, surface(claimed) if scatter else None))
@@ -60,21 +60,23 @@ def _headline(table: pd.DataFrame, done: pd.DataFrame) -> str:
     some = f"the {len(done)} completed cells ({len(table)} in all)"
     where = some if len(done) < len(table) else f"{len(table)} cells"
     shape = f"d_model {best.d_model:.0f}, {best.n_layers:.0f} layers"
-    return f"Of {where}, {best.cell} ({shape}) reached the lowest dev loss: {loss}."
+    fell = f"; but {best.n_diverged} of its {best.n_seeds + best.n_diverged} runs diverged" if best.n_diverged else ""
+    return f"Of {where}, {best.cell} ({shape}) reached the lowest dev loss: {loss}{fell}."
 
 
 def _certainty(done: pd.DataFrame, beside: pd.DataFrame, scatter: Noise, next_gap, baseline_gap, n_seeds: int, n_close: int) -> str:
-    """With repeated seeds: the difference to the baseline with its interval, and what the noise does not tell from the best."""
+    """With repeated seeds: the difference to the baseline with its interval, and which other cells the noise lets be the best."""
     if next_gap is None:
         return ""
-    row = beside[beside.cell == done.cell[0]]
+    row = beside[(beside.cell == done.cell[0]) & beside.difference.notna()]
     if len(row):
         row = row.iloc[0]
-        claim = "" if row.distinguishable else ", which the noise may explain"
-        versus = f"It is {-row.difference:.3f} nats below the baseline (95 %: {-row.high:.3f} to {-row.low:.3f}){claim}"
+        claim = "" if row.high_all < 0 else ", which the noise may explain"
+        interval = f"95 % for all cells together: {-row.high_all:.3f} to {-row.low_all:.3f}"
+        versus = f"It is {-row.difference:.3f} nats below the baseline ({interval}){claim}"
     else:
         versus = "It is itself the baseline" if baseline_gap == 0 else f"It is {next_gap:.3f} nats below the next ({done.cell[1]})"
-    close = f"{n_close} of {len(done)} cells, itself included, cannot be told apart"
+    close = f"{n_close} of {len(done)} cells, itself included, may be the best"
     close = close if n_close > 1 else "every other cell is distinguishably worse"
     seeds = f"{n_seeds} seeds" if done.n_seeds.min() == done.n_seeds.max() else f"{n_seeds} to {done.n_seeds.max()} seeds"
     return f"{versus}; {close} at {seeds} a cell and a run-to-run noise of {scatter.sigma:.4f} nats."
