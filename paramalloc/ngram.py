@@ -49,7 +49,10 @@ class KneserNey:
         self._keep(keys, np.where(plain, counts, np.bincount(grams[places], minlength=len(keys))))
 
     def _keep(self, keys: np.ndarray, counts: np.ndarray):
-        """One order: the discounted share of each n-gram, and for each h what is left for the order below."""
+        """One order: the discounted share of each n-gram, and for each h what is left for the order below. Of documents that are
+        all shorter than an order nothing is kept."""
+        if not len(keys):
+            return
         head, ones, twos = keys // self.vocab_size, max(1, (counts == 1).sum()), (counts == 2).sum()
         discount, total = ones / (ones + 2 * twos), np.bincount(head, counts)
         left = discount * np.bincount(head, counts > 0) / np.maximum(total, 1)

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from paramalloc.ngram import KneserNey, Unigram
@@ -53,6 +53,7 @@ def test_kneser_ney_is_the_textbooks(train, other, order):
 
 
 @given(texts, st.lists(st.integers(0, V - 1), max_size=6), st.integers(1, 5))
+@example([0] * 8, [], 3)  # empty documents: no 3-gram at all
 @settings(max_examples=40, deadline=None)
 def test_probabilities_sum_to_one(train, history, order):
     """After any history, seen or not."""

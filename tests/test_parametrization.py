@@ -81,6 +81,7 @@ def test_factors_may_lie_in_the_weights(embedding):
             its.step()
 
 
+@pytest.mark.slow
 def test_what_a_step_changes_depends_on_the_size_only_under_standard():
     """Width 64 to 512, depth 2 to 32, two seeds, after 1 and 10 steps: exponents of the residual stream and of the final hidden state
     are within 0.1 of zero under completep, and at least 0.3 under standard."""
@@ -89,6 +90,7 @@ def test_what_a_step_changes_depends_on_the_size_only_under_standard():
     assert found["completep"].abs().max() <= 0.1 and found["standard"].min() >= 0.3
 
 
+@pytest.mark.slow
 def test_muon_transfers_as_well():
     """The same exponents, within 0.2, of orthogonal steps under completep."""
     found = slopes(coordinate_check("completep", lr=1e-3, optimizer="muon")).query("what != 'logits'")

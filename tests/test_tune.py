@@ -211,6 +211,7 @@ def test_what_belongs_to_a_tuned_sweep_is_known_at_any_time(tuned, tmp_path, mon
     assert plans.shown(plans.dry_run(sweep, 1), 1, tmp_path).count("tuned") == 0 and set(table(tmp_path, sweep).state) == {"completed"}
 
 
+@pytest.mark.slow
 def test_a_tuned_sweep_through_papermill(tiny, tmp_path):
     """Real runs: five learning rates at the tuning seed, then the claim; the claim's notebook is the one named after the cell."""
     path, outputs = tmp_path / "real.yaml", tmp_path / "o"
