@@ -95,3 +95,14 @@ def tiny_corpus(tiny, tmp_path_factory):
     from paramalloc.data import prepare
 
     return prepare(tiny["dataset"], tiny["vocab_size"], tmp_path_factory.mktemp("outputs"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, as it is installed."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()

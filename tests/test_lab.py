@@ -50,16 +50,6 @@ def wait_for(address, server, log):
     raise TimeoutError(log.read_text())
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
 def open_and_run(browser, lab, name):
     """The page of a notebook whose cells are all running."""
     page = browser.new_page(viewport={"width": 1500, "height": 1000})

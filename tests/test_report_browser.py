@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -26,16 +25,6 @@ def report(tmp_path_factory):
     words = "from paramalloc.cli import main; main()", "report", str(folder / "study.csv"), "--outputs", str(folder)
     subprocess.run([sys.executable, "-c", *words], cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     return folder / "reports" / "study" / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
