@@ -207,7 +207,7 @@ def run_report(arguments):
     from .engines import papermill
     from .sweep import last_line
 
-    name = arguments.name or (Path(arguments.sweep).stem if arguments.sweep else "all")
+    name = arguments.name or ("+".join(Path(one).stem for one in arguments.sweep.split("+")) if arguments.sweep else "all")
     folder = ROOT / arguments.outputs / "reports" / name
     parameters = {"runs": arguments.sweep, "dataset": arguments.dataset, "profile": arguments.profile,
                   "name": name, "outputs": arguments.outputs}

@@ -26,11 +26,13 @@ class EarlyStop:
     def __init__(self, baseline, margin: float, patience: int, grace: int):
         self.baseline, self.margin, self.patience, self.grace = baseline, margin, patience, grace
         self.since = self.fired = None
+        self.compared = False  # whether the baseline had a probe to compare with
 
     def __call__(self, tokens: int, dev_ppl: float) -> bool:
         theirs = self.baseline(tokens) if tokens >= self.grace else None
         if theirs is None:
             return self.fired is not None
+        self.compared = True
         worse = dev_ppl - theirs >= self.margin
         self.since = None if not worse else tokens if self.since is None else self.since
         if worse and tokens - self.since >= self.patience and self.fired is None:

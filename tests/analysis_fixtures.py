@@ -33,7 +33,7 @@ def run(share: float, glu: float, seed: int = 0, lr: float = 3e-3, **changed) ->
         "smallbench": None, "mfu": None, "outside_steps_share": 0.2, "flops_per_token": flops, "train_flops": 3e5 * flops, "wall_s": 30.0,
         "tokens_per_s": 16_000 / (1 + layers / 20), "decode_ms_per_token": None, "peak_memory_bytes": None,
         "dataset": "builtin", "data_fingerprint": "f1", "unigram_loss": UNIGRAM, "profile": "quick",
-        "flagged_at_tokens": None,
+        "early_stop": "off", "flagged_at_tokens": None,
         "precision": "float32", "device": "cpu", "threads": 2, "compiled": False, "steps": 147, "recipe": 1, "created": "2024-11-01T10:00:00",
     }  # fmt: skip
     return row | changed

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from paramalloc.analyze import (COST_SENSE, arm, baseline, by_frequency, by_payer, cells_table, claims, comparable, curves, differences,
-                                front_probability, front_table, groups, noise, pareto_front, screening, surface, troubled, verdict,
-                                views, wrong_kills)
+                                front_probability, front_table, groups, noise, noise_floor, pareto_front, rate_check, screening, surface,
+                                verdict, views, wrong_kills)
+from paramalloc.report import certainty, limits
 
 COSTS = st.one_of(st.sampled_from([0.0, 1.0, 1.005, 1.012, 2.0, 3.0]), st.just(math.nan))  # few values, so that ties are common
 VALUES = st.one_of(st.integers(0, 5).map(float), st.just(math.nan))
@@ -222,11 +223,11 @@ def test_a_killed_seed_is_counted_beside_the_completed_ones():
 
 
 def test_a_diverged_seed_is_counted_and_the_verdict_says_it():
-    """Two seeds of the lowest cell completed, one diverged: counted, listed, and the best only with these words."""
+    """Two seeds of the lowest cell completed, one diverged: counted, and the best only with these words."""
     best = [run(0.45, 4.0, seed, dev_loss=4.9) for seed in range(2)]
     runs = grid(*best, unfinished(0.45, 4.0, "diverged", 100_000, seed=2), seeds=2)
     table = cells_table(runs).set_index("cell", drop=False)
-    assert tuple(table.loc["45 % × 4", ["n_seeds", "n_diverged", "status"]]) == (2, 1, "completed") and troubled(table) == ["45 % × 4"]
+    assert tuple(table.loc["45 % × 4", ["n_seeds", "n_diverged", "status"]]) == (2, 1, "completed")
     assert "1 of its 3 runs diverged" in str(verdict(runs)) and "diverged" not in str(verdict(grid(*best, seeds=2)))
 
 
@@ -265,7 +266,7 @@ def test_two_factorized_cells_may_differ_in_d_embed_alone():
     assert len(table) == 2 and table.cell.is_unique and "d_embed 64" in table.cell[1]
 
 
-@pytest.mark.parametrize("changed", [{"mlp": "relu2"}, {"parametrization": "completep"}, {"optimizer": "muon"}, {"weight_decay": 0.3}], ids=str)
+@pytest.mark.parametrize("changed", [{"mlp": "relu2"}, {"parametrization": "completep"}, {"optimizer": "muon"}, {"weight_decay": 0.3}, {"grad_clip": 0.5}], ids=str)
 def test_another_recipe_is_another_group(changed):
     """What trains differently is not ranked in one table; what old runs did not record is the default."""
     runs = pd.concat([grid(), pd.DataFrame([run(0.35, 2.66, dev_loss=1.0, **changed)])], ignore_index=True)
@@ -277,6 +278,39 @@ def test_the_baseline_of_an_arm_that_keeps_its_shape_is_its_35_percent():
     table = cells_table(factorized("the MLP"))
     assert baseline(table).cell.tolist() == ["35 %"] and baseline(cells_table(grid())).cell.tolist() == ["35 % × 2.66"]
     assert baseline(table[table.requested_share != 0.35]).empty
+
+
+def test_runs_that_only_choose_do_not_make_a_group_the_study():
+    """A check of learning rates at a fifth of the budget, of more runs than the grid has: the grid with its claim seeds stays in front,
+    of two as large groups the longer one."""
+    check = pd.concat([grid().assign(seed=1000, lr=lr, tokens=60_000) for lr in (1e-3, 2e-3, 3e-3, 4e-3, 5e-3)] + [grid().assign(tokens=60_000)])
+    runs = pd.concat([check, grid()], ignore_index=True)
+    assert len(check) == 72 and cells_table(runs).status.eq("completed").all() and set(claims(runs).tokens) == {300_000}
+
+
+def test_a_seed_counts_once():
+    """The same cell and seed in another precision: the newer run stands for both, in the mean and in what the noise floor counts."""
+    again = run(0.35, 2.66, dev_loss=6.0, precision="bf16", run_id="again", created="2024-11-02T10:00:00")
+    table = cells_table(pd.concat([grid(), pd.DataFrame([again])], ignore_index=True)).set_index("cell")
+    assert table.dev_loss["35 % × 2.66"] == 6.0 and table.n_seeds["35 % × 2.66"] == 1
+    eight = pd.DataFrame([run(0.35, 2.66, dev_loss=5 + i / 100, run_id=str(i)) for i in range(8)])
+    assert noise_floor(eight) is None
+
+
+def test_seeds_that_only_choose_are_named_where_nothing_else_is():
+    """Twelve completed runs on seed 2024 answer nothing, and the verdict says why."""
+    assert "12 completed runs have seeds from 1000 on" in str(verdict(grid().assign(seed=2024)))
+    assert "seeds from" not in str(verdict(grid(*(unfinished(s, g, "failed") for s, g in [(0.35, 2.66)]))))
+
+
+def test_cells_without_a_common_seed_are_not_on_one_front():
+    """Two cells on seeds 0 and 1, two far worse ones on 2 and 3: the latter have no probability, and the limits name them."""
+    rows = [run(share, 2.66, seed, dev_loss=loss + 0.01 * seed) for share, loss, seeds in
+            ((0.25, 5.0, (0, 1)), (0.35, 5.1, (0, 1)), (0.45, 6.0, (2, 3)), (0.40, 6.1, (2, 3))) for seed in seeds]
+    chance = front_probability(pd.DataFrame(rows), "train_flops")
+    assert chance.dropna().index.tolist() == ["25 % × 2.66", "35 % × 2.66"] and chance["25 % × 2.66"] > 0.9
+    assert "40 % × 2.66, 45 % × 2.66: no seed in common" in str(limits(pd.DataFrame(rows)))
+    assert "no seed in common" not in str(limits(grid(seeds=2)))
 
 
 # ---- arms
@@ -297,6 +331,14 @@ def test_an_arm_keeps_its_groups_apart():
     found = arm(noisy(pd.concat([grid(seeds=2), later], ignore_index=True)), "tokens")
     assert found.tokens.tolist() == [300_000] * 12 + [1_000_000] * 12 and found.dev_loss[:12].min() > found.dev_loss[12:].max()
     assert found.cell.nunique() == 12 and (found.n_seeds == 2).all() and found.low.notna().all()
+
+
+def test_an_arm_is_at_the_rates_that_all_of_it_have():
+    """Where a tuning run chose another rate at one budget alone, both budgets are compared at the common one, on all its seeds."""
+    short = grid(seeds=2).assign(tokens=60_000)
+    tuned = pd.concat([grid().assign(tokens=60_000, lr=1.4e-3, dev_loss=5.0), grid().assign(tokens=60_000, lr=1.4e-3, seed=1000, dev_loss=5.0)])
+    found = arm(noisy(pd.concat([grid(seeds=3), short, tuned], ignore_index=True)), "tokens")
+    assert found.groupby("tokens").n_seeds.unique().map(list).to_dict() == {60_000: [2], 300_000: [3]}
 
 
 def test_an_arm_over_vocabularies_is_in_bits_per_byte():
@@ -336,13 +378,21 @@ def test_long_frames_hold_what_the_columns_hold():
 
 
 def test_a_kill_is_wrong_where_the_run_ended_no_worse_than_the_baseline():
-    """Three flagged runs, one of which ended below the baseline of its seed."""
+    """Of four watched runs three were flagged, one of which ended below the baseline of its seed; the baseline watches nobody but others."""
     rows = [run(0.35, 2.66, dev_loss=5.0), run(0.25, 2.0, dev_loss=4.9, flagged_at_tokens=1e5), run(0.25, 4.0, dev_loss=5.1, flagged_at_tokens=1e5),
             run(0.45, 2.0, dev_loss=5.2, flagged_at_tokens=2e5), run(0.45, 4.0, dev_loss=4.8)]
-    found = wrong_kills(pd.DataFrame(rows))
+    found = wrong_kills(pd.DataFrame(rows).assign(early_stop="flag"))
     interval = stats.beta.ppf([0.025, 0.975], [1, 2], [3, 2])  # Clopper and Pearson, by beta quantiles
-    assert (found["flagged"], found["wrong"]) == (3, 1) and [found["low"], found["high"]] == pytest.approx(interval)
-    assert wrong_kills(grid()) is None and wrong_kills(empty()) is None
+    assert (found["watched"], found["flagged"], found["wrong"]) == (4, 3, 1)
+    assert [found["low"], found["high"]] == pytest.approx(interval)
+
+
+def test_a_sweep_that_flagged_nothing_is_no_sweep_that_watched_nothing():
+    """In flag mode without a flag 11 runs were watched and no rate is known; with early stop off, or from before it was recorded, none."""
+    found = wrong_kills(grid().assign(early_stop="flag"))
+    assert (found["watched"], found["flagged"], found["wrong"]) == (11, 0, 0) and math.isnan(found["rate"])
+    assert wrong_kills(grid()) is None and wrong_kills(grid().drop(columns="early_stop")) is None and wrong_kills(empty()) is None
+    assert "none of the 11 runs that it watched" in str(certainty(grid().assign(early_stop="flag")))
 
 
 # ---- the surface and the verdict
@@ -410,3 +460,17 @@ def test_what_the_noise_may_explain_is_said():
     """Cells that differ by noise alone: the lowest one is named, with all that may be the best."""
     found = verdict(noisy(grid(seeds=3).assign(dev_loss=5.0), 0.01, seed=4))
     assert found.n_close == 12 and "12 of 12 cells, itself included, may be the best" in str(found) and "which the noise may explain" in str(found)
+
+
+def test_a_rate_check_is_of_the_claims_own_recipe():
+    """The gain of a cell is what its best tried rate was below its claim's; a rate that diverged is the worst; runs of another corpus,
+    recipe or size say nothing, nor does a cell that did not try its claim's rate."""
+    tuning = lambda share, lr, loss, **changed: run(share, 2.66, 1000, lr, dev_loss=loss, **changed)
+    runs = pd.DataFrame([run(share, 2.66, seed) for share in (0.25, 0.35, 0.45) for seed in (0, 1)] + [
+        tuning(0.35, 3e-3, 5.30), tuning(0.35, 6e-3, 5.28), tuning(0.35, 1e-3, None, status="diverged"),
+        tuning(0.35, 2e-3, 5.0, recipe=2), tuning(0.35, 2e-3, 5.0, dataset="other", data_fingerprint="f2"), tuning(0.35, 2e-3, 5.0, batch_tokens=512),
+        tuning(0.25, 6e-3, 5.0), tuning(0.25, 9e-3, 5.1), tuning(0.45, 3e-3, 5.4, tokens=1e5), tuning(0.45, 9e-3, 5.5, tokens=1e5)])
+    check = rate_check(runs).set_index("cell")
+    assert list(check.index) == ["45 % × 2.66", "35 % × 2.66"] and list(check.tokens) == [1e5, 3e5]
+    assert check.gain["35 % × 2.66"] == pytest.approx(0.02) and check.best_lr["35 % × 2.66"] == 6e-3 and check.n_lrs["35 % × 2.66"] == 3
+    assert check.gain["45 % × 2.66"] == 0

@@ -1,6 +1,7 @@
 """Charts say what their data say: every mark has its words, every chart its table, and what is missing is named."""
 
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,11 @@ import pytest
 from analysis_fixtures import SHARES, _measured, broken_grid, empty, grid, run, study, unfinished
 
 from paramalloc import plots
-from paramalloc.analyze import Note, by_payer, cells_table, differences
+from paramalloc.allocator import allocation
+from paramalloc.analyze import Note, by_payer, cells_table, differences, surface
 from paramalloc.plots.base import facts, stopped
 from paramalloc.runs import as_csv, read_results
+from paramalloc.sweep import load_sweep
 
 COSTS = ["tokens_per_s", "decode_ms_per_token", "train_flops", "kv_bytes_per_token", "total_params"]
 CHARTS = {name: getattr(plots, name) for name in ("share_glu_heatmap", "difference_forest", "response_surface", "share_by_payer",
@@ -116,8 +119,10 @@ def test_one_seed_claims_no_difference():
 
 def test_the_noise_floor_is_a_band_where_it_is_known(runs):
     """With eight baseline seeds the forest has a band, symmetric about no difference; with three it has none."""
-    [band] = rows(drawn(plots.difference_forest(runs)), "from", "to")
+    spec = drawn(plots.difference_forest(runs))
+    [band] = rows(spec, "from", "to")
     assert band["from"] == -band["to"] < 0
+    assert all(mark["mark"]["clip"] for mark in marks(spec) if mark["mark"]["type"] == "rect")  # it may be wider than all differences
     assert not rows(drawn(plots.difference_forest(study(baseline_seeds=3))), "from", "to")
 
 
@@ -142,6 +147,42 @@ def test_an_arm_is_drawn_from_its_own_runs(name, column, values):
     assert len(seen) == values
     points = rows(spec, "cell", "line", "at")
     assert len({(row["line"], row["at"]) for row in points}) == len(points)  # of one x, a line has one point
+
+
+def trained(name: str, profile: str) -> pd.DataFrame:
+    """A made-up run of each cell of a sweep, of the shape that the allocator gives it."""
+    rows = []
+    for n, cell in enumerate(load_sweep(name, profile=profile).cells):
+        shape, own = allocation(cell.config), {"run_id": f"{name}-{n}", "data_fingerprint": f"f{cell.config.vocab_size}"}
+        asked = {"requested_share": shape.requested_share, "requested_glu": shape.requested_glu, "tokens": cell.config.tokens}
+        realised = {"embed_share": shape.embed_share, "glu": shape.glu, "total_params": shape.params["total"]}
+        rows.append(run(0.35, 2.66, dev_loss=5 + 0.01 * n) | asdict(shape.model) | asked | realised | own)
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("profile", ["quick", "reference", "study"])
+@pytest.mark.parametrize("others", [[], ["grid"]])
+def test_the_vocabulary_arm_shows_every_vocabulary_once(profile, others):
+    """Though d_ff takes up what is less than a layer; the grid's baseline is the arm's own point at its vocabulary, not a second one."""
+    own = trained("vocabulary", profile)
+    spec = drawn(plots.arm_chart(pd.concat([own, *(trained(name, profile) for name in others)], ignore_index=True), "vocabulary"))
+    assert sorted(row["at"] for row in rows(spec, "at", "cell")) == sorted(own.vocab_size) and own.d_ff.nunique() > 2
+
+
+def test_who_pays_for_a_low_share_is_told_by_the_request():
+    """Two depths at which the MLP pays make one name twice, so that the shape stands behind it: the MLP pays all the same."""
+    runs = trained("low_share", "quick")
+    deeper = runs[runs.requested_glu.isna()].assign(n_layers=6, d_ff=200, run_id=lambda deep: deep.run_id + "-6")
+    found = rows(drawn(plots.arm_chart(pd.concat([runs, deeper], ignore_index=True), "low_share")), "cell", "line")
+    payers = {row["cell"]: row["line"] for row in found}
+    assert len(payers) == 9 and payers["35 % (112 × 4 × 336, d_embed 84)"] == "the MLP"
+    assert {cell for cell, payer in payers.items() if payer == "the depth"} == {"10 % × 2.66", "15 % × 2.66", "35 % × 2.66"}
+
+
+@pytest.mark.parametrize("name, other", [("budget", {"tokens": 1_200_000}), ("sizes", {"total_params": 2_000_000, "tokens": 600_000})])
+def test_an_arm_of_which_no_cell_is_at_two_values_is_a_sentence(name, other):
+    """A cell that the study does not have, at another budget or size, compares with nothing."""
+    assert "its runs are not here" in plots.arm_chart(pd.concat([grid(), pd.DataFrame([run(0.3, 2.5, **other)])]), name)
 
 
 @pytest.mark.parametrize("name", plots.ARMS)
@@ -190,18 +231,23 @@ def test_document_groups_need_not_be_equal_in_number():
     drawn(plots.arm_chart(runs.assign(dev_by_group=fewer), "vocabulary"))
 
 
-def test_the_forest_draws_intervals_for_all_cells_together(runs, monkeypatch):
-    """Where simultaneous intervals are known they are drawn, and the words say which kind is."""
-    from paramalloc.plots import effects
+def test_the_forest_draws_intervals_for_all_cells_together(runs):
+    """Not those of each cell for itself, which are narrower; and the words say so."""
+    spec, found = drawn(plots.difference_forest(runs)), differences(runs).set_index("cell")
+    assert "for all cells together" in spec["description"] and (found.low_all < found.low).all()
+    assert {row["cell"]: row["low"] for row in rows(spec, "low", "cell")} == pytest.approx(found.low_all.to_dict())
 
-    found = differences(runs)
-    alone = found.drop(columns=["low_all", "high_all"], errors="ignore")
-    monkeypatch.setattr(effects, "differences", lambda runs: alone)
-    assert "of each cell for itself" in drawn(plots.difference_forest(runs))["description"]
-    monkeypatch.setattr(effects, "differences", lambda runs: alone.assign(low_all=alone.low - 1, high_all=alone.high + 1))
-    spec = drawn(plots.difference_forest(runs))
-    assert "for all cells together" in spec["description"]
-    assert sorted(row["low"] for row in rows(spec, "low", "cell")) == pytest.approx(sorted(alone.low - 1))
+
+@pytest.mark.parametrize("cells, seeds, enough", [
+    ([(0.35, 2.0), (0.35, 4.0)], 8, False), ([(0.35, 2.0), (0.35, 2.66), (0.35, 4.0)], 2, True),
+    ([(0.35, glu) for glu in (2.0, 2.4, 3.0, 4.0)], 1, False), ([(0.35, glu) for glu in (2.0, 2.4, 3.0, 3.5, 4.0)], 1, True),
+    ([(s, g) for s in SHARES for g in (2.0, 4.0)][:5], 8, False), ([(s, g) for s in SHARES for g in (2.0, 3.0, 4.0)][:8], 1, True),
+    ([(s, g) for s in SHARES for g in (2.0, 3.0, 4.0)][:7], 1, False), ([(0.25, 2), (0.25, 3), (0.25, 4), (0.35, 2), (0.35, 4), (0.45, 3)], 2, True)])
+def test_a_surface_needs_as_many_cells_as_its_note_says(cells, seeds, enough):
+    """Three along one axis, six across both; with one seed five, or eight."""
+    runs = pd.DataFrame([run(share, glu, seed, embed_share=share) for share, glu in cells for seed in range(seeds)])
+    assert (surface(runs) is not None) == enough
+    assert isinstance(plots.response_surface(runs), Note) != enough
 
 
 def test_cells_that_were_stopped_are_named_in_a_sentence():

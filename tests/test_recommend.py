@@ -124,6 +124,40 @@ def test_the_nearest_group_of_runs_answers():
     assert "at 9.9M parameters" in recommend(runs, 10_000_000, 16_000).rests_on and "at 0.989M" in recommend(runs, **SIZE).rests_on
 
 
+def shares(size: float, **changed) -> pd.DataFrame:
+    """Three shares at one GLU expansion, three seeds, trained at `size` parameters."""
+    rows = [run(share, 2.66, seed, total_params=size, dev_loss=5 + (share - 0.3) ** 2 + 0.001 * (share * 70 + seed * 3) % 0.004, **changed)
+            for share in (0.25, 0.35, 0.45) for seed in range(3)]
+    return pd.DataFrame(rows)
+
+
+def test_a_grid_answers_before_a_nearer_group_that_held_an_axis():
+    """Three shares at 2M say nothing of GLU: asked for 10M, the grid at 1M answers, and both axes have a range."""
+    found = recommend(pd.concat([shares(2e6, tokens=600_000), timed(3)], ignore_index=True), 10_000_000, 16_000)
+    assert "36 runs of 12 cells" in found.rests_on and "at 0.989M" in found.rests_on
+    assert None not in found.alike.values() and "not compared" not in str(found)
+
+
+def test_an_axis_that_was_not_varied_is_not_compared():
+    """Alone, those three shares answer: no range of GLU, in words or in JSON, and it is named."""
+    found = recommend(shares(1e6), **SIZE)
+    assert found.alike["glu"] is None and found.alike["embed_share"][0] <= found.shape.embed_share <= found.alike["embed_share"][1]
+    [alike] = [text for what, text in found.rows() if what == "cannot be told from"]
+    assert "GLU" not in alike and dict(found.rows())["not compared"] == "GLU expansion: the runs hold one"
+    assert json.loads(json.dumps(found.details()["alike"]))["glu"] is None
+
+
+def test_of_equally_near_groups_the_one_with_more_tokens_answers():
+    """A size that is rounded half a percent nearer counts for nothing, one that is a half nearer for all; then the runs count."""
+    short, long = timed(4), timed(2).assign(tokens=600_000)
+    at = lambda runs, factor: runs.assign(total_params=runs.total_params * factor)
+    tokens = lambda *parts: nearest(pd.concat(parts, ignore_index=True), 10_000_000, 4096)[0].tokens.median()
+    assert tokens(at(short, 1.005), long) == tokens(short, long) == tokens(short, at(long, 1.5)) == 600_000
+    assert tokens(at(short, 1.5), long) == 300_000
+    claimed, _ = nearest(pd.concat([timed(2), timed(4).assign(optimizer="muon")], ignore_index=True), **SIZE)
+    assert len(claimed) == 48
+
+
 def test_one_seed_is_said_and_is_wide():
     """Without repeated runs the intervals come from the scatter around the surface: said, and wider than with it repeated."""
     one, two = recommend(timed(1), **SIZE), recommend(timed(4), **SIZE)

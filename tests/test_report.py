@@ -20,7 +20,6 @@ from analysis_fixtures import broken_grid, empty, grid, run, study, unfinished
 from nbclient import NotebookClient
 
 from paramalloc import plots, report
-from paramalloc.analyze import cells_table
 from paramalloc.data import prepare
 from paramalloc.report.page import as_html as markdown_as_html
 from paramalloc.report.tables import Table, as_html, code, plain
@@ -281,6 +280,14 @@ def test_losses_by_frequency_are_differences_of_means():
     assert "there are not two" in plots.by_frequency(grid())
 
 
+def test_a_cell_of_many_seeds_weighs_as_much_as_another():
+    """A share's loss in a decile is the mean of its cells' means: eight more seeds of its worst cell do not move it."""
+    frequencies = lambda runs: [[[9, 5 + glu * (share > 0.3)]] * 2 for share, glu in zip(runs.requested_share, runs.requested_glu)]
+    drawn = lambda runs: plots.by_frequency(runs.assign(dev_by_frequency=frequencies(runs))).to_dict()["usermeta"]["table"]
+    more = pd.DataFrame([run(0.35, 4.0, seed) for seed in range(1, 9)])
+    assert drawn(pd.concat([grid(), more], ignore_index=True)) == drawn(grid())
+
+
 def test_smallbench_and_decoding_are_in_the_table():
     """SmallBench is a mean over seeds, decoding a median; a cell without them shows a dash; of nobody measured, no column."""
     runs = grid(seeds=2).assign(smallbench=lambda runs: 0.1 + 0.02 * runs.seed, decode_ms_per_token=2.5)
@@ -310,18 +317,27 @@ def test_every_open_run_is_listed():
     assert "Every run is complete" in report.unfinished(grid())
 
 
-def test_what_diverged_and_how_rates_were_chosen_is_said(monkeypatch):
-    """Marks of the table of cells become a status and sentences of the limits; without marks there are none."""
-    table = cells_table(grid(seeds=2))
-    marks = table.assign(n_diverged=(table.index == 3).astype(int), lr_chosen_on_claims=True, lr_at_edge=table.index == 4)
-    name = table.cell
-    before = report.limits(grid(seeds=2))
-    for module in (report.text, report.tables):
-        monkeypatch.setattr(module, "cells_table", lambda runs: marks)
-    after = report.limits(grid(seeds=2))
-    assert f"Runs of {name[3]} diverged" in after and "learning rate of every cell was chosen on" in after and f"rate of {name[4]} lies at the edge" in after
-    assert not any(words in before for words in ("diverged", "was chosen on", "at the edge"))
-    assert report.readable(grid(seeds=2)).frame.status[3] == "completed, 1 of 3 diverged"
+def test_what_diverged_and_how_rates_were_chosen_is_said():
+    """A diverged seed, and a rate that was chosen on the claim's own seeds or at the edge of those tried, is a sentence of the limits."""
+    beside = pd.DataFrame([unfinished(0.25, 4.0, "diverged", 100_000, seed=2)])
+    assert "Runs of 25 % × 4 diverged" in report.limits(pd.concat([grid(seeds=2), beside], ignore_index=True))
+    rates = [grid().assign(lr=lr, dev_loss=lambda runs: runs.dev_loss + worse) for lr, worse in ((1e-3, 0.2), (3e-3, 0.0), (9e-3, 0.1))]
+    at_edge = (rates[2].requested_share == 0.35) & (rates[2].requested_glu == 2.0)
+    said = report.limits(pd.concat([*rates[:2], rates[2].assign(dev_loss=rates[2].dev_loss - 0.3 * at_edge)], ignore_index=True))
+    assert "learning rate of every cell was chosen on" in said and "rate of 35 % × 2 lies at the edge" in said
+    assert not any(words in report.limits(grid(seeds=2)) for words in ("diverged", "was chosen on", "at the edge"))
+
+
+def test_the_status_of_a_cell_tells_of_every_seed():
+    """Beside the completed seeds it counts those that ended otherwise, also where these did not record the tables' rate; a cell without
+    a completed seed says the most telling end first."""
+    ends = ["stopped_early", "diverged", "failed", "missing", "missing"]
+    lost = [unfinished(0.25, 4.0, end, embed_lr=None if end in ("failed", "missing") else 0.03, seed=seed) for seed, end in enumerate(ends, 2)]
+    none = [unfinished(0.45, 4.0, end, seed=seed) for seed, end in enumerate(("missing", "failed"))]
+    runs = pd.concat([grid(*none, seeds=2).assign(embed_lr=0.03), pd.DataFrame(lost)], ignore_index=True)
+    status = report.readable(runs).frame.set_index("cell (requested)").status
+    assert status["25 % × 4"] == "completed, 1 stopped early, 1 diverged, 1 failed, 2 missing"
+    assert status["45 % × 4"] == "failed, 1 missing" and set(status.drop(["25 % × 4", "45 % × 4"])) == {"completed"}
 
 
 def test_provenance_tells_the_runs_from_the_reporter():
@@ -330,3 +346,32 @@ def test_provenance_tells_the_runs_from_the_reporter():
     said = report.provenance(runs.assign(commit=["abc"] * 11 + [None], torch="2.0"), "make reports")
     assert "- by commit: `abc`, not recorded\n- with torch: `2.0`\n" in said and said.index("abc") < said.index("this report was made by")
     assert "by commit: not recorded" in report.provenance(runs, "make reports")
+
+
+def test_what_is_smaller_than_the_study_says_so():
+    """At 1M parameters the question's sizes and the command that answers it; at 10M nothing of it."""
+    study = grid(seeds=2).assign(total_params=10_000_000, tokens=50_000_000)
+    assert "are not the question's 10M and 50M" in report.limits(grid(seeds=2)) and "make reference PROFILE=study" in report.limits(grid(seeds=2))
+    assert "are not the question's" not in report.limits(study)
+    assert "10M parameters and 2M tokens are not the question's" in report.limits(study.assign(tokens=2_000_000))
+
+
+def test_a_tuned_sweep_says_what_was_chosen_among():
+    """Though all cells chose one rate: the methods name the values and the seed, and the limits do not speak of one rate for all."""
+    tuning = pd.concat([grid().assign(seed=1000, lr=lr, run_id=lambda rows: rows.run_id + "t") for lr in (1e-3, 3e-3, 9e-3)])
+    tuned = pd.concat([grid(seeds=2), tuning], ignore_index=True)
+    assert "chose its learning rate among 0.001, 0.003, 0.009 on seed 1000" in report.methods(tuned) and "(36 runs" in report.methods(tuned)
+    assert "One learning rate for all" not in report.limits(tuned) and "One learning rate for all" in report.limits(grid(seeds=2))
+    assert "chose its" not in report.methods(grid())
+
+
+def test_a_checked_learning_rate_is_told_from_a_chosen_one():
+    """Three cells tried other rates on a tuning seed at a shorter budget: the report says how much lower the best was, not that they
+    chose it, and still limits itself to one rate for all."""
+    tried = [run(share, glu, 1000, lr, tokens=100_000, dev_loss=6 + worse) for share, glu, best in ((0.25, 2.0, 1e-3), (0.35, 2.66, 3e-3), (0.45, 4.0, 3e-3))
+             for lr, worse in ((3e-3, 0.0125 * (best == 1e-3)), (best if best == 1e-3 else 9e-3, 0.0 if best == 1e-3 else 0.1))]
+    runs = pd.concat([grid(seeds=2), pd.DataFrame(tried)], ignore_index=True)
+    assert ("On tuning seeds, 100k tokens a run, 3 cells tried 2 rates: the best was lower than the claim's by 0.0125 nats at most "
+            "(25 % × 2), by 0.0000 in the median") in report.certainty(runs)
+    assert "chose its" not in report.methods(runs) and "One learning rate for all" in report.limits(runs)
+    assert "tuning seeds" not in report.certainty(grid(seeds=2))

@@ -55,12 +55,9 @@ def refuse(page, route):
 
 
 def draw_all(page):
-    """Unfold everything and scroll through it, until every chart is drawn."""
+    """Unfold everything, and wait until every chart is drawn."""
     page.evaluate("document.querySelectorAll('details.more').forEach((fold) => (fold.open = true))")
-    for figure in page.locator("figure.chart").all():
-        figure.evaluate("figure => figure.scrollIntoView()")  # Playwright's own waits for a page that stands still
-    page.wait_for_function("[...document.querySelectorAll('figure.chart')].every((figure) => figure.classList.contains('drawn'))")
-    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_function("() => [...document.querySelectorAll('figure.chart')].every((figure) => figure.classList.contains('drawn'))", polling=100)
 
 
 def keep(page, name):

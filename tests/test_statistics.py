@@ -8,7 +8,7 @@ import pytest
 from analysis_fixtures import grid, run
 from scipy import stats
 
-from paramalloc.analyze import Floor, claims, differences, means, noise, noise_floor
+from paramalloc.analyze import Floor, cells_table, claims, differences, means, noise, noise_floor, views
 from paramalloc.analyze.noise import compared, draw_t, fit, half_width, may_be_best, satterthwaite, simultaneous, step_down
 from paramalloc.analyze.surface import fitted
 
@@ -35,7 +35,7 @@ def test_intervals_of_means_cover_and_nothing_is_claimed_where_nothing_is(study)
     generator, covered, paired, together, false, told = np.random.default_rng(1), [], [], [], 0, 0
     for _ in range(STUDIES):
         model = fit(drawn(study, 5.0, generator))
-        covered.append(abs(model.mean - 5.0) <= half_width((model.total / model.n, model.total_df)))
+        covered.append(abs(model.mean - 5.0) <= half_width((model.mean_variance, model.total_df)))
         table = compared(model, model.cells.index("35 % × 2.66"))
         paired.append((table.low <= 0) & (table.high >= 0))
         together.append(((table.low_all <= 0) & (table.high_all >= 0)).all())
@@ -105,7 +105,7 @@ def test_means_cover_whatever_the_seeds_share(study, sigma_seed):
     generator, covered = np.random.default_rng(4), []
     for _ in range(STUDIES):
         model = fit(drawn(study, 5.0, generator, sigma_seed))
-        covered.append(abs(model.mean - 5.0) <= half_width((model.total / model.n, model.total_df)))
+        covered.append(abs(model.mean - 5.0) <= half_width((model.mean_variance, model.total_df)))
     assert 0.92 <= np.mean(covered) <= 0.98
 
 
@@ -215,6 +215,19 @@ def test_what_a_seed_does_to_all_cells_moves_no_difference(study):
     moved = runs.assign(dev_loss=runs.dev_loss + 0.3 * (runs.seed == 1))
     pd.testing.assert_frame_equal(differences(runs), differences(moved))
     assert noise(runs).sigma == pytest.approx(noise(moved).sigma) and (means(moved).low < means(runs).low).all()
+
+
+def test_a_baseline_with_more_seeds_is_averaged_at_the_seeds_of_all():
+    """Noiseless effects of cell and seed, and six more baseline seeds that are all easy: every mean is the cell's at seeds 0 and 1, in the
+    middle of its interval, in `means`, in the table of cells and at equal tokens alike."""
+    runs = grid(*(run(0.35, 2.66, seed, dev_loss=5.0 + (0.003 * seed if seed < 2 else -1.0)) for seed in range(8)), seeds=2)
+    found, table = means(runs).set_index("cell"), cells_table(runs).set_index("cell")
+    curve = [[[row.tokens_trained, row.dev_loss]] for row in runs.itertuples()]
+    tokens = views(runs.assign(dev_curve=curve))[lambda rows: rows["view"] == "tokens"].set_index("cell")
+    assert found.dev_loss["35 % × 2.66"] == pytest.approx(5.0015) and found.n_seeds["35 % × 2.66"] == 8
+    assert ((found.low + found.high) / 2).to_numpy() == pytest.approx(found.dev_loss.to_numpy())
+    for other in (table, tokens):
+        assert other.dev_loss[found.index].to_numpy() == pytest.approx(found.dev_loss.to_numpy())
 
 
 def test_one_seed_has_no_intervals():

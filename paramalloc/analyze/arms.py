@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .cells import BASELINE, SAME, baseline, claims, groups, typed
+from .cells import BASELINE, baseline, claims, finished, rates
+from .groups import SAME, groups, typed
+from .model import adjusted_means
 from .noise import LEVEL, Fit, compared, differences, fit, mean_table
 
 PAYERS = ["width and depth", "the MLP", "the depth"]
@@ -50,10 +54,11 @@ def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss", free: tuple[st
     """The cells of an arm whose runs need not be comparable in dev_loss: columns of the axis (any column of the runs, such as
     vocab_size, tokens, embedding, mlp, total_params), cell, n_seeds, the quality, low, high, in order of the axis.
 
-    Only runs that are `alike` but for the axis and what else is `free`; the noise is pooled over all of them. Over vocabularies use
-    quality "dev_bpb": bits per byte compare under any tokenizer.
+    Only runs that are `alike` but for the axis and what else is `free`, at the learning rates that all of the axis have in common, if
+    there are some: a rate tuned at one value of the axis alone would count as an effect of the axis. The noise is pooled over
+    all. Over vocabularies use quality "dev_bpb": bits per byte compare under any tokenizer.
     """
-    parts = [claims(group) for group in groups(alike(runs, axis, *free))]
+    parts = [claims(group) for group in at_common_rates(groups(alike(runs, axis, *free)))]
     parts = [part.assign(cell=part.cell + f" ({number})", axis=part[axis]) for number, part in enumerate(parts) if len(part)]
     columns = [axis, "cell", "n_seeds", quality, "low", "high"]
     if not parts:
@@ -63,6 +68,12 @@ def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss", free: tuple[st
     table[axis] = table.cell.map(claimed.groupby("cell").axis.first())
     table["cell"] = table.cell.str.replace(r" \(\d+\)$", "", regex=True)
     return table[columns].sort_values([axis, "cell"], ignore_index=True)
+
+
+def at_common_rates(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The runs of each part at the rates that completed runs on claim seeds of every part have; all where there is none."""
+    common = set.intersection(*(set(rates(finished(part))) for part in parts)) if parts else set()
+    return [part[rates(part).isin(common)] for part in parts] if common else parts
 
 
 def by_payer(runs: pd.DataFrame) -> pd.DataFrame:
@@ -113,21 +124,25 @@ def _view(claimed: pd.DataFrame, name: str, per_token: pd.Series) -> pd.DataFram
     probes = [np.asarray(curve, float) for curve in claimed.dev_curve]
     at = min(curve[-1, 0] * cost for curve, cost in zip(probes, per_token))
     loss = [np.interp(at / cost, curve[:, 0], curve[:, 1]) for curve, cost in zip(probes, per_token)]
-    means = claimed.assign(dev_loss=loss).groupby("cell", sort=False).dev_loss.mean().reset_index()
-    return means.assign(view=name, at=at)[["cell", "view", "at", "dev_loss"]]
+    means = adjusted_means(claimed.assign(dev_loss=loss), "dev_loss")
+    return pd.DataFrame({"cell": means.index, "view": name, "at": at, "dev_loss": means.to_numpy()})
 
 
 def wrong_kills(runs: pd.DataFrame) -> dict | None:
-    """How often early stop would have killed a run that ended no worse than the baseline: of a `flag` sweep, the completed runs that it
-    flagged (`flagged`), those of them with a final dev_loss at or below the baseline's of the same seed, or its mean
-    (`wrong`), and their `rate` with `low` and `high` (95 %, Clopper & Pearson 1934). None where none was flagged or
-    no baseline is complete."""
+    """How often early stop would have killed a run that ended no worse than the baseline: of the completed runs that it
+    compared and did not kill (`watched`), those that it flagged (`flagged`), those of them with a final dev_loss at or below
+    the baseline's of the same seed, or its mean (`wrong`), and their `rate` with `low` and `high` (95 %, Clopper & Pearson
+    1934; NaN where none was flagged). None where none was watched or no baseline is complete."""
     claimed = claims(runs)
-    base = claimed[claimed.cell.isin(baseline(claimed).cell)]
-    flagged = claimed[claimed.flagged_at_tokens > 0]
-    if base.empty or flagged.empty:
+    own = claimed.cell.isin(baseline(claimed).cell)
+    compared = (claimed.early_stop == "flag") | (claimed.flagged_at_tokens > 0)  # old runs recorded their flags alone
+    base, watched = claimed[own], claimed[~own & compared]
+    if base.empty or watched.empty:
         return None
+    flagged = watched[watched.flagged_at_tokens > 0]
     theirs = flagged.seed.map(base.groupby("seed").dev_loss.mean()).fillna(base.dev_loss.mean())
-    wrong = int((flagged.dev_loss <= theirs).sum())
-    interval = stats.binomtest(wrong, len(flagged)).proportion_ci(1 - LEVEL)
-    return {"flagged": len(flagged), "wrong": wrong, "rate": wrong / len(flagged), "low": interval.low, "high": interval.high}
+    counts = {"watched": len(watched), "flagged": len(flagged), "wrong": int((flagged.dev_loss <= theirs).sum())}
+    if flagged.empty:
+        return counts | dict.fromkeys(["rate", "low", "high"], math.nan)
+    interval = stats.binomtest(counts["wrong"], len(flagged)).proportion_ci(1 - LEVEL)
+    return counts | {"rate": counts["wrong"] / len(flagged), "low": interval.low, "high": interval.high}

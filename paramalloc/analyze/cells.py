@@ -1,4 +1,4 @@
-"""Which runs compare, which of them count, and the table of cells."""
+"""Which runs count, and the table of cells."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import lru_cache, wraps
 import numpy as np
 import pandas as pd
 
-from ..config import TUNING_SEED
 from ..runs import Note
+from .groups import MEANS, QUALITIES, RATES, REALISED, REQUEST, SHAPE, SPEEDS, TEXTS, comparable, on_claim_seeds, typed
 from .model import adjusted_means
 
 BASELINE = (0.35, 2.66)  # requested share and GLU of the cell that every other one is compared with
@@ -19,62 +19,13 @@ NO_RUNS = (
     "`papermill notebooks/train.ipynb outputs/notebooks/one.ipynb` (one cell), then this notebook again."
 )
 
-REQUEST = ["requested_share", "requested_glu"]
-SHAPE = ["d_model", "n_layers", "d_ff", "n_heads", "d_head", "d_embed"]
-COUNTS = ["total_params", "embed_params", "params_attention", "params_mlp", "params_norm"]
-REALISED = ["embed_share", "glu", *COUNTS, "tokens", "unigram_loss", "kv_bytes_per_token"]
-TEXTS = ["embedding", "mlp", "parametrization", "optimizer", "dataset", "data_fingerprint"]
-QUALITIES = ["dev_loss", "dev_ppl", "dev_bpb", "smallbench"]  # what a seed moves in all cells alike
-MEANS = [*QUALITIES, "train_flops"]
-SPEEDS = ["tokens_per_s", "decode_ms_per_token"]
-RATES = ["lr", "embed_lr"]  # chosen per cell
-NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, *RATES, "seed", "smallbench_se", "tokens_trained", "flagged_at_tokens",
-           "flops_per_token", "vocab_size", "seq_len", "batch_tokens", "warmup", "weight_decay", "recipe"]
 COLUMNS = ["cell", *REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, "smallbench_se", *RATES, "tokens_trained", "flagged_at_tokens",
-           *TEXTS, "n_seeds", "n_stopped", "n_diverged", "lr_chosen_on_claims", "lr_at_edge", "status", "run_ids"]
+           *TEXTS, "n_seeds", "n_stopped", "n_diverged", "n_failed", "n_missing", "lr_chosen_on_claims", "lr_at_edge", "status",
+           "run_ids"]
 
-SAME = ["data_fingerprint", "vocab_size", "embedding", "mlp", "parametrization", "optimizer", "warmup", "weight_decay", "tokens",
-        "seq_len", "batch_tokens", "recipe"]
-DEFAULTS = {"mlp": "swiglu", "parametrization": "standard", "optimizer": "adamw"}  # of runs from before these were recorded
 STATUSES = ["completed", "stopped_early", "diverged", "failed", "missing"]  # the one that tells most comes first
 
 NOTHING = Note("no runs yet")
-
-
-def typed(runs: pd.DataFrame) -> pd.DataFrame:
-    """All columns that the analysis reads, numbers as float64: what is null or not there at all is NaN (or a default of old runs)."""
-    runs = runs.reset_index(drop=True)
-    absent = [name for name in (*NUMBERS, *TEXTS, "status", "run_id", "created") if name not in runs]
-    runs = runs.reindex(columns=[*runs, *absent])
-    numbers = {name: pd.to_numeric(runs[name]).astype(float) for name in NUMBERS}
-    return with_defaults(runs.assign(**numbers))
-
-
-def with_defaults(runs: pd.DataFrame) -> pd.DataFrame:
-    """DEFAULTS where a run did not record them."""
-    return runs.assign(**{name: runs[name].astype(object).where(runs[name].notna(), value) for name, value in DEFAULTS.items()})
-
-
-def groups(runs: pd.DataFrame) -> list[pd.DataFrame]:
-    """The runs in groups whose losses may stand side by side: one corpus, vocabulary, embedding kind and recipe, one budget of
-    tokens, one size within 10 %. The group with the most completed runs comes first (then the newest).
-
-    Rows without a corpus or a size are cells that a sweep still expects: they belong to no group.
-    """
-    known = runs[runs.data_fingerprint.notna() & runs.total_params.notna()]
-    if known.empty:
-        return []
-    same = with_defaults(known.reindex(columns=SAME))
-    size = (known.total_params.astype(float).sort_values().pct_change() > 0.1).cumsum().reindex(known.index)
-    found = [group for _, group in known.groupby([*(same[name] for name in SAME), size.rename("size")], dropna=False)]
-    return sorted(found, key=lambda group: ((group.status == "completed").sum(), str(group.created.max())), reverse=True)
-
-
-def comparable(runs: pd.DataFrame) -> pd.DataFrame:
-    """The largest of the `groups`, and the rows that a sweep still expects: they carry no loss, so they stay."""
-    found = groups(runs)
-    others = [index for group in found[1:] for index in group.index]
-    return runs[~runs.index.isin(others)]
 
 
 def remembered(table):
@@ -89,8 +40,9 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
 
     Only completed runs on claim seeds are averaged, at the cell's learning rate (`at_best_lr`). Of cells with unequal seeds, dev_loss,
     dev_ppl, dev_bpb and smallbench are means at the seeds that all share (`adjusted_means`), so that a row may be ranked
-    against another; `means` has each cell's own. tokens_per_s and decode_ms_per_token are medians. `n_seeds` counts the
-    completed runs, `n_stopped` those that early stop killed, `n_diverged` those that diverged.
+    against another. tokens_per_s and decode_ms_per_token are medians. `n_seeds` counts the
+    completed runs, `n_stopped` those that early stop killed, `n_diverged` those that diverged; `n_failed` and `n_missing` those that
+    failed or were never trained, of any rate, since they need not have recorded theirs.
 
     `lr_chosen_on_claims`: the rate is the best of several on the very runs that are averaged, so their mean is optimistic.
     `lr_at_edge`: several rates were tried, and the one chosen is the lowest or the highest, so a better one may lie beyond.
@@ -150,11 +102,11 @@ def _keys(runs: pd.DataFrame) -> list[pd.Series]:
 
 def _row(name: str, runs: pd.DataFrame) -> dict:
     """The row of one cell from its runs."""
-    used, own = at_best_lr(runs), _on_claim_seeds(runs)
+    used, own = at_best_lr(runs), on_claim_seeds(runs)
     on_claims, edge = _chosen_on_claims(runs), _at_edge(runs, used)
     runs = own if len(own) else runs.assign(status="missing")
     shown = used if len(used) else runs  # without a completed run, the curves still show how far the others came
-    first, alike = runs.bfill().iloc[0], runs[_rates(runs).isin(_rates(used)) | used.empty]
+    first, alike = runs.bfill().iloc[0], runs[rates(runs).isin(rates(used)) | used.empty]
     return {
         "cell": name,
         **first[[*REQUEST, *SHAPE, *REALISED, *TEXTS]],
@@ -164,6 +116,8 @@ def _row(name: str, runs: pd.DataFrame) -> dict:
         "n_seeds": used.seed.nunique(),
         "n_stopped": int((alike.status == "stopped_early").sum()),
         "n_diverged": int((alike.status == "diverged").sum()),
+        "n_failed": int((own.status == "failed").sum()),
+        "n_missing": int((own.status == "missing").sum()),
         "lr_chosen_on_claims": on_claims,
         "lr_at_edge": edge,
         "tokens_trained": shown.tokens_trained.max(),
@@ -177,31 +131,35 @@ def _rank(status: str) -> int:
     return STATUSES.index(status) if status in STATUSES else len(STATUSES)
 
 
-def _on_claim_seeds(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs[~(runs.seed >= TUNING_SEED)]
-
-
 def at_best_lr(runs: pd.DataFrame) -> pd.DataFrame:
     """A cell's completed runs on claim seeds, at the learning rate whose mean dev_loss over the tuning seeds is lowest; without
-    tuning runs, over its own seeds. A rate at which a run diverged is chosen last."""
-    own, done = _on_claim_seeds(runs), _done(runs)
-    if done.empty or len(set(_rates(done))) == 1:
+    tuning runs, over its own seeds. A rate at which a run diverged is chosen last. Of two runs of a seed (in another precision, say)
+    the newer one: they are no two witnesses."""
+    done = _at_best_lr(runs)
+    again = done.sort_values("created", kind="stable").duplicated("seed", keep="last").reindex(done.index)
+    return done[~again | done.seed.isna()]
+
+
+def _at_best_lr(runs: pd.DataFrame) -> pd.DataFrame:
+    own, done = on_claim_seeds(runs), finished(runs)
+    if done.empty or len(set(rates(done))) == 1:
         return done
     tuning = runs.drop(own.index)
-    rates = [rate for judged in (tuning, own) for rate in _from_the_best(judged) if rate in set(_rates(done))]
-    return done[_rates(done) == rates[0]]
+    best = next(rate for judged in (tuning, own) for rate in _from_the_best(judged) if rate in set(rates(done)))
+    return done[rates(done) == best]
 
 
-def _done(runs: pd.DataFrame) -> pd.DataFrame:
-    own = _on_claim_seeds(runs)
+def finished(runs: pd.DataFrame) -> pd.DataFrame:
+    """The completed runs on claim seeds."""
+    own = on_claim_seeds(runs)
     return own[(own.status == "completed") & own.dev_loss.notna()]
 
 
 def _chosen_on_claims(runs: pd.DataFrame) -> bool:
     """Whether the completed runs of the cell have several rates, of which no tuning run judged one."""
-    rates = set(_rates(_done(runs)))
-    tuned = _from_the_best(runs.drop(_on_claim_seeds(runs).index))
-    return len(rates) > 1 and not rates & set(tuned)
+    tried = set(rates(finished(runs)))
+    tuned = _from_the_best(runs.drop(on_claim_seeds(runs).index))
+    return len(tried) > 1 and not tried & set(tuned)
 
 
 def _at_edge(runs: pd.DataFrame, used: pd.DataFrame) -> bool:
@@ -213,10 +171,11 @@ def _at_edge(runs: pd.DataFrame, used: pd.DataFrame) -> bool:
 def _from_the_best(runs: pd.DataFrame) -> pd.Index:
     """The learning rates by mean dev_loss over seeds; a diverged run counts as infinite, other ends do not count."""
     losses = runs.dev_loss.mask(runs.status == "diverged", np.inf)[runs.status.isin(["completed", "diverged"])]
-    return losses.groupby(_rates(runs)).mean().dropna().sort_values(kind="stable").index
+    return losses.groupby(rates(runs)).mean().dropna().sort_values(kind="stable").index
 
 
-def _rates(runs: pd.DataFrame) -> pd.Series:
+def rates(runs: pd.DataFrame) -> pd.Series:
+    """What was chosen per cell, as text that tells one choice from another."""
     return pd.Series([f"{lr:g} {embed_lr:g}" for lr, embed_lr in zip(runs.lr, runs.embed_lr)], runs.index, dtype=object)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .cells import cells_table, claims, completed
-from .noise import draw_t, fit
+from .noise import draw_t, fit, linked
 
 COST_SENSE = {"tokens_per_s": "more", "decode_ms_per_token": "less", "train_flops": "less", "kv_bytes_per_token": "less",
               "total_params": "less"}  # which direction of a cost is better
@@ -49,14 +49,10 @@ def screening(table: pd.DataFrame) -> list[str]:
     return list(table.cell[(table.n_stopped > 0) | (table.status == "stopped_early")])
 
 
-def troubled(table: pd.DataFrame) -> list[str]:
-    """The cells of which runs diverged: their mean is one of the runs that did not, and the next seed may diverge as well."""
-    return list(table.cell[(table.n_diverged > 0) | (table.status == "diverged")])
-
-
 def front_probability(runs: pd.DataFrame, cost: str, quality: str = "dev_loss") -> pd.Series:
     """How probable it is, by cell name, that a cell is on the front: the share of DRAWS draws of all cells' true quality and
-    cost, given the measured ones and their noise, in which it is. NaN where quality, cost or the noise is unknown.
+    cost, given the measured ones and their noise, in which it is. NaN where quality, cost or the noise is unknown, and of cells
+    that no seeds link to the one with the best quality.
 
     Qualities are drawn from the cell + seed model (t), SmallBench of one seed from its standard error over items. Costs
     are drawn on the log scale with a variance pooled over cells; one that never varies within a cell has none.
@@ -64,13 +60,23 @@ def front_probability(runs: pd.DataFrame, cost: str, quality: str = "dev_loss") 
     table = completed(cells_table(runs)).set_index("cell")
     known = table.index[table[cost].notna() & table[quality].notna()]
     generator, claimed = np.random.default_rng(0), claims(runs)
-    claimed = claimed[claimed.cell.isin(known)]
+    known, claimed = _compared(known, claimed, quality)
     drawn = _qualities(claimed, table.loc[known], quality, generator)
     if drawn is None or not len(known):
         return pd.Series(np.nan, table.index)
     costs = _sign(COST_SENSE[cost]) * _costs(claimed, table.loc[known], cost, generator)
     front = efficient(costs, _sign(QUALITY_SENSE[quality]) * drawn)
     return pd.Series(front.mean(axis=0), known).reindex(table.index)
+
+
+def _compared(known: pd.Index, claimed: pd.DataFrame, quality: str) -> tuple[pd.Index, pd.DataFrame]:
+    """Of these cells those that can be compared with the one of the best quality, and their runs."""
+    claimed = claimed[claimed.cell.isin(known)]
+    model = fit(claimed, quality)
+    if model.df:
+        best = int(np.argmin(_sign(QUALITY_SENSE[quality]) * model.mean))
+        known = known[known.isin(np.array(model.cells)[linked(model, best)])]
+    return known, claimed[claimed.cell.isin(known)]
 
 
 def _qualities(claimed: pd.DataFrame, table: pd.DataFrame, quality: str, generator) -> np.ndarray | None:

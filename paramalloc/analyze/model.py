@@ -16,11 +16,10 @@ def coded(claimed: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
     return list(cells), cell, pd.factorize(claimed.seed, use_na_sentinel=False)[0]
 
 
-def two_way(cell: np.ndarray, seed: np.ndarray, y: np.ndarray) -> tuple:
-    """n, mean, effect, unit, information, sigma2, df, total, total_df of `Fit`, from the codes of cells and seeds (N,)."""
+def two_way(cell: np.ndarray, seed: np.ndarray, y: np.ndarray) -> dict:
+    """`noise.Fit` but for its documents, from the codes of cells and seeds (N,): as names and values."""
     x, z = np.eye(cell.max(initial=-1) + 1)[cell], np.eye(seed.max(initial=-1) + 1)[seed]
     n = x.sum(axis=0)
-    mean = x.T @ y / n
     without_seed = lambda a: a - z @ (z.T @ a / _column(z.sum(axis=0), a))
     within = lambda a: a - x @ (x.T @ a / _column(n, a))
     information = x.T @ without_seed(x)
@@ -28,7 +27,30 @@ def two_way(cell: np.ndarray, seed: np.ndarray, y: np.ndarray) -> tuple:
     effect = unit @ x.T @ without_seed(y)
     df = len(y) - z.shape[1] - np.linalg.matrix_rank(information, hermitian=True)
     sigma2 = max(float(np.square(without_seed(y - x @ effect)).sum() / df), EXACT) if df else math.nan
-    return n, mean, effect, unit, information, sigma2, int(df), *_total(within(y) @ y, z.T @ within(z), len(y) - len(n), sigma2)
+    total, total_df = _total(within(y) @ y, z.T @ within(z), len(y) - len(n), sigma2)
+    weights = averaging(x, z, unit @ without_seed(x).T, np.eye(len(n)) - unit @ information)
+    return {"n": n, "mean": weights @ y, "mean_variance": _variance(weights, z, sigma2, total), "effect": effect, "unit": unit,
+            "information": information, "sigma2": sigma2, "df": int(df), "total": total, "total_df": total_df}
+
+
+def averaging(x: np.ndarray, z: np.ndarray, effects: np.ndarray, linked: np.ndarray) -> np.ndarray:
+    """(C, N): the weights of the runs in each cell's mean as it would be at the seeds that all cells share: its effect in the cell + seed
+    model, beside the mean of those seeds (Searle 1987, Linear Models for Unbalanced Data, ch. 4: least squares means). Plain
+    means where all cells have the same seeds; where none is shared by all, at the mean of all runs; of cells that no chain
+    of seeds links (`linked` averages over those that one does, whose effects sum to zero), as they stand."""
+    runs = x.T @ z
+    if (runs == runs[:1]).all():
+        return (x / x.sum(axis=0)).T
+    shared = (runs > 0).all(axis=0)
+    used = x * (z @ shared)[:, None] if shared.any() else x
+    return effects + linked @ (used / used.sum(axis=0)).T
+
+
+def _variance(weights: np.ndarray, z: np.ndarray, sigma2: float, total: float) -> np.ndarray:
+    """Of weighted sums of runs, whose seeds could have been others; (sigma_seed^2 + sigma^2) / n of a plain mean."""
+    if math.isnan(sigma2):
+        return total * np.square(weights).sum(axis=1)
+    return sigma2 * np.square(weights).sum(axis=1) + max(total - sigma2, 0.0) * np.square(weights @ z).sum(axis=1)
 
 
 def _column(counts: np.ndarray, a: np.ndarray) -> np.ndarray:
@@ -50,19 +72,7 @@ def _total(rss: float, blocks: np.ndarray, df: int, sigma2: float) -> tuple[floa
 
 
 def adjusted_means(claimed: pd.DataFrame, quality: str) -> pd.Series:
-    """The mean of each cell, by name, as it would be at the seeds that all cells share: its effect in the cell + seed model at the mean of
-    those seeds (Searle 1987, Linear Models for Unbalanced Data, ch. 4: least squares means). The plain mean where all cells have
-    the same seeds; where none is shared by all, at the mean of all runs; of cells that no chain of seeds links, as they stand.
-    """
+    """The mean of each cell, by name, at the seeds that all cells share (`averaging`)."""
     claimed = claimed[claimed[quality].notna()]
     (cells, cell, seed), y = coded(claimed), claimed[quality].to_numpy(float)
-    runs = pd.crosstab(cell, seed).to_numpy()
-    if len(cells) < 2 or (runs == runs[0]).all():
-        return claimed.groupby("cell")[quality].mean().astype(float)
-    _, mean, effect, unit, information, *_ = two_way(cell, seed, y)
-    shared = (runs > 0).all(axis=0)
-    if shared.any():
-        at = shared[seed]
-        mean = np.bincount(cell[at], y[at]) / np.bincount(cell[at])
-    linked = np.eye(len(cells)) - unit @ information  # averages over the cells that seeds link, of which the effects sum to zero
-    return pd.Series(effect + linked @ mean, cells)
+    return pd.Series(two_way(cell, seed, y)["mean"], cells, dtype=float)

@@ -48,11 +48,13 @@ class Noise:
 @dataclass(frozen=True)
 class Fit:
     """Least squares of the model, C cells. `effect` (C,) are the cells with the seeds taken out, up to a common constant, `unit`
-    (C, C) their generalised covariance in units of `sigma2`; `total` is sigma_seed^2 + sigma^2. NaN where nothing repeats."""
+    (C, C) their generalised covariance in units of `sigma2`; `mean` is at the seeds that all cells share, with its variance over
+    seeds; `total` is sigma_seed^2 + sigma^2. NaN where nothing repeats."""
 
     cells: list[str]
     n: np.ndarray
     mean: np.ndarray
+    mean_variance: np.ndarray
     effect: np.ndarray
     unit: np.ndarray
     information: np.ndarray
@@ -68,7 +70,8 @@ def fit(claimed: pd.DataFrame, quality: str = "dev_loss") -> Fit:
     """The model by least squares, of any pattern of seeds: cells that miss one, a baseline that has more."""
     claimed = claimed[claimed[quality].notna()]
     cells, cell, seed = coded(claimed)
-    return Fit(cells, *two_way(cell, seed, claimed[quality].to_numpy(float)), *documents(claimed, cell, quality))
+    sampled, sampled_df = documents(claimed, cell, quality)
+    return Fit(cells, **two_way(cell, seed, claimed[quality].to_numpy(float)), documents=sampled, documents_df=sampled_df)
 
 
 def documents(claimed: pd.DataFrame, cell: np.ndarray, quality: str) -> tuple[np.ndarray, float]:
@@ -121,17 +124,14 @@ def spread(variance: float, df: int) -> tuple[float, float]:
 
 
 def means(runs: pd.DataFrame, quality: str = "dev_loss") -> pd.DataFrame:
-    """Columns cell, n_seeds, dev_loss (or the quality named), low, high: the 95 % interval of each cell's mean over all seeds that
-    could have been drawn, (sigma_seed^2 + sigma^2) / n, and over documents where they are known. NaN with one seed.
-
-    These are plain means, each over the cell's own seeds. Cells of unequal seeds are ranked by `cells_table` and `differences`.
-    """
+    """Columns cell, n_seeds, dev_loss (or the quality named), low, high: each cell's mean at the seeds that all cells share, and its
+    95 % interval over all seeds that could have been drawn, and over documents where they are known. NaN with one seed."""
     return mean_table(fit(claims(runs), quality), quality)
 
 
 def mean_table(model: Fit, quality: str = "dev_loss") -> pd.DataFrame:
     """`means` of a fitted model."""
-    half = half_width((model.total / model.n, model.total_df), (np.diag(model.documents), model.documents_df))
+    half = half_width((model.mean_variance, model.total_df), (np.diag(model.documents), model.documents_df))
     return pd.DataFrame({"cell": model.cells, "n_seeds": model.n.astype(int), quality: model.mean,
                          "low": model.mean - half, "high": model.mean + half})
 
@@ -164,10 +164,20 @@ def compared(model: Fit, at: int) -> pd.DataFrame:
 
 def contrasted(model: Fit, contrasts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The estimates (k,), their covariance (k, k) and degrees of freedom (k,) of contrasts (k, C). NaN where no seeds link the cells."""
-    known = np.isclose(contrasts @ model.unit @ model.information, contrasts).all(axis=1)
+    known = estimable(model, contrasts)
     noise, sampled = (contrasts @ part @ contrasts.T for part in (model.sigma2 * model.unit, model.documents))
     _, df = satterthwaite((np.diag(noise), model.df), (np.diag(sampled), model.documents_df))
     return np.where(known, contrasts @ model.effect, np.nan), np.where(np.outer(known, known), noise + sampled, np.nan), df
+
+
+def estimable(model: Fit, contrasts: np.ndarray) -> np.ndarray:
+    """(k,): whether a chain of shared seeds links the cells of each contrast (k, C) (Searle 1987, ch. 5)."""
+    return np.isclose(contrasts @ model.unit @ model.information, contrasts).all(axis=1)
+
+
+def linked(model: Fit, at: int) -> np.ndarray:
+    """(C,): the cells that can be compared with cell number `at`, itself among them."""
+    return estimable(model, np.eye(len(model.cells)) - np.eye(len(model.cells))[at])
 
 
 def may_be_best(model: Fit) -> list[str]:
@@ -215,6 +225,6 @@ def draw_sizes(covariance: np.ndarray, df: np.ndarray) -> np.ndarray:
 def draw_t(covariance: np.ndarray, df: float, count: int, generator: np.random.Generator) -> np.ndarray:
     """(count, k) draws of a multivariate t with this scale matrix, which may be singular; of a normal where df is infinite."""
     values, vectors = np.linalg.eigh(covariance)
-    own = values > 1e-12 * values.max(initial=0)  # all pairs of 12 cells have 66 directions, but 11 of their own
-    normal = generator.standard_normal((count, own.sum())) @ (vectors[:, own] * np.sqrt(values[own])).T
+    root = vectors * np.sqrt(values.clip(0)) @ vectors.T  # the symmetric root: which eigenvectors rounding picks does not move it
+    normal = generator.standard_normal((count, len(values))) @ root
     return normal / np.sqrt(generator.chisquare(df, (count, 1)) / df) if math.isfinite(df) else normal

@@ -15,11 +15,13 @@ from ..config import TrainConfig, load_profile, profiles
 from ..ledger import count_parameters, flops_per_token
 from ..search import Request
 from ..values import UserError, convert
-from .cells import BASELINE, claims, groups, typed
-from .surface import Surface, mesh, surface
+from .cells import BASELINE, claims
+from .groups import groups, typed
+from .surface import AXES, Surface, mesh, surface
 
 SIDE = 17  # of the grid of requests, shares x expansions
 BEYOND = 0.5  # of the data's range, on the log scale, is searched at each end where nothing within it meets the constraints
+SAME_SIZE = 1.1  # as in `groups`: sizes this close are one
 NEAR = 1.02  # shapes are coarse: a realised share or expansion that far outside of the data's range is still within
 NO_RESULTS = "no finished runs to recommend from: train a grid first, `paramalloc sweep grid`, or name a results.csv with --runs"
 
@@ -28,8 +30,9 @@ NO_RESULTS = "no finished runs to recommend from: train a grid first, `paramallo
 class Recommendation:
     """A shape with what is predicted for it. `versus_baseline` (35 % x 2.66 at the same budget) and `versus_best` (the best shape
     without the constraints) are (difference, low, high) in nats per token, 95 %, negative is better. `alike`: the ranges of realised
-    embed_share and glu whose predicted loss is not told apart from it. `decode_ms` is None where no run measured it. All intervals are
-    those at the runs' own scale: where `distance` names something they do not hold, and no interval is known."""
+    embed_share and glu whose predicted loss is not told apart from it, None for an axis that the runs did not vary. `decode_ms` is
+    None where no run measured it. All intervals are those at the runs' own scale: where `distance` names something they do not
+    hold, no interval is known."""
 
     shape: Allocation
     versus_baseline: tuple[float, float, float] | None
@@ -44,18 +47,18 @@ class Recommendation:
 
     def rows(self) -> list[tuple[str, str]]:
         """(what, text), the order in which it is read."""
-        ms = None if self.decode_ms is None else f"{self.decode_ms:.2f} ms per token (give or take {self.decode_error:.2f})"
-        share, glu = self.alike["embed_share"], self.alike["glu"]
+        ms = None if self.decode_ms is None else f"{self.decode_ms:.2f} ms per token (a fit of the runs' times, give or take {self.decode_error:.2f}: measure it where a limit matters)"
         far, scale = bool(self.distance), " at the runs' own scale" if self.distance else ""
-        alike = f"shares of {100 * share[0]:.0f} to {100 * share[1]:.0f} %, GLU {glu[0]:.2f} to {glu[1]:.2f}{scale}"
         lines = [
             ("beside 35 % × 2.66", said(self.versus_baseline, far) if self.versus_baseline else None),
             ("without limits", said(self.versus_best, far) if abs(self.versus_best[0]) > 1e-9 else None),
-            ("cannot be told from", alike),
+            ("cannot be told from", ranges(self.alike) + scale),
+            ("not compared", ", ".join(f"{AXES[name]}: the runs hold one" for name, ends in self.alike.items() if not ends)),
             ("decoding", ms),
             ("training", f"{self.flops_per_token / 1e6:.1f} MFLOPs per token"),
             ("rests on", self.rests_on),
-            ("extrapolates", "; ".join(self.distance) + ": no run tells how far the prediction is off there" if far else "nothing"),
+            ("extrapolates", "; ".join(self.distance) + ": no run tells how far the prediction is off there, nor whether lr, embed_lr and "
+             "batch_tokens, which are those of the runs, suit it" if far else "nothing"),
             ("train it", self.command),
         ]
         return [*self.shape.rows(), *((what, text) for what, text in lines if text)]
@@ -79,12 +82,18 @@ def said(difference: tuple[float, float, float], far: bool = False) -> str:
     return f"{words[0].replace(' ', ' nats per token ')} ({scale}: {words[1]} to {words[2]})"
 
 
+def ranges(alike: dict) -> str:
+    """`shares of 30 to 40 %, GLU 2.00 to 3.00`, without an axis that was not varied."""
+    show = {"embed_share": lambda low, high: f"shares of {100 * low:.0f} to {100 * high:.0f} %", "glu": "GLU {:.2f} to {:.2f}".format}
+    return ", ".join(show[name](*ends) for name, ends in alike.items() if ends)
+
+
 def recommend(runs: pd.DataFrame, total_params: int, vocab_size: int, max_ms: float | None = None,
               max_flops: float | None = None) -> Recommendation:
     """For `total_params` and `vocab_size`, at most `max_ms` per decoded token and `max_flops` training FLOPs per token: the shape
-    with the lowest loss that the surface of the runs predicts. Of several groups of runs the one nearest in size and
-    vocabulary that has a surface is used; shares and expansions outside of its range only where nothing within meets the
-    constraints. Raises UserError without results, for a budget that TrainConfig refuses, or where nothing meets the constraints."""
+    with the lowest loss that the surface of the `nearest` group of runs predicts; shares and expansions outside of its range only
+    where nothing within meets the constraints. Raises UserError without results, for a budget that TrainConfig refuses, or where
+    nothing meets the constraints."""
     total_params, vocab_size = (convert(TrainConfig.__dataclass_fields__[name], value)
                                 for name, value in (("total_params", total_params), ("vocab_size", vocab_size)))
     runs = typed(runs)
@@ -101,17 +110,24 @@ def recommend(runs: pd.DataFrame, total_params: int, vocab_size: int, max_ms: fl
 
 
 def nearest(runs: pd.DataFrame, total_params: int, vocab_size: int) -> tuple[pd.DataFrame, Surface]:
-    """The claims and the surface of the group of runs nearest in size and vocabulary that has one."""
+    """The claims and the surface of the group of runs that answers. One that varied both axes comes first, as another says nothing of
+    the axis it held; then the nearest in size and vocabulary; of equally near ones that with more tokens, then with more runs."""
     found = [claimed for group in groups(runs) if len(claimed := claims(group))]
     if not found:
         raise UserError(NO_RESULTS)
-    distance = lambda runs: sum(abs(math.log(runs[name].median() / asked)) for name, asked in
-                                (("total_params", total_params), ("vocab_size", vocab_size)))
-    for claimed in sorted(found, key=distance):
-        if fitted := surface(claimed):
-            return claimed, fitted
-    raise UserError(f"{max(part.cell.nunique() for part in found)} completed cells are too few for a response surface of share and GLU: "
-                    "train a grid first, `paramalloc sweep grid`")
+    fits = [(claimed, fitted) for claimed in found if (fitted := surface(claimed))]
+    if not fits:
+        raise UserError(f"{max(part.cell.nunique() for part in found)} completed cells are too few for a response surface of share and "
+                        "GLU: train a grid first, `paramalloc sweep grid`")
+    order = pd.DataFrame([(-len(fitted.axes), away(claimed, total_params, vocab_size), -claimed.tokens.median(), -len(claimed))
+                          for claimed, fitted in fits], columns=["axes", "away", "tokens", "runs"])
+    order["away"] = (order.away.sort_values().diff() > math.log(SAME_SIZE)).cumsum()  # sizes that only rounding sets apart share a step
+    return fits[order.sort_values(list(order)).index[0]]
+
+
+def away(claimed: pd.DataFrame, total_params: int, vocab_size: int) -> float:
+    """How far the runs are in size and vocabulary, as a logarithm."""
+    return abs(math.log(claimed.total_params.median() / total_params)) + abs(math.log(claimed.vocab_size.median() / vocab_size))
 
 
 def candidates(claimed: pd.DataFrame, fitted: Surface, total_params: int, vocab_size: int, decode, wider: float = 0.0) -> pd.DataFrame:
@@ -192,7 +208,7 @@ def described(free: pd.DataFrame, found: pd.DataFrame, claimed: pd.DataFrame, fi
                "glu": round(row.asked_glu, 3), "embedding": shape.model.embedding, "mlp": shape.model.mlp} | fitting
     return Recommendation(
         shape, beside(pd.DataFrame([{"embed_share": base.embed_share, "glu": base.glu}])) if base else None, beside(first),
-        {name: (float(alike[name].min()), float(alike[name].max())) for name in fitted.ranges},
+        {name: (float(alike[name].min()), float(alike[name].max())) if name in fitted.axes else None for name in fitted.ranges},
         float(row.decode_ms) if decode else None, decode.error if decode else None, int(row.flops), support(claimed, fitted),
         tuple(distances(claimed, fitted, shape, total_params, vocab_size)),
         command(request, int(claimed.seq_len.iloc[0]), "recommended", recipe(claimed, total_params)))

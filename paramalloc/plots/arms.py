@@ -13,37 +13,36 @@ from .effects import lines, plain
 
 @dataclass(frozen=True)
 class Arm:
-    """A question, the column that varies, what stands on the x axis (that column, or the share), what a line joins."""
+    """A question, the column that varies, what stands on the x axis (that column, or the share), and what the legend calls the lines:
+    one for each value of the column `line`, or for each cell."""
 
     question: str
     column: str
     x: str
     title: str
     by: str
+    line: str = ""
     free: tuple[str, ...] = ()  # what else varies
     quality: str = "dev_loss"
 
 
 ARMS = {
-    "sizes": Arm("How does quality grow with the parameters?", "total_params", "total_params", "parameters", "share × GLU", ("tokens",)),
+    "sizes": Arm("How does quality grow with the parameters?", "total_params", "total_params", "parameters", "share × GLU", free=("tokens",)),
     "vocabulary": Arm("How large should the vocabulary be?", "vocab_size", "vocab_size", "vocabulary (tokens)", "", quality="dev_bpb"),
     "budget": Arm("Does the winner change with the training budget?", "tokens", "tokens", "training tokens", "share × GLU"),
-    "tying": Arm("One table for input and output, or two?", "embedding", "share", "requested embedding share", "embedding"),
-    "gate": Arm("Does the gate earn its parameters?", "mlp", "share", "requested embedding share", "MLP"),
-    "low_share": Arm("How small may the embedding be?", "requested_share", "share", "requested embedding share", "paid by", ("embedding",)),
+    "tying": Arm("One table for input and output, or two?", "embedding", "share", "requested embedding share", "embedding", "embedding"),
+    "gate": Arm("Does the gate earn its parameters?", "mlp", "share", "requested embedding share", "MLP", "mlp"),
+    "low_share": Arm("How small may the embedding be?", "requested_share", "share", "requested embedding share", "paid by", "payer",
+                     ("embedding",)),
 }
 
 
 @needs_runs
 def arm_chart(runs: pd.DataFrame, name: str):
     """The arm `name` of ARMS: the quality against what varies, with 95 % intervals. A Note where its runs are not there."""
-    what = ARMS[name]
-    chosen = arm_runs(runs, name)
-    if not _varies(chosen[what.column]):
+    what, found = ARMS[name], _compared(runs, name)
+    if found.empty:
         return Note(f"{what.question} `paramalloc sweep params/{name}.yaml` asks that; its runs are not here.")
-    found = arm(chosen, what.column, what.quality, what.free)
-    if what.by == "share × GLU":  # a cell at one value alone says nothing about the others
-        found = found[found.groupby("cell")[what.column].transform(np.ptp) > 0.1 * found[what.column]]
     found = found.assign(share=found.cell.str.extract(r"^([\d.]+) %")[0].astype(float) / 100)
     found = found.assign(at=found[what.x], percent=100 * found.share, line=_lines(found, name))
     y = "bits per byte" if what.quality == "dev_bpb" else "dev loss (nats per token)"
@@ -57,6 +56,18 @@ def arm_chart(runs: pd.DataFrame, name: str):
     return titled(chart, what.question, f"{y[0].upper() + y[1:]}; lower is better. {words}", table)
 
 
+def _compared(runs: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The cells of an arm, as `arm` describes them; none where what it asks about does not vary."""
+    what, chosen = ARMS[name], arm_runs(runs, name)
+    if not _varies(chosen[what.column]):
+        return chosen.head(0)
+    found = arm(chosen, what.line or what.column, what.quality, what.free)
+    if what.by != "share × GLU":
+        return found
+    # A cell at one value alone says nothing about the others.
+    return found[found.groupby("cell")[what.column].transform(np.ptp) > 0.1 * found[what.column]]
+
+
 def _varies(values: pd.Series) -> bool:
     """Numbers within 10 % of each other are one."""
     if not pd.api.types.is_numeric_dtype(values):
@@ -65,12 +76,10 @@ def _varies(values: pd.Series) -> bool:
 
 
 def _lines(found: pd.DataFrame, name: str) -> pd.Series | str:
-    """What a line joins: a cell, a kind of the column, or what pays for the share."""
-    if name == "low_share":
-        return found.cell.str.contains("×").map({True: "the depth", False: "the MLP"})
+    """The line of each cell."""
     if name == "vocabulary":
         return "fixed width and GLU"
-    return found[ARMS[name].column] if ARMS[name].x == "share" else found.cell
+    return found[ARMS[name].line or "cell"]
 
 
 def arm_runs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -85,14 +94,14 @@ def arm_runs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
         return _one_shape(done)
     if name == "low_share":
         low = done[done.embedding == "factorized"]
+        low = low.assign(payer=np.where(low.requested_glu.isna(), "the MLP", "the depth"))
         return low if (low.requested_share < 0.25).any() else low.head(0)
     done = done[done.embedding.isin(["tied", "untied"])] if name == "tying" else done
     return done[np.isclose(done.requested_glu.astype(float), BASELINE[1])] if ARMS[name].x == "share" else done
 
 
 def _one_shape(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of the width and MLP that were trained with the most vocabularies: layers pay for the table."""
-    sizes = runs.groupby(["d_model", "d_ff"]).vocab_size.nunique()
-    if sizes.empty:
-        return runs
-    return runs[(runs.d_model == sizes.idxmax()[0]) & (runs.d_ff == sizes.idxmax()[1])]
+    """The runs of one width and GLU expansion that were trained with the most vocabularies: layers pay for the table, and d_ff takes
+    up what is less than a layer, which moves the expansion by up to 6 %."""
+    shapes = [runs[(runs.d_model == run.d_model) & np.isclose(runs.glu, run.glu, rtol=0.06)] for run in runs.itertuples()]
+    return max(shapes, key=lambda shape: shape.vocab_size.nunique(), default=runs)

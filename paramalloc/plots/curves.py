@@ -89,10 +89,11 @@ def by_frequency(runs: pd.DataFrame):
     cells = table.assign(share=[f"{100 * value:g} %" for value in table.requested_share.fillna(table.embed_share.round(2))])
     glus = cells.groupby("requested_glu").share.nunique()
     cells = cells[cells.requested_glu.isin(glus.index[glus == cells.share.nunique()])]  # the same expansions for every share
-    points = losses.dropna().merge(cells[["share", "run_ids"]].explode("run_ids"), left_on="run_id", right_on="run_ids")
+    points = losses.dropna().merge(cells[["share", "cell", "run_ids"]].explode("run_ids"), left_on="run_id", right_on="run_ids")
     if points.share.nunique() < 2:
         return Note("Losses by token frequency compare embedding shares: there are not two of them yet.")
-    means = points.groupby(["share", "decile"]).loss.mean().unstack("share")
+    means = points.groupby(["share", "cell", "decile"]).loss.mean()  # of a cell first: more seeds give it no more weight
+    means = means.groupby(["share", "decile"]).mean().unstack("share")
     means = means.sub(means.mean(axis=1), axis=0).stack().rename("difference").reset_index()
     means, tips, numbers = facts(means, {"share": "{share}", "tenth (10 is the rarest)": "{decile:.0f}",
                                          "above the mean (nats/token)": "{difference:+.4f}"})

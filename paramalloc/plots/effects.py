@@ -13,9 +13,8 @@ VERDICTS = {"better": (BLUE, "circle"), "worse": (SHADES[1], "square"), "not dis
 VIEWS = {"tokens": "equal tokens", "flops": "equal training FLOPs", "time": "equal training time"}
 SIGNED = "datum.value == 0 ? '0' : format(datum.value, '+.3~f')"
 FOREST = ["Left of the dotted line is better. Points: means paired over seeds; lines: 95 % intervals",
-          "{}; the verdict holds at 5 % over all cells together."]
+          "for all cells together; the verdict holds at 5 % over all cells together."]
 NO_CLAIM = "One seed: there are no intervals, so no difference may be claimed."
-TOGETHER, ALONE = "for all cells together", "of each cell for itself"
 BAND = ["Band: 95 % of the differences of two single runs of one cell that differ in their seed:", "one seed could not tell more."]
 LOSS = "dev loss (nats per token)"
 
@@ -25,22 +24,15 @@ def difference_forest(runs: pd.DataFrame):
     """Each cell's dev loss less the baseline's (nats per token) with its 95 % interval, and whether the difference may be claimed."""
     found, floor = differences(runs).sort_values("difference"), noise_floor(runs)
     if found.empty:
-        return Note("The baseline (35 % × 2.66) is not complete, so there is nothing to compare the cells with.")
-    found, kind = _simultaneous(found)
+        return Note("The baseline (35 % × 2.66) is not among the completed cells, so there is nothing to compare them with.")
+    found = found.assign(low=found.low_all, high=found.high_all)
     found, tips, table = facts(found.assign(verdict=_verdicts(found)), {
-        "cell": "{cell}", "difference (nats/token)": "{difference:+.4f}", f"95 % interval {kind}": "[{low:+.4f}, {high:+.4f}]",
+        "cell": "{cell}", "difference (nats/token)": "{difference:+.4f}", "95 % interval for all cells together": "[{low:+.4f}, {high:+.4f}]",
         "p (adjusted for all cells)": "{p_adjusted:.3g}", "verdict": "{verdict}"})
-    words = [line.format(kind) for line in FOREST] if found.low.notna().any() else [NO_CLAIM]
+    words = FOREST if found.low.notna().any() else [NO_CLAIM]
     layers = [*([_band(floor)] if floor else []), *_forest(found, tips)]
     chart = alt.layer(*layers).properties(width=WIDTH - 40, height=28 * len(found))
     return titled(chart, "Which differences to the baseline are more than noise?", [*words, *(BAND if floor else [])], table)
-
-
-def _simultaneous(found: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The differences with the intervals that hold for all cells together, where they are known, and which ones they are."""
-    if "low_all" not in found:
-        return found, ALONE
-    return found.assign(low=found.low_all, high=found.high_all), TOGETHER
 
 
 def _verdicts(found: pd.DataFrame) -> list[str]:
@@ -67,7 +59,7 @@ def _forest(found: pd.DataFrame, tips: list) -> list:
 
 def _band(floor):
     half = stats.t.ppf(0.975, floor.n_seeds - 1) * 2**0.5 * floor.sd
-    band = alt.Chart(pd.DataFrame({"from": [-half], "to": [half]})).mark_rect(color=FAINT, opacity=0.7)
+    band = alt.Chart(pd.DataFrame({"from": [-half], "to": [half]})).mark_rect(color=FAINT, opacity=0.7, clip=True)
     return band.encode(x="from:Q", x2="to:Q")
 
 

@@ -70,7 +70,8 @@ def response_surface(runs: pd.DataFrame):
     """Dev loss (nats per token) as fitted over realised share and GLU; dotted where it is not distinguishable from its minimum."""
     fitted = surface(runs)
     if fitted is None:
-        return Note("A response surface needs six cells or more in the share × GLU plane: there are not yet.")
+        return Note("A response surface needs three cells or more where share or GLU alone varies, six where each varies apart from the other "
+                    "(with one seed five, or eight): they are not there yet.")
     steps, cells = fitted.grid(21), cells_table(runs).dropna(subset=["dev_loss"]).drop(columns="run_ids")
     cells, tips, table = facts(cells.assign(percent=100 * cells.embed_share), {
         "cell (requested)": "{cell}", "realised share": "{percent:.1f} %", "realised GLU": "{glu:.2f}",

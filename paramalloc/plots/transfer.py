@@ -15,17 +15,23 @@ def coordinates(found: pd.DataFrame):
     rows = found[found.step == found.step.max()].groupby(keys, as_index=False, sort=False).change.mean()
     rows = rows.assign(size=rows.d_model.where(rows.axis == "width", rows.n_layers))
     names = list(dict.fromkeys(rows.parametrization))
-    hue = alt.Color("parametrization:N", scale=alt.Scale(domain=names, range=[SHADES[1], SHADES[2]]), title=None, legend=alt.Legend(orient="top"))
-    log = lambda: alt.Scale(type="log", nice=False, padding=8)
-    panels = [
-        alt.Chart(rows[(rows.axis == axis) & (rows.what == what)]).mark_line(point=True).encode(
-            x=alt.X("size:Q", scale=log(), title=f"{axis} ({size})" if last else None, axis=alt.Axis(values=sorted(rows.query("axis == @axis")["size"].unique()))),
-            y=alt.Y("change:Q", scale=log(), title=what if axis == "width" else None), color=hue, shape=alt.Shape("parametrization:N", legend=None),
-        ).properties(width=(WIDTH - 40) // 2, height=130)
-        for what, last in (("residual stream", False), ("final hidden state", False), ("logits", True)) for axis, size in SIZES.items()]
+    scale = alt.Scale(domain=names, range=[SHADES[1], SHADES[2]])
+    hue = alt.Color("parametrization:N", scale=scale, title=None, legend=alt.Legend(orient="top"))
+    panels = [_changes(rows[(rows.axis == axis) & (rows.what == what)], f"{axis} ({size})" if what == "logits" else None,
+                       what if axis == "width" else None, hue)
+              for what in ("residual stream", "final hidden state", "logits") for axis, size in SIZES.items()]
     chart = alt.concat(*panels, columns=2).resolve_scale(y="independent")
     return titled(chart, "Does a step change as much in every shape?",
                   "Root mean square of the change after 10 steps at one learning rate, logarithmic; a flat line transfers.")
+
+
+def _changes(rows: pd.DataFrame, x_title: str | None, y_title: str | None, hue: alt.Color):
+    """One panel: the changes against the sizes, both logarithmic."""
+    scale = alt.Scale(type="log", nice=False, padding=8)
+    x = alt.X("size:Q", scale=scale, title=x_title, axis=alt.Axis(values=sorted(rows["size"].unique())))
+    line = alt.Chart(rows).mark_line(point=True).encode(x, alt.Y("change:Q", scale=scale, title=y_title), hue,
+                                                        shape=alt.Shape("parametrization:N", legend=None))
+    return line.properties(width=(WIDTH - 40) // 2, height=130)
 
 
 @needs_runs

@@ -44,14 +44,25 @@ function reachable(figure) {
   }
 }
 
+// Charts are drawn one after another, so that none is drawn twice at once, and in between the page answers the reader.
+// What is in a closed fold has no width: it is due until its fold opens.
 const figures = [...document.querySelectorAll("figure.chart")];
-const near = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting } of entries) if (isIntersecting && !target.view) draw(target);
-}, { rootMargin: "800px" });
-figures.forEach((figure) => near.observe(figure));
+const due = new Set(figures);
+let queue = Promise.resolve();
 
-const again = () => figures.filter((figure) => figure.view).forEach(draw);
+async function drawDue() {
+  for (const figure of due) {
+    if (!figure.clientWidth) continue;
+    due.delete(figure);
+    await draw(figure).catch(console.error);
+    await new Promise((go) => setTimeout(go));
+  }
+}
+
+const soon = () => { queue = queue.then(drawDue); };
+const again = () => { figures.forEach((figure) => due.add(figure)); soon(); };
 let waiting, width = innerWidth;
+soon();
 dark.addEventListener("change", again);
 addEventListener("resize", () => {
   if (innerWidth === width) return; // the address bar of a phone comes and goes
@@ -60,8 +71,9 @@ addEventListener("resize", () => {
   waiting = setTimeout(again, 150);
 });
 
-// On paper everything is unfolded but for the tables behind the charts.
+// A fold draws what it shows. On paper everything is unfolded but for the tables behind the charts.
 const folds = document.querySelectorAll("details.more");
+folds.forEach((fold) => fold.addEventListener("toggle", soon));
 let open = [];
 addEventListener("beforeprint", () => { open = [...folds].map((fold) => fold.open); folds.forEach((fold) => (fold.open = true)); });
 addEventListener("afterprint", () => folds.forEach((fold, n) => (fold.open = open[n])));

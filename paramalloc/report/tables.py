@@ -103,11 +103,12 @@ OPTIONAL = ["95 % interval", "SmallBench", "decode (ms/token)"]
 
 
 def _status(cell) -> str:
-    """A cell of which some runs diverged says so; `flag` mode trains on, and from how many tokens on early stop would have ended one."""
-    lost = getattr(cell, "n_diverged", 0)
-    diverged = f", {lost:.0f} of {cell.n_seeds + lost:.0f} diverged" if lost > 0 and cell.n_seeds else ""
-    flagged = f", flagged at {short(cell.flagged_at_tokens)}" if cell.flagged_at_tokens > 0 else ""
-    return cell.status.replace("_", " ") + diverged + flagged
+    """How the cell ended, how many of its runs ended otherwise, and (`flag` mode trains on) from how many tokens on early stop would
+    have ended one: `completed, 1 failed, 1 missing, flagged at 120k`."""
+    ends = {"stopped_early": cell.n_stopped, "diverged": cell.n_diverged, "failed": cell.n_failed, "missing": cell.n_missing}
+    others = [f"{count} {end}" for end, count in ends.items() if count and end != cell.status]
+    flagged = [f"flagged at {short(cell.flagged_at_tokens)}"] if cell.flagged_at_tokens > 0 else []
+    return ", ".join([cell.status, *others, *flagged]).replace("_", " ")
 
 
 def fronts(runs: pd.DataFrame) -> Table | Note:

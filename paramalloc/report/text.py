@@ -7,10 +7,14 @@ import platform
 import shlex
 from importlib import metadata
 
+import numpy as np
 import pandas as pd
 
-from ..analyze import NOTHING, Note, cell_name, cells_table, comparable, completed, noise, noise_floor, screening, views, wrong_kills
-from ..analyze.cells import SAME, STATUSES, with_defaults
+from ..analyze import NOTHING, Note, cell_name, cells_table, claims, comparable, completed, noise, noise_floor, rate_check, screening, views, wrong_kills
+from ..analyze.cells import STATUSES
+from ..analyze.groups import SAME, with_defaults
+from ..analyze.noise import fit, linked
+from ..config import TUNING_SEED, load_profile
 from ..plots import short
 from ..runs import commit
 from .tables import code
@@ -59,19 +63,24 @@ def certainty(runs: pd.DataFrame) -> Note:
         return NOTHING
     found, floor, kills = noise(runs), noise_floor(runs), wrong_kills(runs)
     needed = lambda of: " and ".join(f"{of.seeds_needed(gap)} for a difference of {gap} nats" for gap in (0.02, 0.005))
-    lines = ["No seed is repeated in two cells, so there is no noise to compare a difference with: no interval, no claim. "
-             "More seeds: `paramalloc sweep … --seed 0,1,2`."]
+    single = claims(runs).groupby("cell").seed.nunique().max() == 1
+    lines = [("Each cell has one seed" if single else "No seed is repeated in two cells") + ", so there is no noise to compare a difference "
+             "with: no interval, no claim. More seeds: `paramalloc sweep … --seed 0,1,2`."]
     if found:
         lines = [f"Run-to-run noise at equal seed: {found.sigma:.4f} nats per token (95 %: {found.sigma_low:.4f} to {found.sigma_high:.4f}), "
                  f"pooled over {found.n_cells} cells and {found.n_seeds} seeds; what the cells of a seed share: {found.sigma_seed:.4f}."]
-    if hasattr(found, "seeds_needed"):
-        lines.append(f"Two cells on the same seeds need {needed(found)} (seeds, power 80 %).")
+        lines.append(f"One comparison of two cells named beforehand, on the same seeds, needs {needed(found)} (seeds, power 80 %).")
+        lines.append("The intervals of means and differences " + ("hold for other dev documents as well." if found.documents else
+                     "are those of this dev split: the runs did not record their losses by groups of documents."))
     if floor:
         lines.append(f"Noise floor of the baseline over {floor.n_seeds} seeds: {floor.sd:.4f} nats (95 %: {floor.low:.4f} to {floor.high:.4f}). "
-                     f"Two single cells, unpaired, would need {needed(floor)} (seeds a cell, power 80 %).")
-    if kills:
-        lines.append(f"Early stop would have killed {kills['flagged']} runs, {kills['wrong']} of them wrongly: {100 * kills['rate']:.0f} % "
-                     f"(95 %: {100 * kills['low']:.0f} % to {100 * kills['high']:.0f} %).")
+                     f"Two cells on different seeds would need {needed(floor)} (seeds a cell, power 80 %).")
+    lines += _rates_checked(runs)
+    if kills and not kills["flagged"]:
+        lines.append(f"Early stop would have killed none of the {kills['watched']} runs that it watched.")
+    elif kills:
+        lines.append(f"Early stop would have killed {kills['flagged']} of the {kills['watched']} runs that it watched, {kills['wrong']} of them wrongly: "
+                     f"{100 * kills['rate']:.0f} % (95 %: {100 * kills['low']:.0f} % to {100 * kills['high']:.0f} %).")
     return Note("\n".join(f"- {line}" for line in lines))
 
 
@@ -80,18 +89,61 @@ def methods(runs: pd.DataFrame) -> Note:
     done = completed(cells_table(runs))
     if done.empty:
         return corpus(runs)
-    rates = f"{done.lr.min():g}" if done.lr.nunique() == 1 else f"{done.lr.min():g} to {done.lr.max():g}, chosen per cell"
+    rates = " and ".join(f"{words} {_values(done[name])}" for name, words in (("lr", "learning rate"), ("embed_lr", "its multiple for the tables")))
     used = lambda name: ", ".join(map(code, sorted(done[name].dropna().astype(str).unique())))
     lines = [
-        f"Optimizer {used('optimizer')}, parametrization {used('parametrization')}, learning rate {rates}.",
+        f"Optimizer {used('optimizer')}, parametrization {used('parametrization')}, {rates}.{_chosen(runs)}",
         "Every cell sees the same tokens in the same order at equal seeds; differences are paired over seeds.",
         "Dev loss: every token of the dev split scored once, in nats. Bits per byte divide by the bytes of the text.",
         "A cell's mean and its differences: a model of cell and seed block, its variance pooled over the cells, t intervals of 95 %; where "
         "the losses by document groups are recorded, the choice of documents is part of them.",
         "Differences to the baseline are claimed at 5 % over all cells together (step-down, as Holm's, with the known correlation).",
         "The probability of a place on a front is its share of draws under the fitted noise of loss and of throughput; costs within 1 % tie.",
+        "Behind every number stand rows of results.csv, one a run: a cell's are the completed ones with its "
+        "`requested_share` and `requested_glu`, the seeds up from 1000 left out.",
     ]
     return Note("\n".join(f"- {line}" for line in lines))
+
+
+def _chosen(runs: pd.DataFrame) -> str:
+    """Among which learning rates each cell chose its own on tuning seeds, if all did."""
+    tuning = _tuning(runs)
+    if not _tuned(runs):
+        return ""
+    tried, seeds = (", ".join(f"{value:g}" for value in sorted(tuning[name].dropna().unique())) for name in ("lr", "seed"))
+    return f" Each cell chose its learning rate among {tried} on seed {seeds}, which no mean holds ({len(tuning)} runs, in results.csv)."
+
+
+def _tuned(runs: pd.DataFrame) -> bool:
+    """Whether every cell's claim is at the best of the rates that it tried at the claim's budget."""
+    done, check = completed(cells_table(runs)), rate_check(runs)
+    check = check[check.tokens.isin(done.tokens)]
+    return bool(set(done.cell) <= set(check.cell) and (check.gain == 0).all())
+
+
+def _rates_checked(runs: pd.DataFrame) -> list[str]:
+    """What other learning rates gained on tuning seeds, a sentence per budget: part of a difference may be the rate's doing."""
+    if _tuned(runs):
+        return []
+    return [f"Was the learning rate fair? On tuning seeds, {short(tokens)} tokens a run, {len(check)} {'cells' if len(check) > 1 else 'cell'} tried "
+            f"{_between(check.n_lrs)} rates: the best was lower than the claim's by {check.gain.max():.4f} nats at most "
+            f"({check.cell[check.gain.idxmax()]}), by {check.gain.median():.4f} in the median."
+            for tokens, check in rate_check(runs).groupby("tokens")]
+
+
+def _between(counts: pd.Series) -> str:
+    return f"{counts.min():.0f}" if counts.nunique() == 1 else f"{counts.min():.0f} to {counts.max():.0f}"
+
+
+def _tuning(runs: pd.DataFrame) -> pd.DataFrame:
+    runs = comparable(runs)
+    return runs[(runs.seed >= TUNING_SEED) & runs.status.isin(["completed", "diverged"])]
+
+
+def _values(numbers: pd.Series) -> str:
+    """The one value of the cells, or from the lowest to the highest."""
+    low, high = numbers.min(), numbers.max()
+    return "not recorded" if pd.isna(low) else f"{low:g}" if low == high else f"{low:g} to {high:g}, by the cell"
 
 
 def unfinished(runs: pd.DataFrame) -> Note:
@@ -134,8 +186,10 @@ def limits(runs: pd.DataFrame) -> Note:
     used = runs[runs.run_id.isin(done.run_ids.explode())]
     lines = [
         "With a tied embedding the share is width and the GLU expansion is depth: neither moves alone." if tied else "",
+        _scaled_down(done),
         "Some cells rest on one seed: a difference of a few hundredths of a nat may be seed noise." if few else "",
-        "One learning rate for all shapes: part of a difference may be its doing." if done.lr.nunique() == 1 else "",
+        _unlinked(runs),
+        "One learning rate for all shapes: part of a difference may be its doing." if done.lr.nunique() == 1 and not _tuned(runs) else "",
         f"Early stop killed runs of {', '.join(lost)}: their cells are screened, not compared." if lost else "",
         _marked(done, "n_diverged", "Runs of {} diverged: their means are of the seeds that did not, which flatters them."),
         _marked(done, "lr_chosen_on_claims", "The learning rate of {} was chosen on the seeds that are averaged, not on tuning seeds: "
@@ -154,9 +208,26 @@ def limits(runs: pd.DataFrame) -> Note:
     return Note("\n".join(f"- {line}" for line in lines if line))
 
 
+def _scaled_down(done: pd.DataFrame) -> str:
+    """What is smaller than the study may not be quoted as its answer."""
+    study = load_profile("study")[1]
+    if done.total_params.median() > 0.9 * study["total_params"] and done.tokens.iloc[0] > 0.9 * study["tokens"]:
+        return ""
+    asked = f"the question's {short(study['total_params'])} and {short(study['tokens'])}"
+    return (f"{short(done.total_params.median())} parameters and {short(done.tokens.iloc[0])} tokens are not {asked}, where the answer may be "
+            "another. On a GPU: `make reference PROFILE=study`.")
+
+
+def _unlinked(runs: pd.DataFrame) -> str:
+    """The cells whose seeds no chain links to those of the best: nothing says which part of a difference is the seeds'."""
+    model = fit(claims(runs))
+    alone = [name for name, known in zip(model.cells, linked(model, int(np.argmin(model.mean)))) if not known]
+    return f"{', '.join(alone)}: no seed in common with the best cell, so they are not compared with it." if alone and model.df else ""
+
+
 def _marked(done: pd.DataFrame, column: str, words: str) -> str:
-    """The sentence about the cells that this column marks; none where no cell is, or the table has no such column."""
-    cells = list(done.cell[done[column].fillna(0) > 0]) if column in done else []
+    """The sentence about the cells that this column marks; none where no cell is."""
+    cells = list(done.cell[done[column] > 0])
     everything = len(cells) == len(done) > 1
     return words.format("every cell" if everything else ", ".join(cells)) if cells else ""
 
@@ -170,7 +241,7 @@ def _left_out(runs: pd.DataFrame) -> str:
     if others.empty:
         return ""
     names = ", ".join(code(name) for name in sorted(others.dataset.dropna().astype(str).unique()))
-    return f"{len(others)} runs of another corpus, size, kind of embedding or recipe ({names}) do not compare and are left out."
+    return f"{len(others)} runs of another corpus, size, budget, kind of embedding or recipe ({names}) do not compare and are left out."
 
 
 def command(config) -> str:

@@ -29,17 +29,17 @@ MEASURED = [
 RESULT_COLUMNS = [
     "run_id", "status", "requested_share", "requested_glu", "total_params", "embed_params", "embed_share", "glu",
     "d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed", "mlp", "vocab_size", "embedding",
-    "seq_len", "batch_tokens", "parametrization", "optimizer", "lr", "embed_lr", "warmup", "weight_decay", "seed", "tokens",
-    "tokens_trained", "dev_curve", *MEASURED, "flops_per_token", "train_flops",
+    "seq_len", "batch_tokens", "parametrization", "optimizer", "lr", "embed_lr", "warmup", "weight_decay", "grad_clip", "seed",
+    "tokens", "tokens_trained", "dev_curve", *MEASURED, "flops_per_token", "train_flops",
     "tokens_per_s", "mfu", "outside_steps_share", "peak_memory_bytes", "wall_s", "dataset", "data_fingerprint",
-    "unigram_loss", "flagged_at_tokens", "steps", "precision", "device", "threads", "compiled", "profile", "recipe",
+    "unigram_loss", "early_stop", "flagged_at_tokens", "steps", "precision", "device", "threads", "compiled", "profile", "recipe",
     "params_attention", "params_mlp", "params_norm", "created", "commit", "torch",
 ]
 
 # In results.csv lists are JSON text; and what is text stays text, however much an id of hex digits looks like a number.
 LISTS = ["dev_curve", "dev_by_frequency", "dev_by_group"]
 TEXTS = ["run_id", "status", "mlp", "embedding", "parametrization", "optimizer", "smallbench_size", "inference_device", "dataset",
-         "data_fingerprint", "precision", "device", "profile", "created", "commit", "torch"]
+         "data_fingerprint", "precision", "device", "profile", "early_stop", "created", "commit", "torch"]
 
 SHAPE = tuple(ModelConfig.__dataclass_fields__)  # what of a run's config.json makes its model
 
@@ -48,8 +48,8 @@ METRIC_COLUMNS = ["step", "tokens", "train_loss", "dev_loss", "dev_ppl", "tokens
 
 def describe_run(run_id: str, config: TrainConfig, shape: Allocation, corpus) -> dict:
     """The columns of a result that are known before training."""
-    recipe = ("seq_len", "batch_tokens", "parametrization", "optimizer", "lr", "embed_lr", "warmup", "weight_decay", "seed", "tokens",
-              "dataset", "profile")
+    recipe = ("seq_len", "batch_tokens", "parametrization", "optimizer", "lr", "embed_lr", "warmup", "weight_decay", "grad_clip", "seed",
+              "tokens", "dataset", "profile")
     model = asdict(shape.model)
     return {name: getattr(config, name) for name in recipe} | model | {
         "run_id": run_id,
