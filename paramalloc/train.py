@@ -199,7 +199,8 @@ def train_held(run: Run, config: TrainConfig, corpus: Corpus, interrupt: "Interr
     if status == "completed":
         keeper.save(step, [], final=True)
     interrupt.at_once(f"run {run.id} was interrupted after step {step}; the same command goes on from there")
-    result = identity | meter.totals(step) | {"status": status, "flagged_at_tokens": stop.fired}
+    result = identity | meter.totals(step) | {"status": status, "early_stop": config.early_stop if stop.compared else None,
+                                                    "flagged_at_tokens": stop.fired}
     result["train_flops"] = result["flops_per_token"] * result["tokens_trained"]
     if status == "completed":
         result |= {"peak_memory_bytes": peak_memory(device)} | measure(learner.model, config, corpus, run.lease, precision, meter.evaluating)

@@ -57,8 +57,11 @@ def test_an_unknown_key_is_refused(tmp_path):
     path.write_text("axes: {gul: [2, 3]}\n")
     with pytest.raises(ConfigError, match="unknown parameter 'gul': did you mean 'glu'"):
         load_sweep(str(path))
-    with pytest.raises(ConfigError, match="there is no file"):
-        load_sweep("nothing")
+    path.write_text("notebook: trian\naxes: {glu: [2, 3]}\n")
+    with pytest.raises(ConfigError, match="unknown notebook 'trian': did you mean 'train'"):
+        load_sweep(str(path))
+    with pytest.raises(ConfigError, match="unknown sweep 'gird': did you mean 'grid'"):
+        load_sweep("gird")
 
 
 @pytest.mark.parametrize("text", ["axes: {glu: 2.0}", "axes: {glu: []}", "axes: [glu]", "- glu", "axes: {glu: [2"])

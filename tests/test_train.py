@@ -89,9 +89,11 @@ def test_early_stop_needs_an_unbroken_stretch_of_patience():
 
 
 def test_early_stop_compares_at_equal_tokens_only():
-    """A count that the baseline has no probe for says nothing."""
+    """A count that the baseline has no probe for says nothing, and a rule that never met one has compared nothing."""
     stop = EarlyStop({}.get, margin=0.5, patience=10, grace=0)
-    assert not any(stop(tokens, 1e9) for tokens in range(0, 1000, 10))
+    assert not any(stop(tokens, 1e9) for tokens in range(0, 1000, 10)) and not stop.compared
+    once = EarlyStop({500: 10.0}.get, margin=0.5, patience=10, grace=0)
+    assert not any(once(tokens, 1e9) for tokens in range(0, 1000, 10)) and once.compared
 
 
 @pytest.mark.parametrize("mode, status", [("kill", "stopped_early"), ("flag", "completed"), ("off", "completed")])

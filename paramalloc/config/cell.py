@@ -80,7 +80,7 @@ class TrainConfig(FromParameters):
     parametrization: str = text("completep", ("completep", "standard"))
     optimizer: str = text("adamw", ("adamw", "muon"))
     lr: float | tuple = number(1e-7, 10.0, many=True)
-    embed_lr: float = number(1e-3, 1e3, 3.0)
+    embed_lr: float = number(1e-3, 1e3)
     warmup: float = number(0.0, 1.0, 0.1)
     weight_decay: float = number(0.0, 10.0, 0.1)
     grad_clip: float = number(1e-6, 1e6, 1.0)

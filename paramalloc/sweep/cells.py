@@ -31,7 +31,7 @@ class Cell:
     tuning: Tuning | None = None
 
     def runs(self, corpus: Corpus) -> list[Run]:
-        """None while the learning rate is not known."""
+        """Empty while the learning rate is not known."""
         return [Run(config, corpus.fingerprint) for config in self.config.runs()] if self.config.lr else []
 
     @property
@@ -111,7 +111,7 @@ class Sweep:
 
 def load_sweep(source: str, **overrides) -> Sweep:
     """The sweep of a YAML file, or of params/<source>.yaml; overrides (profile, dataset, outputs, seed …) that are set win."""
-    path = ROOT / source if source.endswith((".yaml", ".yml")) else ROOT / "params" / f"{source}.yaml"
+    path = ROOT / source if source.endswith((".yaml", ".yml")) else named(source, ROOT / "params", ".yaml", "sweep")
     content, given = load_yaml(path), {name: value for name, value in overrides.items() if value}
     refuse_unknown(content, ("notebook", "profile", *PARTS, *profiles()), "key")
     general = parts_of(path, content)
@@ -127,7 +127,13 @@ def load_sweep(source: str, **overrides) -> Sweep:
     names = Counter(cell.name for cell in cells)
     cells = [replace(cell, name=f"{cell.name}-{n}") if names[cell.name] > 1 else cell for n, cell in enumerate(cells, 1)]
     cells.sort(key=lambda cell: cell.config is None or cell.config != cell.config.baseline())  # the baseline first
-    return Sweep(path.stem, ROOT / "notebooks" / f"{content.get('notebook', 'train')}.ipynb", cells)
+    return Sweep(path.stem, named(str(content.get("notebook", "train")), ROOT / "notebooks", ".ipynb", "notebook"), cells)
+
+
+def named(name: str, folder: Path, suffix: str, what: str) -> Path:
+    """The file of that name in a folder of the repository; of an unknown one the message names the nearest."""
+    refuse_unknown([name], [path.stem for path in folder.glob(f"*{suffix}")], what)
+    return folder / f"{name}{suffix}"
 
 
 def parts_of(path: Path, section) -> list[dict]:
