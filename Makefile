@@ -23,7 +23,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: all setup data train-embedding-sweep train-glu-sweep grid reference reports lab test bench clean help
+.PHONY: all setup data train-embedding-sweep train-glu-sweep grid reference reports published lab test bench clean help
 
 all: setup  ## set up, then the quick grid on the built-in corpus and its report
 	@# Cells may fail: the report shows the others, and the exit status still tells. SmallBench would take two more minutes.
@@ -68,6 +68,13 @@ reference: setup  ## the published study, in an order that may be cut off anywhe
 reports: setup  ## RESULTS.md and report.html of the three
 	@set -e; for name in embedding_sweep glu_sweep grid; do \
 	    $(BIN)/paramalloc report params/$$name.yaml $(STUDY) --name $$name; done
+
+published: setup  ## every table and figure of outputs/reference again, each from its results.csv alone
+	@set -e; for table in $$(find outputs/reference -name results.csv); do \
+	    folder=$$(dirname $$table); name=$$(basename $$folder); [ -f $$folder/RESULTS.md ] || continue; \
+	    $(BIN)/paramalloc report $$table --name $$name; made=outputs/reports/$$name; \
+	    cp $$made/RESULTS.md $$folder; rm -rf $$folder/figures; cp -r $$made/figures $$folder; \
+	    if [ -f $$folder/report.html ]; then cp $$made/report.html $$folder; fi; done
 
 ## Around it
 

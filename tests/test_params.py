@@ -12,7 +12,7 @@ from paramalloc.runs import run_id
 from paramalloc.sweep import load_sweep
 
 ALL = sorted(path.stem for path in (ROOT / "params").glob("*.yaml"))
-SWEEPS = [name for name in ALL if not name.startswith("transfer")]  # those two are made for one size alone
+SWEEPS = [name for name in ALL if not name.startswith(("transfer", "spot_check"))]  # those are made for one size alone
 ARMS = ["factorized_mlp", "factorized_depth", "tying", "low_share", "sizes", "vocabulary", "budget", "gate", "noise_floor"]
 
 
@@ -21,7 +21,7 @@ def cells(name: str, profile: str) -> list[TrainConfig]:
 
 
 def test_the_studys_arms_are_there():
-    assert {"grid", "embedding_sweep", "glu_sweep", "reference", "lr_check", *ARMS} == set(SWEEPS)
+    assert {"grid", "embedding_sweep", "glu_sweep", "reference", "lr_check", "lr_check_full", "optimizer", *ARMS} == set(SWEEPS)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -81,7 +81,7 @@ def test_early_stop_of_an_arm_compares_within_the_arm(name, profile):
 def test_arms_share_runs_with_the_grid(profile):
     """What is a cell of the grid is trained once."""
     ids = lambda name: {run_id(run, "data") for config in cells(name, profile) for run in config.runs() if run.seed == 0}
-    for name, count in {"tying": 3, "sizes": 3, "budget": 3, "gate": 3, "noise_floor": 1}.items():
+    for name, count in {"tying": 3, "sizes": 3, "budget": 3, "gate": 3, "vocabulary": 1, "noise_floor": 1}.items():
         assert len(ids(name) & ids("grid")) == count, name
     assert len(ids("low_share") & (ids("factorized_mlp") | ids("factorized_depth"))) == 2
 
