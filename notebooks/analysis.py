@@ -44,6 +44,12 @@ figures |= plots.show_all(share_glu_heatmap=plots.share_glu_heatmap(results))
 # %%
 figures |= plots.show_all(difference_forest=plots.difference_forest(results))
 
+# %% [markdown]
+# Several cells together are surer than one: each share on the mean of the expansions, each expansion on the mean of the shares.
+
+# %%
+report.effects(results)
+
 # %%
 report.certainty(results)
 

@@ -56,7 +56,8 @@ def test_an_answer_keeps_every_constraint_and_the_rest_is_infeasible(request):
         return
     event(request["embedding"])
     model = found.model
-    assert abs(found.params["total"] / request["total_params"] - 1) <= 0.005
+    asked = request["total_params"]
+    assert abs(found.params["total"] - asked) <= 0.005 * asked  # the quotient of a total at exactly 0.5 % rounds to more than that
     assert abs(found.embed_share - request["embed_share"]) <= min(0.05, request["embed_share"] / 2) + 1e-9
     assert abs(math.log(found.glu / request["glu"])) <= math.log(1.25) + 1e-9
     assert model.n_heads * model.d_head == model.d_model and 24 <= model.d_head <= 64

@@ -147,13 +147,13 @@ def test_verdict_gaps_are_differences_of_dev_loss():
     assert found.best == "35 % × 3" and found.next_gap == pytest.approx(losses[1] - losses[0])
     base = table[(table.requested_share == 0.35) & (table.requested_glu == 2.66)].dev_loss.item()
     assert found.baseline_gap == pytest.approx(base - losses[0])
-    assert found.n_close == int((losses <= losses[0] + 0.02).sum())
+    assert len(found.close) == int((losses <= losses[0] + 0.02).sum())
 
 
 def test_one_seed_is_called_one_seed():
     """With one seed the verdict speaks of seed noise, counts the close cells, and says that share is width."""
     found = verdict(grid())
-    for words in ("may be seed noise", f"{found.n_close} of 12 cells", "share is width"):
+    for words in ("may be seed noise", f"{len(found.close)} of 12 cells", "share is width"):
         assert words in str(found)
     assert "may be seed noise" not in str(verdict(grid(seeds=3)))
 
@@ -205,11 +205,12 @@ def test_without_noise_a_probability_is_unknown():
     assert front_probability(noisy(grid(seeds=2)), "decode_ms_per_token").isna().all() and front_probability(empty(), "train_flops").empty
 
 
-def test_smallbench_of_one_seed_is_as_sure_as_its_items():
-    """Without a second seed its standard error over items gives the probability: two equal cells, one each way."""
-    runs = pd.DataFrame([run(share, 2.66, smallbench=0.5, smallbench_se=0.01, train_flops=flops) for share, flops in ((0.25, 1e12), (0.45, 1.5e12))])
-    found = front_probability(runs, "train_flops", "smallbench")
-    assert found["25 % × 2.66"] == 1 and found["45 % × 2.66"] == pytest.approx(0.5, abs=0.03)
+def test_smallbench_of_one_seed_has_no_probabilities():
+    """Its standard error over items does not know what another seed would have done, though dev loss has three seeds."""
+    runs = noisy(grid(seeds=3)).assign(smallbench_se=0.004)
+    runs = runs.assign(smallbench=(0.12 + 0.01 * runs.requested_share).where(runs.seed == 0))
+    assert front_probability(runs, "train_flops", "smallbench").isna().all()
+    assert front_probability(runs, "train_flops").notna().all()
 
 
 # ---- cells
@@ -451,15 +452,15 @@ def test_the_verdict_names_the_interval_the_seeds_and_the_noise():
     best, seeds and noise."""
     runs = noisy(grid(*[run(0.45, 4.0, seed, dev_loss=5.1 + 0.003 * seed) for seed in range(3)], seeds=3))
     found = verdict(runs)
-    assert found.best == "45 % × 4" and found.n_close == 1 and found.n_seeds == 3
-    for words in ("below the baseline (95 % for all cells together: ", "every other cell is distinguishably worse", "3 seeds a cell", "share is width"):
+    assert found.best == "45 % × 4" and found.close == ("45 % × 4",) and found.n_seeds == 3
+    for words in ("below the baseline, 35 % × 2.66 (95 % for all cells together: ", "every other cell is distinguishably worse", "3 seeds a cell", "share is width"):
         assert words in str(found)
 
 
 def test_what_the_noise_may_explain_is_said():
     """Cells that differ by noise alone: the lowest one is named, with all that may be the best."""
     found = verdict(noisy(grid(seeds=3).assign(dev_loss=5.0), 0.01, seed=4))
-    assert found.n_close == 12 and "12 of 12 cells, itself included, may be the best" in str(found) and "which the noise may explain" in str(found)
+    assert len(found.close) == 12 and "12 of 12 cells, itself included, may be the best" in str(found) and "which the noise may explain" in str(found)
 
 
 def test_a_rate_check_is_of_the_claims_own_recipe():
@@ -474,3 +475,18 @@ def test_a_rate_check_is_of_the_claims_own_recipe():
     assert list(check.index) == ["45 % × 2.66", "35 % × 2.66"] and list(check.tokens) == [1e5, 3e5]
     assert check.gain["35 % × 2.66"] == pytest.approx(0.02) and check.best_lr["35 % × 2.66"] == 6e-3 and check.n_lrs["35 % × 2.66"] == 3
     assert check.gain["45 % × 2.66"] == 0
+    lost = pd.concat([runs, pd.DataFrame([tuning(0.35, lr, None, status="diverged", tokens=2e5) for lr in (3e-3, 6e-3)])])
+    assert list(rate_check(lost).tokens) == [1e5, 3e5]  # at all of them: nothing to compare
+    other = pd.concat([runs, pd.DataFrame([tuning(0.35, 5e-3, 5.0, embed_lr=9.0)])])
+    assert rate_check(other).equals(rate_check(runs))
+
+
+def test_chance_is_what_the_lowest_of_equal_rates_lies_below_one_of_them():
+    """Cells of no difference between rates, under the noise of the claims: the mean gain is what rate_check says of chance."""
+    draw = np.random.default_rng(0)
+    claimed = [run(share, glu, seed, dev_loss=5 + 0.01 * draw.standard_normal()) for share in np.linspace(0.2, 0.6, 40) for glu in (2.0, 4.0) for seed in (0, 1, 2)]
+    tried = [run(share, glu, 1000, lr, dev_loss=5 + 0.01 * draw.standard_normal()) for share in np.linspace(0.2, 0.6, 40) for glu in (2.0, 4.0)
+             for lr in (1e-3, 2e-3, 3e-3, 4e-3, 5e-3)]
+    check = rate_check(pd.DataFrame(claimed + tried))
+    assert len(check) == 80 and check.chance.iloc[0] == pytest.approx(1.163 * 0.01, rel=0.12)
+    assert check.gain.mean() == pytest.approx(check.chance.iloc[0], rel=0.25)

@@ -16,7 +16,7 @@ import jupytext
 import nbformat
 import pandas as pd
 import pytest
-from analysis_fixtures import broken_grid, empty, grid, run, study, unfinished
+from analysis_fixtures import broken_grid, empty, grid, noisy, run, study, unfinished
 from nbclient import NotebookClient
 
 from paramalloc import plots, report
@@ -57,7 +57,7 @@ def test_results_name_what_is_not_there(tmp_path):
     for cell, status in ends.items():
         assert f"- {cell}: **{status}**" in open_runs
     assert "reached 180,000 tokens" in open_runs
-    head, *rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.split("## The cells")[1].split("\n\n")[1].splitlines()]
+    head, *rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.split("## The cells")[1].split("\n\n")[2].splitlines()]
     losses = [n for n, name in enumerate(head) if name.split(" (")[0] in ("dev loss", "below unigram", "dev ppl", "dev bpb", "tokens/s", "seeds")]
     unfinished = [row for row in rows if row[0] in ends]
     assert len(unfinished) == 4 and len(losses) == 6
@@ -340,6 +340,32 @@ def test_the_status_of_a_cell_tells_of_every_seed():
     assert status["45 % × 4"] == "failed, 1 missing" and set(status.drop(["25 % × 4", "45 % × 4"])) == {"completed"}
 
 
+def test_results_explain_themselves_in_the_notebook_s_words():
+    """What RESULTS.md says before its tables and pictures is what the notebook says there."""
+    cells = jupytext.read(TESTS.parent / "notebooks" / "analysis.py").cells
+    words = [" ".join(cell.source.split()) for cell in cells if cell.cell_type == "markdown"]
+    for title, text in report.text.SECTIONS.items():
+        assert f"## {title} {text}" in words
+    assert {report.text.EFFECTS, report.text.CELLS} <= set(words)
+
+
+def test_flags_are_counted_by_seed():
+    """Two of three seeds flagged: how many of how many, and from the earliest on; of one seed, from where alone."""
+    status = lambda runs: report.readable(runs).frame.set_index("cell (requested)").status["25 % × 4"]
+    at = lambda runs, flagged: runs.assign(flagged_at_tokens=[flagged.get(seed) if name == (0.25, 4.0) else None for seed, name in zip(runs.seed, zip(runs.requested_share, runs.requested_glu))])
+    assert status(at(grid(seeds=3), {0: 2e5, 2: 1e5})) == "completed, 2 of 3 flagged from 100k on"
+    assert status(at(grid(), {0: 2e5})) == "completed, flagged from 200k on" and status(grid()) == "completed"
+
+
+def test_heads_speeds_and_the_recipe_are_told():
+    """Heads that move with the shape and speeds that do not repeat are limits; the recipe is in words; nothing of it where it is not so."""
+    runs = noisy(grid(seeds=2), 0.02).assign(warmup=0.1, weight_decay=0.1)
+    assert "The attention heads move with the shape, from 8 of 8 to 14 of 8" in report.limits(runs)
+    assert "times apart" in report.limits(runs) and "times apart" not in report.limits(grid(seeds=2))
+    assert "heads move" not in report.limits(runs.assign(n_heads=8))
+    assert "the rate rises over 10 % of the steps and falls linearly to zero" in report.methods(runs) and "windows" not in report.methods(grid())
+
+
 def test_provenance_tells_the_runs_from_the_reporter():
     """Who trained the runs, as they recorded it, comes before what made the report; what was not recorded is said."""
     runs = grid()
@@ -372,6 +398,6 @@ def test_a_checked_learning_rate_is_told_from_a_chosen_one():
              for lr, worse in ((3e-3, 0.0125 * (best == 1e-3)), (best if best == 1e-3 else 9e-3, 0.0 if best == 1e-3 else 0.1))]
     runs = pd.concat([grid(seeds=2), pd.DataFrame(tried)], ignore_index=True)
     assert ("On tuning seeds, 100k tokens a run, 3 cells tried 2 rates: the best was lower than the claim's by 0.0125 nats at most "
-            "(25 % × 2), by 0.0000 in the median") in report.certainty(runs)
+            "(25 % × 2), by 0.0000 in the median; among equal rates chance alone would give 0.0000 in the mean.") in report.certainty(runs)
     assert "chose its" not in report.methods(runs) and "One learning rate for all" in report.limits(runs)
     assert "tuning seeds" not in report.certainty(grid(seeds=2))

@@ -10,6 +10,7 @@ from .cells import BASELINE, CLOSE, NO_RUNS, NOTHING, baseline, cell_name, cells
 from .floor import Floor, noise_floor
 from .fronts import COST_SENSE, QUALITY_SENSE, front_probability, front_table, pareto_front, screening
 from .groups import comparable, groups
+from .main_effects import main_effects
 from .noise import Noise, differences, means, noise
 from .rates import rate_check
 from .recommend import Recommendation, command, recommend

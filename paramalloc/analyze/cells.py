@@ -19,8 +19,8 @@ NO_RUNS = (
     "`papermill notebooks/train.ipynb outputs/notebooks/one.ipynb` (one cell), then this notebook again."
 )
 
-COLUMNS = ["cell", *REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, "smallbench_se", *RATES, "tokens_trained", "flagged_at_tokens",
-           *TEXTS, "n_seeds", "n_stopped", "n_diverged", "n_failed", "n_missing", "lr_chosen_on_claims", "lr_at_edge", "status",
+COLUMNS = ["cell", *REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, *RATES, "tokens_trained", "flagged_at_tokens",
+           *TEXTS, "n_seeds", "n_flagged", "n_stopped", "n_diverged", "n_failed", "n_missing", "lr_chosen_on_claims", "lr_at_edge", "status",
            "run_ids"]
 
 STATUSES = ["completed", "stopped_early", "diverged", "failed", "missing"]  # the one that tells most comes first
@@ -41,7 +41,7 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     Only completed runs on claim seeds are averaged, at the cell's learning rate (`at_best_lr`). Of cells with unequal seeds, dev_loss,
     dev_ppl, dev_bpb and smallbench are means at the seeds that all share (`adjusted_means`), so that a row may be ranked
     against another. tokens_per_s and decode_ms_per_token are medians. `n_seeds` counts the
-    completed runs, `n_stopped` those that early stop killed, `n_diverged` those that diverged; `n_failed` and `n_missing` those that
+    completed runs, `n_flagged` those of them that early stop would have killed, `n_stopped` those that it killed, `n_diverged` those that diverged; `n_failed` and `n_missing` those that
     failed or were never trained, of any rate, since they need not have recorded theirs.
 
     `lr_chosen_on_claims`: the rate is the best of several on the very runs that are averaged, so their mean is optimistic.
@@ -110,10 +110,11 @@ def _row(name: str, runs: pd.DataFrame) -> dict:
     return {
         "cell": name,
         **first[[*REQUEST, *SHAPE, *REALISED, *TEXTS]],
-        **used[[*MEANS, "smallbench_se"]].mean(),
+        **used[MEANS].mean(),
         **used[SPEEDS].median(),
         **shown[RATES].max(),
         "n_seeds": used.seed.nunique(),
+        "n_flagged": int((used.flagged_at_tokens > 0).sum()),
         "n_stopped": int((alike.status == "stopped_early").sum()),
         "n_diverged": int((alike.status == "diverged").sum()),
         "n_failed": int((own.status == "failed").sum()),

@@ -54,8 +54,9 @@ def front_probability(runs: pd.DataFrame, cost: str, quality: str = "dev_loss") 
     cost, given the measured ones and their noise, in which it is. NaN where quality, cost or the noise is unknown, and of cells
     that no seeds link to the one with the best quality.
 
-    Qualities are drawn from the cell + seed model (t), SmallBench of one seed from its standard error over items. Costs
-    are drawn on the log scale with a variance pooled over cells; one that never varies within a cell has none.
+    Qualities are drawn from the cell + seed model (t); SmallBench of one seed has no probabilities, as its standard error over
+    items leaves out what another seed would do. Costs are drawn on the log scale with a variance pooled over cells; one that
+    never varies within a cell has none.
     """
     table = completed(cells_table(runs)).set_index("cell")
     known = table.index[table[cost].notna() & table[quality].notna()]
@@ -80,15 +81,13 @@ def _compared(known: pd.Index, claimed: pd.DataFrame, quality: str) -> tuple[pd.
 
 
 def _qualities(claimed: pd.DataFrame, table: pd.DataFrame, quality: str, generator) -> np.ndarray | None:
-    """(DRAWS, C) draws of the cells' qualities; what all seeds share is left out, as it moves all cells alike."""
+    """(DRAWS, C) draws of the cells' qualities, None where no seed repeats; what all cells of a seed share is left out."""
     model = fit(claimed, quality)
-    if model.df:
-        at = [model.cells.index(name) for name in table.index]
-        drawn = model.effect + draw_t(model.sigma2 * model.unit, model.df, DRAWS, generator)
-        return (drawn + draw_t(model.documents, model.documents_df, DRAWS, generator))[:, at]
-    if quality == "smallbench" and table.smallbench_se.notna().all():
-        return table.smallbench.to_numpy() + table.smallbench_se.to_numpy() * generator.standard_normal((DRAWS, len(table)))
-    return None
+    if not model.df:
+        return None
+    at = [model.cells.index(name) for name in table.index]
+    drawn = model.effect + draw_t(model.sigma2 * model.unit, model.df, DRAWS, generator)
+    return (drawn + draw_t(model.documents, model.documents_df, DRAWS, generator))[:, at]
 
 
 def _costs(claimed: pd.DataFrame, table: pd.DataFrame, cost: str, generator) -> np.ndarray:

@@ -15,7 +15,7 @@ QUALITIES = ["dev_loss", "dev_ppl", "dev_bpb", "smallbench"]  # what a seed move
 MEANS = [*QUALITIES, "train_flops"]
 SPEEDS = ["tokens_per_s", "decode_ms_per_token"]
 RATES = ["lr", "embed_lr"]  # chosen per cell
-NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, *RATES, "seed", "smallbench_se", "tokens_trained", "flagged_at_tokens",
+NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, *RATES, "seed", "tokens_trained", "flagged_at_tokens",
            "flops_per_token", "vocab_size", "seq_len", "batch_tokens", "warmup", "weight_decay", "grad_clip", "recipe"]
 
 SAME = ["data_fingerprint", "vocab_size", "embedding", "mlp", "parametrization", "optimizer", "warmup", "weight_decay", "grad_clip",

@@ -21,7 +21,7 @@ class Verdict:
     next_gap: float | None = None
     baseline_gap: float | None = None
     n_seeds: int = 0  # the fewest that any completed cell has
-    n_close: int = 0  # completed cells that may be the best (`may_be_best`), itself included; with one seed, those within CLOSE of it
+    close: tuple[str, ...] = ()  # completed cells that may be the best (`may_be_best`), itself included; with one seed, those within CLOSE of it
 
     def __str__(self) -> str:
         return " ".join(self.sentences)
@@ -46,7 +46,7 @@ def verdict(runs: pd.DataFrame) -> Verdict:
         "next_gap": float(others.dev_loss.iloc[0] - best.dev_loss) if len(others) else None,
         "baseline_gap": float(base.dev_loss.iloc[0] - best.dev_loss) if len(base) else None,
         "n_seeds": int(done.n_seeds.min()),
-        "n_close": len(may_be_best(fit(claimed))) if scatter else int((done.dev_loss <= best.dev_loss + CLOSE).sum()),
+        "close": tuple(done.cell[done.cell.isin(may_be_best(fit(claimed))) if scatter else done.dev_loss <= best.dev_loss + CLOSE]),
     }
     certainty = _certainty(done, differences(claimed), scatter, **gaps) if scatter else _one_seed(done, **gaps)
     sentences = (_headline(table, done, means(claimed).set_index("cell")), certainty, _meaning(done, surface(claimed) if scatter else None))
@@ -73,7 +73,7 @@ def _headline(table: pd.DataFrame, done: pd.DataFrame, interval: pd.DataFrame) -
     return f"Of {where}, {best.cell} ({shape}) reached the lowest dev loss: {loss}{fell}."
 
 
-def _certainty(done: pd.DataFrame, beside: pd.DataFrame, scatter: Noise, next_gap, baseline_gap, n_seeds: int, n_close: int) -> str:
+def _certainty(done: pd.DataFrame, beside: pd.DataFrame, scatter: Noise, next_gap, baseline_gap, n_seeds: int, close: tuple) -> str:
     """With repeated seeds: the difference to the baseline with its interval, and which other cells the noise lets be the best."""
     if next_gap is None:
         return ""
@@ -82,26 +82,38 @@ def _certainty(done: pd.DataFrame, beside: pd.DataFrame, scatter: Noise, next_ga
         row = row.iloc[0]
         claim = "" if row.high_all < 0 else ", which the noise may explain"
         interval = f"95 % for all cells together: {-row.high_all:.3f} to {-row.low_all:.3f}"
-        versus = f"It is {-row.difference:.3f} nats below the baseline ({interval}){claim}"
+        versus = f"It is {-row.difference:.3f} nats below the baseline, {_baseline_name(done)} ({interval}){claim}"
     else:
         versus = "It is itself the baseline" if baseline_gap == 0 else f"It is {next_gap:.3f} nats below the next ({done.cell[1]})"
-    close = f"{n_close} of {len(done)} cells, itself included, may be the best"
-    close = close if n_close > 1 else "every other cell is distinguishably worse"
+    some = f"{len(close)} of {len(done)} cells, itself included, may be the best{_which(done, close)}"
+    some = some if len(close) > 1 else "every other cell is distinguishably worse"
     seeds = f"{n_seeds} seeds" if done.n_seeds.min() == done.n_seeds.max() else f"{n_seeds} to {done.n_seeds.max()} seeds"
-    return f"{versus}; {close} at {seeds} a cell and a run-to-run noise of {scatter.sigma:.4f} nats."
+    return f"{versus}; {some} at {seeds} a cell and a run-to-run noise of {scatter.sigma:.4f} nats."
 
 
-def _one_seed(done: pd.DataFrame, next_gap, baseline_gap, n_seeds: int, n_close: int) -> str:
+def _baseline_name(done: pd.DataFrame) -> str:
+    return baseline(done).cell.iloc[0]
+
+
+def _which(done: pd.DataFrame, close: tuple) -> str:
+    """The cells by name, or those that are left, whichever is shorter."""
+    rest = [name for name in done.cell if name not in close]
+    if not rest:
+        return ""
+    return f" ({', '.join(close)})" if len(close) <= len(rest) else f" (all but {', '.join(rest)})"
+
+
+def _one_seed(done: pd.DataFrame, next_gap, baseline_gap, n_seeds: int, close: tuple) -> str:
     if next_gap is None:
         return ""
     gaps = f"It is {next_gap:.3f} nats below the next ({done.cell[1]})"
     if baseline_gap is not None:
-        gaps += f" and {baseline_gap:.3f} below the baseline" if baseline_gap else " and is itself the baseline"
-    close = f"{n_close} of {len(done)} cells, itself included, lie within {CLOSE} nats of it"
-    if n_close == 1:
-        close = f"no other of the {len(done)} cells lies within {CLOSE} nats of it"
+        gaps += f" and {baseline_gap:.3f} below the baseline, {_baseline_name(done)}" if baseline_gap else " and is itself the baseline"
+    some = f"{len(close)} of {len(done)} cells, itself included, lie within {CLOSE} nats of it{_which(done, close)}"
+    if len(close) == 1:
+        some = f"no other of the {len(done)} cells lies within {CLOSE} nats of it"
     seeds = "one seed" if done.n_seeds.max() == 1 else "no seed in two cells"
-    return f"{gaps}; {close}, and with {seeds}, differences of this order may be seed noise."
+    return f"{gaps}; {some}, and with {seeds}, differences of this order may be seed noise."
 
 
 def _meaning(done: pd.DataFrame, found: Surface | None) -> str:

@@ -3,10 +3,11 @@
 All of them open without a network. Names from data or parameters are shown as code, so that nothing in them acts.
 """
 
+from .limits import limits
 from .page import write_html
 from .results import surface_text, write_results
-from .tables import Table, fronts, readable
-from .text import TITLE, certainty, command, corpus, limits, methods, provenance, scale, unfinished
+from .tables import Table, effects, fronts, readable
+from .text import TITLE, certainty, command, corpus, methods, provenance, scale, unfinished
 
-__all__ = ["TITLE", "Table", "certainty", "command", "corpus", "fronts", "limits", "methods", "provenance", "readable", "scale",
+__all__ = ["TITLE", "Table", "certainty", "command", "corpus", "effects", "fronts", "limits", "methods", "provenance", "readable", "scale",
            "surface_text", "unfinished", "write_html", "write_results"]

@@ -10,6 +10,7 @@ from ..analyze import NO_RUNS, Note, surface, verdict
 from ..plots import Picture
 from ..runs import as_csv, write_text
 from . import tables, text
+from .limits import limits
 from .tables import code, plain
 
 # What stands in the open; every other figure is folded under "More evidence".
@@ -37,18 +38,23 @@ def _results(runs: pd.DataFrame, figures: dict, command: str) -> str:
     show = lambda names: "\n\n".join(_figure(name, figures[name]) for name in names if name in figures)
     more = [name for name in figures if name not in [*PICTURE, *CERTAINTY, *COST, *SHARE]]
     sections = [
-        f"# {text.TITLE}", verdict(runs)._repr_markdown_(), str(text.scale(runs)), show(PICTURE),
-        "## How sure is that?", show(CERTAINTY), str(text.certainty(runs)),
-        "## What does a low loss cost?", _table(tables.fronts(runs)), show(COST),
-        "## Share, width or depth?", str(surface_text(runs)), show(SHARE),
-        "## The cells", _table(tables.readable(runs)), str(text.corpus(runs)),
-        *(["## More evidence", "<details><summary>Learning curves, further fronts, arms</summary>", show(more), "</details>"] if more else []),
+        f"# {text.TITLE}", verdict(runs)._repr_markdown_(), str(text.scale(runs)), text.CELLS, show(PICTURE),
+        *_section("How sure is that?"), show(CERTAINTY), text.EFFECTS, _table(tables.effects(runs)), str(text.certainty(runs)),
+        *_section("What does a low loss cost?"), _table(tables.fronts(runs)), show(COST),
+        *_section("Share, width or depth?"), str(surface_text(runs)), show(SHARE),
+        *_section("The cells"), _table(tables.readable(runs)), str(text.corpus(runs)),
+        *([*_section("More evidence"), "<details><summary>Learning curves, further fronts, arms</summary>", show(more), "</details>"] if more else []),
         "## Methods", str(text.methods(runs)),
-        "## Limits", str(text.limits(runs)),
+        "## Limits", str(limits(runs)),
         "## Runs without a final loss", str(text.unfinished(runs)),
         "## Provenance", str(text.provenance(runs, command)),
     ]  # fmt: skip
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _section(title: str) -> list[str]:
+    """Its heading, and the words that explain it."""
+    return [f"## {title}", text.SECTIONS[title]]
 
 
 def surface_text(runs: pd.DataFrame) -> Note:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..analyze import COST_SENSE, NOTHING, Note, cells_table, completed, front_probability, front_table, means, screening
+from ..analyze import (BASELINE, COST_SENSE, NOTHING, Note, cells_table, completed, front_probability, front_table, main_effects,
+                       means, screening)
 from ..plots import short
 from ..plots.base import say, stopped
 
@@ -96,19 +97,34 @@ CELLS = {
     "dev loss (nats/token)": "{dev_loss:.3f}", "95 % interval": "[{low:.3f}, {high:.3f}]", "below unigram (nats)": "{gap:.3f}",
     "dev ppl": "{dev_ppl:.1f}", "dev bpb (bits/byte)": "{dev_bpb:.3f}", "SmallBench": "{smallbench:.3f}", "tokens/s": "{tokens_per_s:,.0f}",
     "decode (ms/token)": "{decode_ms_per_token:.2f}",
-    "realised": "{percent:.1f} % × {glu:.2f}", "d_ff": "{d_ff:.0f}", "parameters": "{total_params:,.0f}", "learning rate": "{lr:g}",
+    "realised": "{percent:.1f} % × {glu:.2f}", "d_ff": "{d_ff:.0f}", "heads": "{n_heads:.0f} × {d_head:.0f}", "parameters": "{total_params:,.0f}", "learning rate": "{lr:g}",
     "seeds": "{seeds:.0f}",
 }  # fmt: skip
 OPTIONAL = ["95 % interval", "SmallBench", "decode (ms/token)"]
 
 
 def _status(cell) -> str:
-    """How the cell ended, how many of its runs ended otherwise, and (`flag` mode trains on) from how many tokens on early stop would
-    have ended one: `completed, 1 failed, 1 missing, flagged at 120k`."""
+    """How the cell ended, how many of its runs ended otherwise, and (`flag` mode trains on) how many of the completed early stop would
+    have ended, and from where on: `completed, 1 failed, 1 missing, 2 of 3 flagged from 120k on`."""
     ends = {"stopped_early": cell.n_stopped, "diverged": cell.n_diverged, "failed": cell.n_failed, "missing": cell.n_missing}
     others = [f"{count} {end}" for end, count in ends.items() if count and end != cell.status]
-    flagged = [f"flagged at {short(cell.flagged_at_tokens)}"] if cell.flagged_at_tokens > 0 else []
+    of = f"{cell.n_flagged} of {cell.n_seeds} " if cell.n_seeds > 1 else ""
+    flagged = [f"{of}flagged from {short(cell.flagged_at_tokens)} on"] if cell.n_flagged else []
     return ", ".join([cell.status, *others, *flagged]).replace("_", " ")
+
+
+def effects(runs: pd.DataFrame) -> Table | Note:
+    """What the share does on the mean of the expansions, and the expansion on that of the shares."""
+    found = main_effects(runs)
+    if found.empty:
+        return Note("Main effects of share and expansion need a grid of both with the baseline's row and column complete: it is not there yet.")
+    level = [f"{100 * value:g} %" if axis == "requested_share" else f"× {value:.4g}" for axis, value in zip(found.axis, found.level)]
+    versus = found.axis.map({"requested_share": "{:g} %".format(100 * BASELINE[0]), "requested_glu": f"× {BASELINE[1]:g}"})
+    found = found.assign(what=[f"{one} less {other}" for one, other in zip(level, versus)],
+                         over=found.axis.map({"requested_share": "expansions", "requested_glu": "shares"}))
+    words = {"difference": "{what}", "mean over": "{n_pairs} {over}", "dev loss (nats/token)": "{difference:+.4f}",
+             "95 % interval for all of these together": "[{low:+.4f}, {high:+.4f}]"}
+    return Table(pd.DataFrame({heading: say(found, form) for heading, form in words.items()}), "Main effects")
 
 
 def fronts(runs: pd.DataFrame) -> Table | Note:

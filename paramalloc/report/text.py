@@ -7,21 +7,30 @@ import platform
 import shlex
 from importlib import metadata
 
-import numpy as np
 import pandas as pd
 
-from ..analyze import NOTHING, Note, cell_name, cells_table, claims, comparable, completed, noise, noise_floor, rate_check, screening, views, wrong_kills
+from ..analyze import NOTHING, Note, cell_name, cells_table, claims, comparable, completed, noise, noise_floor, rate_check, wrong_kills
 from ..analyze.cells import STATUSES
 from ..analyze.groups import SAME, with_defaults
-from ..analyze.noise import fit, linked
-from ..config import TUNING_SEED, load_profile
+from ..config import TUNING_SEED
 from ..plots import short
 from ..runs import commit
 from .tables import code
 
 TITLE = "Where should a small language model keep its parameters?"
-EQUAL = ("At equal FLOPs or time the cell that sets the common amount is at the end of its schedule, the others before it, where the "
-         "learning rate has not decayed: that favours it.")
+CELLS = ("Every *cell* spends the same parameter budget in another way: a requested share of it on the embedding, and a requested GLU "
+         "expansion (d_ff / d_model) of the MLP; attention and depth take what is left. The cells train on the same tokens; the lower dev loss "
+         "(nats per token) wins.")
+EFFECTS = "Several cells together are surer than one: each share on the mean of the expansions, each expansion on the mean of the shares."
+SECTIONS = {  # what explains each section, in RESULTS.md as in notebooks/analysis
+    "How sure is that?": "Another seed would have given other losses. Each cell is compared with the baseline, 35 % × 2.66, on the same seeds.",
+    "What does a low loss cost?": "A cell is Pareto-efficient if no other one is at least as good in both and better in one. In brackets: how "
+                                  "probable its place on the front is, given the noise of losses and speeds.",
+    "Share, width or depth?": "With a tied embedding, vocabulary times width is the share: nothing moves alone. A surface over both shows where "
+                              "the loss is lowest; factorized arms, which keep the width, show whether it is the share or what it displaces.",
+    "The cells": "Layers are whole numbers, so what was realised differs from what was requested. The analysis uses the realised.",
+    "More evidence": "Where the parameters are, how the losses came down, and in which tokens a share wins.",
+}
 PACKAGES = ["paramalloc", "numpy", "pandas", "scipy", "tokenizers", "altair", "vl-convert-python"]
 
 
@@ -93,6 +102,7 @@ def methods(runs: pd.DataFrame) -> Note:
     used = lambda name: ", ".join(map(code, sorted(done[name].dropna().astype(str).unique())))
     lines = [
         f"Optimizer {used('optimizer')}, parametrization {used('parametrization')}, {rates}.{_chosen(runs)}",
+        _recipe(runs),
         "Every cell sees the same tokens in the same order at equal seeds; differences are paired over seeds.",
         "Dev loss: every token of the dev split scored once, in nats. Bits per byte divide by the bytes of the text.",
         "A cell's mean and its differences: a model of cell and seed block, its variance pooled over the cells, t intervals of 95 %; where "
@@ -102,19 +112,28 @@ def methods(runs: pd.DataFrame) -> Note:
         "Behind every number stand rows of results.csv, one a run: a cell's are the completed ones with its "
         "`requested_share` and `requested_glu`, the seeds up from 1000 left out.",
     ]
-    return Note("\n".join(f"- {line}" for line in lines))
+    return Note("\n".join(f"- {line}" for line in lines if line))
+
+
+def _recipe(runs: pd.DataFrame) -> str:
+    """What else every run has in common; nothing where the runs did not record it."""
+    first, names = claims(runs).iloc[0], ["batch_tokens", "seq_len", "warmup", "weight_decay", "grad_clip"]
+    if first[names].isna().any():
+        return ""
+    return (f"A step takes {first.batch_tokens:,.0f} tokens in windows of {first.seq_len:,.0f}; the rate rises over {100 * first.warmup:g} % of the "
+            f"steps and falls linearly to zero; weight decay {first.weight_decay:g}, gradients clipped at a norm of {first.grad_clip:g}.")
 
 
 def _chosen(runs: pd.DataFrame) -> str:
     """Among which learning rates each cell chose its own on tuning seeds, if all did."""
     tuning = _tuning(runs)
-    if not _tuned(runs):
+    if not tuned(runs):
         return ""
     tried, seeds = (", ".join(f"{value:g}" for value in sorted(tuning[name].dropna().unique())) for name in ("lr", "seed"))
     return f" Each cell chose its learning rate among {tried} on seed {seeds}, which no mean holds ({len(tuning)} runs, in results.csv)."
 
 
-def _tuned(runs: pd.DataFrame) -> bool:
+def tuned(runs: pd.DataFrame) -> bool:
     """Whether every cell's claim is at the best of the rates that it tried at the claim's budget."""
     done, check = completed(cells_table(runs)), rate_check(runs)
     check = check[check.tokens.isin(done.tokens)]
@@ -123,12 +142,16 @@ def _tuned(runs: pd.DataFrame) -> bool:
 
 def _rates_checked(runs: pd.DataFrame) -> list[str]:
     """What other learning rates gained on tuning seeds, a sentence per budget: part of a difference may be the rate's doing."""
-    if _tuned(runs):
+    if tuned(runs):
         return []
     return [f"Was the learning rate fair? On tuning seeds, {short(tokens)} tokens a run, {len(check)} {'cells' if len(check) > 1 else 'cell'} tried "
             f"{_between(check.n_lrs)} rates: the best was lower than the claim's by {check.gain.max():.4f} nats at most "
-            f"({check.cell[check.gain.idxmax()]}), by {check.gain.median():.4f} in the median."
+            f"({check.cell[check.gain.idxmax()]}), by {check.gain.median():.4f} in the median{_by_chance(check.chance)}."
             for tokens, check in rate_check(runs).groupby("tokens")]
+
+
+def _by_chance(chance: pd.Series) -> str:
+    return "" if chance.isna().all() else f"; among equal rates chance alone would give {chance.median():.4f} in the mean"
 
 
 def _between(counts: pd.Series) -> str:
@@ -174,74 +197,6 @@ def _unfinished_line(run: pd.Series, group: str | None) -> str:
     known += [group] * bool(group)
     status = run.status.replace("_", " ") if run.status in STATUSES else code(run.status)
     return f"- {cell_name(run)}: **{status}**" + (f" ({', '.join(known)})" if known else "")
-
-
-def limits(runs: pd.DataFrame) -> Note:
-    """What these numbers cannot say, as far as the runs themselves show it."""
-    table = cells_table(runs)
-    done = completed(table)
-    if done.empty:
-        return corpus(runs)
-    few, tied, lost = done.n_seeds.min() < 2, (done.embedding == "tied").any(), screening(table)
-    used = runs[runs.run_id.isin(done.run_ids.explode())]
-    lines = [
-        "With a tied embedding the share is width and the GLU expansion is depth: neither moves alone." if tied else "",
-        _scaled_down(done),
-        "Some cells rest on one seed: a difference of a few hundredths of a nat may be seed noise." if few else "",
-        _unlinked(runs),
-        "One learning rate for all shapes: part of a difference may be its doing." if done.lr.nunique() == 1 and not _tuned(runs) else "",
-        f"Early stop killed runs of {', '.join(lost)}: their cells are screened, not compared." if lost else "",
-        _marked(done, "n_diverged", "Runs of {} diverged: their means are of the seeds that did not, which flatters them."),
-        _marked(done, "lr_chosen_on_claims", "The learning rate of {} was chosen on the seeds that are averaged, not on tuning seeds: "
-                "their losses are somewhat optimistic."),
-        _marked(done, "lr_at_edge", "The best learning rate of {} lies at the edge of those that were tried: a better one may lie beyond."),
-        EQUAL if len(views(runs)) else "",
-        f"{done.tokens.iloc[0]:,.0f} training tokens: the ranking may change with a larger budget.",
-        "Speeds come from different devices or precisions and do not compare." if _machines(used) > 1 else
-        "Tokens per second hold for the machine that trained; another one may rank the cells otherwise.",
-        "The built-in corpus is the text of the installed packages: its losses never compare across environments."
-        if (done.dataset == "builtin").any() else
-        "Token perplexities compare only under this tokenizer; bits per byte under any.",
-        "The text is tokenised: SmallBench is out of domain." if used.get("out_of_domain", pd.Series(dtype=bool)).eq(True).any() else "",
-        _left_out(runs),
-    ]  # fmt: skip
-    return Note("\n".join(f"- {line}" for line in lines if line))
-
-
-def _scaled_down(done: pd.DataFrame) -> str:
-    """What is smaller than the study may not be quoted as its answer."""
-    study = load_profile("study")[1]
-    if done.total_params.median() > 0.9 * study["total_params"] and done.tokens.iloc[0] > 0.9 * study["tokens"]:
-        return ""
-    asked = f"the question's {short(study['total_params'])} and {short(study['tokens'])}"
-    return (f"{short(done.total_params.median())} parameters and {short(done.tokens.iloc[0])} tokens are not {asked}, where the answer may be "
-            "another. On a GPU: `make reference PROFILE=study`.")
-
-
-def _unlinked(runs: pd.DataFrame) -> str:
-    """The cells whose seeds no chain links to those of the best: nothing says which part of a difference is the seeds'."""
-    model = fit(claims(runs))
-    alone = [name for name, known in zip(model.cells, linked(model, int(np.argmin(model.mean)))) if not known]
-    return f"{', '.join(alone)}: no seed in common with the best cell, so they are not compared with it." if alone and model.df else ""
-
-
-def _marked(done: pd.DataFrame, column: str, words: str) -> str:
-    """The sentence about the cells that this column marks; none where no cell is."""
-    cells = list(done.cell[done[column] > 0])
-    everything = len(cells) == len(done) > 1
-    return words.format("every cell" if everything else ", ".join(cells)) if cells else ""
-
-
-def _machines(runs: pd.DataFrame) -> int:
-    return len(runs[["device", "precision"]].drop_duplicates())
-
-
-def _left_out(runs: pd.DataFrame) -> str:
-    others = runs.drop(comparable(runs).index)
-    if others.empty:
-        return ""
-    names = ", ".join(code(name) for name in sorted(others.dataset.dropna().astype(str).unique()))
-    return f"{len(others)} runs of another corpus, size, budget, kind of embedding or recipe ({names}) do not compare and are left out."
 
 
 def command(config) -> str:

@@ -1,0 +1,103 @@
+"""What the numbers of a report cannot say, as far as the runs themselves show it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..analyze import Note, cells_table, claims, comparable, completed, screening, views
+from ..analyze.noise import fit, linked
+from ..config import load_profile
+from ..plots import short
+from .tables import code
+from .text import corpus, tuned
+
+EQUAL = ("At equal FLOPs or time the cell that sets the common amount is at the end of its schedule, the others before it, where the "
+         "learning rate has not decayed: that favours it.")
+
+
+def limits(runs: pd.DataFrame) -> Note:
+    """What these numbers cannot say, as far as the runs themselves show it."""
+    table = cells_table(runs)
+    done = completed(table)
+    if done.empty:
+        return corpus(runs)
+    few, tied, lost = done.n_seeds.min() < 2, (done.embedding == "tied").any(), screening(table)
+    used = runs[runs.run_id.isin(done.run_ids.explode())]
+    lines = [
+        "With a tied embedding the share is width and the GLU expansion is depth: neither moves alone." if tied else "",
+        _scaled_down(done),
+        "Some cells rest on one seed: a difference of a few hundredths of a nat may be seed noise." if few else "",
+        _unlinked(runs),
+        _heads(done),
+        "One learning rate for all shapes: part of a difference may be its doing." if done.lr.nunique() == 1 and not tuned(runs) else "",
+        f"Early stop killed runs of {', '.join(lost)}: their cells are screened, not compared." if lost else "",
+        _marked(done, "n_diverged", "Runs of {} diverged: their means are of the seeds that did not, which flatters them."),
+        _marked(done, "lr_chosen_on_claims", "The learning rate of {} was chosen on the seeds that are averaged, not on tuning seeds: "
+                "their losses are somewhat optimistic."),
+        _marked(done, "lr_at_edge", "The best learning rate of {} lies at the edge of those that were tried: a better one may lie beyond."),
+        EQUAL if len(views(runs)) else "",
+        f"{done.tokens.iloc[0]:,.0f} training tokens: the ranking may change with a larger budget.",
+        "Speeds come from different devices or precisions and do not compare." if _machines(used) > 1 else
+        f"Tokens per second hold for the machine that trained; another one may rank the cells otherwise.{_unsteady(runs)}",
+        "The built-in corpus is the text of the installed packages: its losses never compare across environments."
+        if (done.dataset == "builtin").any() else
+        "Token perplexities compare only under this tokenizer; bits per byte under any.",
+        "The text is tokenised: SmallBench is out of domain." if used.get("out_of_domain", pd.Series(dtype=bool)).eq(True).any() else "",
+        _left_out(runs),
+    ]  # fmt: skip
+    return Note("\n".join(f"- {line}" for line in lines if line))
+
+
+def _heads(done: pd.DataFrame) -> str:
+    """Heads are whole numbers, too: at a small width their number moves with the shape."""
+    heads = done[["n_heads", "d_head"]].drop_duplicates().sort_values(["n_heads", "d_head"])
+    if heads.n_heads.nunique() < 2:
+        return ""
+    first, last = (f"{heads.n_heads.iloc[at]:.0f} of {heads.d_head.iloc[at]:.0f}" for at in (0, -1))
+    return f"The attention heads move with the shape, from {first} to {last}: part of a difference may be theirs."
+
+
+def _unsteady(runs: pd.DataFrame) -> str:
+    """How far the speeds of one cell's runs lie apart, where that is more than the 1 % that ties a front."""
+    speeds = claims(runs).groupby("cell").tokens_per_s.agg(["min", "max", "count"])
+    apart = (speeds["max"] / speeds["min"])[speeds["count"] > 1]
+    if not (apart > 1.01).any():
+        return ""
+    return f" The runs of one cell lie up to {apart.max():.2f} times apart (the median cell's {apart.median():.2f}); fronts take their medians."
+
+
+def _scaled_down(done: pd.DataFrame) -> str:
+    """What is smaller than the study may not be quoted as its answer."""
+    study = load_profile("study")[1]
+    if done.total_params.median() > 0.9 * study["total_params"] and done.tokens.iloc[0] > 0.9 * study["tokens"]:
+        return ""
+    asked = f"the question's {short(study['total_params'])} and {short(study['tokens'])}"
+    return (f"{short(done.total_params.median())} parameters and {short(done.tokens.iloc[0])} tokens are not {asked}, where the answer may be "
+            "another. On a GPU: `make reference PROFILE=study`.")
+
+
+def _unlinked(runs: pd.DataFrame) -> str:
+    """The cells whose seeds no chain links to those of the best: nothing says which part of a difference is the seeds'."""
+    model = fit(claims(runs))
+    alone = [name for name, known in zip(model.cells, linked(model, int(np.argmin(model.mean)))) if not known]
+    return f"{', '.join(alone)}: no seed in common with the best cell, so they are not compared with it." if alone and model.df else ""
+
+
+def _marked(done: pd.DataFrame, column: str, words: str) -> str:
+    """The sentence about the cells that this column marks; none where no cell is."""
+    cells = list(done.cell[done[column] > 0])
+    everything = len(cells) == len(done) > 1
+    return words.format("every cell" if everything else ", ".join(cells)) if cells else ""
+
+
+def _machines(runs: pd.DataFrame) -> int:
+    return len(runs[["device", "precision"]].drop_duplicates())
+
+
+def _left_out(runs: pd.DataFrame) -> str:
+    others = runs.drop(comparable(runs).index)
+    if others.empty:
+        return ""
+    names = ", ".join(code(name) for name in sorted(others.dataset.dropna().astype(str).unique()))
+    return f"{len(others)} runs of another corpus, size, budget, kind of embedding or recipe ({names}) do not compare and are left out."
