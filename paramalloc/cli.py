@@ -1,4 +1,4 @@
-"""The command line, thin: `paramalloc allocate | sweep | status | report | evaluate | export | recommend`."""
+"""The command line, thin: `paramalloc allocate | sweep | status | report | evaluate | export | restore | recommend`."""
 
 import argparse
 import itertools
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="paramalloc", description="Split a parameter budget, train the cells, report.")
-    commands = top.add_subparsers(required=True, metavar="allocate | sweep | status | report | evaluate | export | recommend")
+    commands = top.add_subparsers(required=True, metavar="allocate | sweep | status | report | evaluate | export | restore | recommend")
 
     allocate = commands.add_parser("allocate", help="the shape for a budget, and where its parameters are")
     for name, (default, what) in REQUEST.items():
@@ -81,6 +81,10 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: as in the run's parameters)")
     evaluate.add_argument("--stride", help="tokens between windows: only perplexities, with so much more context; nothing is kept")
     evaluate.set_defaults(command=run_evaluate)
+    restore = commands.add_parser("restore", help="put the runs of a results.csv back, so that sweeps do not train them again")
+    restore.add_argument("table", help="a results.csv")
+    restore.add_argument("--outputs", default="outputs", help="folder that holds the runs")
+    restore.set_defaults(command=run_restore)
     recommend = commands.add_parser("recommend", help="the shape for a budget, from what the finished runs measured")
     recommend.add_argument("--total-params", required=True, help=REQUEST["total_params"][1])
     recommend.add_argument("--vocab-size", required=True, help=REQUEST["vocab_size"][1])
@@ -243,6 +247,13 @@ def run_export(arguments):
 
     folder = export(arguments.run, arguments.folder, arguments.outputs)
     print(f"wrote {os.path.relpath(folder)}: AutoModelForCausalLM.from_pretrained and AutoTokenizer.from_pretrained load it")
+
+
+def run_restore(arguments):
+    from .runs import restore
+
+    new, there = restore(ROOT / arguments.table, ROOT / arguments.outputs)
+    print(f"{len(new)} runs put back, {len(there)} were there: results and dev curves, no weights")
 
 
 def run_recommend(arguments):

@@ -121,6 +121,7 @@ def test_a_training_draws_its_loss_as_it_goes(browser, lab, tiny, tmp_path, root
     assert re.search(r"of 30,720,000 tokens · train loss \d\.\d+", line.inner_text())
     chart = page.locator(".jp-RenderedSVG").first
     chart.wait_for(timeout=60_000)
+    chart.scroll_into_view_if_needed()
     keep(page, "live")
     assert 0 < int(bar.get_attribute("value")) < int(bar.get_attribute("max")), "the curve came only when training was over"
     page.close()

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from paramalloc.config import AnalysisConfig
-from paramalloc.runs import RESULT_COLUMNS, RunError, as_csv, load_runs, read_results
+from paramalloc.runs import RESULT_COLUMNS, RunError, as_csv, load_runs, read_json, read_results, restore
 from paramalloc.sweep import select_runs
 
 NOTHING = dict.fromkeys(RESULT_COLUMNS)
@@ -66,3 +66,28 @@ def test_what_is_no_results_csv_is_refused(tmp_path, text, message):
     with pytest.raises(RunError, match=message) as error:
         read_results(path)
     assert "\n" not in str(error.value)
+
+
+def test_a_table_puts_its_runs_back(outputs, tmp_path_factory):
+    """On another machine: the same frame and table again, every probe of the curve; a second time nothing, and what is there stays."""
+    frame, other = load_runs(outputs), tmp_path_factory.mktemp("other")
+    (outputs / "results.csv").write_text(as_csv(frame.assign(batch_tokens=2048)), encoding="utf-8")
+    mine = other / "runs" / "00ab45678901"
+    mine.mkdir(parents=True)
+    (mine / "result.json").write_text(json.dumps(result("00ab45678901", dev_loss=0.25)))
+    assert restore(outputs / "results.csv", other) == (["123456789012", "1e5678901234"], ["00ab45678901"])
+    assert restore(outputs / "results.csv", other)[0] == [] and read_json(mine / "result.json")["dev_loss"] == 0.25
+    lines = (other / "runs" / "123456789012" / "metrics.jsonl").read_text().splitlines()
+    assert [[row["tokens"], row["dev_loss"]] for row in map(json.loads, lines)] == result("123456789012")["dev_curve"]
+    (mine / "result.json").unlink()
+    restore(outputs / "results.csv", other)
+    pd.testing.assert_frame_equal(load_runs(other), frame.assign(batch_tokens=2048), check_exact=True)
+
+
+def test_an_id_that_is_none_writes_nothing(outputs):
+    """A table whose id would lead out of the folder of runs is refused whole."""
+    bad = load_runs(outputs).assign(run_id=["123456789013", "../../oh", "1e5678901235"])
+    (outputs / "results.csv").write_text(as_csv(bad), encoding="utf-8")
+    with pytest.raises(RunError, match="an id is 12 hexadecimal digits"):
+        restore(outputs / "results.csv", outputs / "new")
+    assert not (outputs / "new").exists()

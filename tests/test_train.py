@@ -4,6 +4,7 @@ import json
 import math
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -17,7 +18,7 @@ from paramalloc.data import Batches
 from paramalloc.device import OutOfMemory
 from paramalloc.early_stop import Curve, EarlyStop
 from paramalloc.ledger import memory_bytes
-from paramalloc.runs import RESULT_COLUMNS, Run, load_metrics, load_runs, read_metrics, run_id
+from paramalloc.runs import RESULT_COLUMNS, Run, as_csv, load_metrics, load_runs, read_metrics, restore, run_id
 from paramalloc.train import Feed, schedule, train
 
 
@@ -68,6 +69,20 @@ def test_a_finished_run_is_never_trained_again(tiny, tiny_corpus, tmp_path):
     config, records = cell(tiny, tmp_path, tokens=4096, probes=2), []
     first = train(config, tiny_corpus)
     assert train(config, tiny_corpus, records.append) == first and records == []
+
+
+def test_a_run_put_back_from_a_table_is_a_finished_one(tiny, tiny_corpus, tmp_path):
+    """On a machine that has nothing but the results.csv: no step is trained, and others are compared with the curve that it kept."""
+    config, records = cell(tiny, tmp_path / "here", tokens=8192, probes=4), []
+    [result] = train(config, tiny_corpus)
+    (tmp_path / "results.csv").write_text(as_csv(load_runs(tmp_path / "here")), encoding="utf-8")
+    restore(tmp_path / "results.csv", tmp_path / "there")
+    there = replace(config, outputs=str(tmp_path / "there"))
+    assert train(there, tiny_corpus, records.append) == [result] and records == []
+    [other] = train(replace(there, seed=1, early_stop="flag", glu=2.0), tiny_corpus)
+    assert other["early_stop"] is None  # the baseline of its own seed is not there
+    [other] = train(replace(there, glu=2.0, early_stop="flag", stop_grace=0), tiny_corpus)
+    assert other["early_stop"] == "flag"
 
 
 def test_where_a_run_is_computed_is_not_what_it_is(tiny):

@@ -6,6 +6,7 @@
 
 from .columns import LISTS, MEASURED, METRIC_COLUMNS, OUTSIDE, RECIPE, RESULT_COLUMNS, SHAPE, commit, describe_run, provenance
 from .folder import Run, RunError, as_json, find_run, read_json, read_metrics, run_id, write_json, write_text
+from .restore import restore
 from .table import Note, as_csv, as_frame, load_metrics, load_runs, read_results, summary
 
 __all__ = [name for name in dir() if not name.startswith("_")]

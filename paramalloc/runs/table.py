@@ -40,6 +40,11 @@ def as_csv(runs: pd.DataFrame) -> str:
 
 def read_results(path: Path) -> pd.DataFrame:
     """The runs of a results.csv as `load_runs` gives them, bit for bit. RunError if it is not there or no such table."""
+    return as_frame(read_rows(path))
+
+
+def read_rows(path: Path) -> list[dict]:
+    """The rows of a results.csv as the dicts that result.json holds."""
     value = lambda name, cell: None if not cell else cell if name in TEXTS else json.loads(cell.lower())  # pandas writes True
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -50,7 +55,7 @@ def read_results(path: Path) -> pd.DataFrame:
         rows = []
     if not all(row.get("status") for row in rows or [{}]):
         raise RunError(f"{path} is not a results.csv of this project")
-    return as_frame(rows)
+    return rows
 
 
 def load_metrics(outputs: Path, run_id: str) -> pd.DataFrame:
