@@ -71,7 +71,7 @@ reports: setup  ## RESULTS.md and report.html of the three
 
 published: setup  ## every table and figure of outputs/reference again, each from its results.csv alone
 	@set -e; for table in $$(find outputs/reference -name results.csv); do \
-	    folder=$$(dirname $$table); name=$$(basename $$folder); [ -f $$folder/RESULTS.md ] || continue; \
+	    folder=$$(dirname $$table); name=reference-$$(basename $$folder); [ -f $$folder/RESULTS.md ] || continue; \
 	    $(BIN)/paramalloc report $$table --name $$name; made=outputs/reports/$$name; \
 	    cp $$made/RESULTS.md $$folder; rm -rf $$folder/figures; cp -r $$made/figures $$folder; \
 	    if [ -f $$folder/report.html ]; then cp $$made/report.html $$folder; fi; done

@@ -86,7 +86,8 @@ figures |= plots.show_all(share_by_payer=plots.share_by_payer(results))
 
 # %% [markdown]
 # ## The cells
-# Layers are whole numbers, so what was realised differs from what was requested. The analysis uses the realised.
+# Layers are whole numbers, so what was realised differs from what was requested. Cells are named and grouped by the request;
+# the surface uses what was realised.
 
 # %%
 report.readable(results)
@@ -108,8 +109,8 @@ figures |= plots.show_all(
 
 # %% [markdown]
 # ### Further fronts
-# Counted in operations the cells differ little: the weights are as many, only attention grows with the depth. Many thin
-# layers are slower than a few wide ones all the same.
+# Counted in operations the cells differ less than in time: the weights are about as many, attention grows with the depth, and
+# many thin layers are slower than a few wide ones.
 
 # %%
 figures |= plots.show_all(

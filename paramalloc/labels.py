@@ -7,7 +7,7 @@ SIDES = {"right": (9, 0, "left"), "left": (-9, 0, "right"), "above": (0, -15, "c
 
 
 def place_labels(cells: pd.DataFrame, xs: list[float], ys: list[float], sense: str) -> pd.DataFrame:
-    """Give each label the first side that is free of points, lines and other labels; the front chooses first.
+    """Give each label the first side that is free of points, lines and other labels; the front chooses first, and each of its cells gets one.
 
     `cells` are placed by columns `at` and `quality`; `sense` says which direction of the cost is better.
     """
@@ -19,6 +19,8 @@ def place_labels(cells: pd.DataFrame, xs: list[float], ys: list[float], sense: s
     for i in cells.sort_values("front", ascending=False, kind="stable").index:
         boxes = {name: _label_box(px[i], py[i], cells.cell[i], name) for name in SIDES}
         side[i] = next((name for name, box in boxes.items() if _free(box, taken)), "")
+        if cells.front[i] and not side[i]:  # one on the front is named all the same, where it covers least
+            side[i] = min(SIDES, key=lambda name: (not _inside(boxes[name]), sum(_meet(boxes[name], other) for other in taken)))
         taken += [boxes[side[i]]] if side[i] else []
     return cells.assign(side=side)
 
@@ -39,5 +41,12 @@ def _label_box(x: float, y: float, text: str, side: str) -> tuple:
 
 
 def _free(box: tuple, taken: list[tuple]) -> bool:
-    inside = box[0] >= 0 and box[1] <= WIDTH and box[2] >= 0 and box[3] <= HEIGHT
-    return inside and not any(box[0] < b[1] and b[0] < box[1] and box[2] < b[3] and b[2] < box[3] for b in taken)
+    return _inside(box) and not any(_meet(box, other) for other in taken)
+
+
+def _inside(box: tuple) -> bool:
+    return box[0] >= 0 and box[1] <= WIDTH and box[2] >= 0 and box[3] <= HEIGHT
+
+
+def _meet(a: tuple, b: tuple) -> bool:
+    return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]

@@ -161,14 +161,16 @@ def moves(runs: pd.DataFrame, base: tuple[int, int]) -> pd.DataFrame:
 
 def verdict(runs: pd.DataFrame, base: tuple[int, int]) -> Note:
     """Which parametrization loses less with one rate for all shapes, and which reaches the lower loss with a rate for each; of the
-    multipliers (embed_lr) that were trained under both."""
+    multipliers (embed_lr), axes and shapes that were trained under both."""
     moved = moves(runs, base)
-    common = [embed_lr for embed_lr, own in moved.groupby("embed_lr") if own.parametrization.nunique() == 2]
+    moved = moved[moved.groupby(["embed_lr", "axis"]).parametrization.transform("nunique") == 2]
+    common = sorted(moved.embed_lr.unique())
     if not common:
         return Note("no runs to compare yet: `paramalloc sweep transfer --yes`, then this notebook with `runs` transfer")
-    runs, moved = runs[runs.embed_lr.isin(common)], moved[moved.embed_lr.isin(common)]
+    runs = runs[runs.embed_lr.isin(common)]
     costs = moved.groupby("parametrization").regret.agg(largest).sort_values()
-    reached = optima(runs).pivot(index=SHAPE[1:], columns="parametrization", values="best_loss").dropna().mean()
+    reached = optima(runs).pivot(index=SHAPE[1:], columns="parametrization", values="best_loss")
+    reached = reached.replace(math.inf, math.nan).dropna().mean()  # a shape that diverged at all rates has no best loss
     better, other = costs.index
     return Note(f"**With the best rate of {base[0]} × {base[1]} for all shapes, the one that it suits worst {cost(costs[better])} under "
                 f"`{better}` and {cost(costs[other])} under `{other}`** (embed_lr {' and '.join(f'{value:g}' for value in common)}). "

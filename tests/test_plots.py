@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from analysis_fixtures import SHARES, _measured, broken_grid, empty, grid, run, study, unfinished
+from scipy import stats
 
 from paramalloc import plots
 from paramalloc.allocator import allocation
-from paramalloc.analyze import Note, by_payer, cells_table, differences, surface
+from paramalloc.analyze import Note, by_payer, cells_table, differences, noise, surface
 from paramalloc.plots.base import facts, stopped
 from paramalloc.runs import as_csv, read_results
 from paramalloc.sweep import load_sweep
@@ -117,13 +118,13 @@ def test_one_seed_claims_no_difference():
     assert {row["verdict"] for row in rows(spec, "verdict", "cell")} == {"no interval"} and "no intervals" in spec["description"]
 
 
-def test_the_noise_floor_is_a_band_where_it_is_known(runs):
-    """With eight baseline seeds the forest has a band, symmetric about no difference; with three it has none."""
-    spec = drawn(plots.difference_forest(runs))
+def test_the_noise_of_one_seed_is_a_band_where_it_is_known(runs):
+    """With repeated seeds the forest has a band, symmetric about no difference: root two times the noise at equal seeds, times t; with one seed none."""
+    spec, found = drawn(plots.difference_forest(runs)), noise(runs)
     [band] = rows(spec, "from", "to")
-    assert band["from"] == -band["to"] < 0
+    assert band["from"] == -band["to"] == pytest.approx(-stats.t.ppf(0.975, found.df) * 2**0.5 * found.sigma)
     assert all(mark["mark"]["clip"] for mark in marks(spec) if mark["mark"]["type"] == "rect")  # it may be wider than all differences
-    assert not rows(drawn(plots.difference_forest(study(baseline_seeds=3))), "from", "to")
+    assert not rows(drawn(plots.difference_forest(grid())), "from", "to")
 
 
 def arms() -> pd.DataFrame:

@@ -12,7 +12,7 @@ from .fronts import COST_SENSE, QUALITY_SENSE, front_probability, front_table, p
 from .groups import comparable, groups
 from .main_effects import main_effects
 from .noise import Noise, differences, means, noise
-from .rates import rate_check
+from .rates import by_chance, rate_check
 from .recommend import Recommendation, command, recommend
 from .surface import Surface, surface
 from .verdict import Verdict, verdict

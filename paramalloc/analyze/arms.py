@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from .cells import BASELINE, baseline, claims, finished, rates
-from .groups import SAME, groups, typed
+from .groups import REQUEST, SAME, groups, of_size, typed
 from .model import adjusted_means
 from .noise import LEVEL, Fit, compared, differences, fit, mean_table
 
@@ -46,17 +46,16 @@ def alike(runs: pd.DataFrame, *free: str) -> pd.DataFrame:
     for name in same if len(main) else ():
         value = main[name].iloc[0]
         runs = runs[runs[name].isna() if pd.isna(value) else runs[name] == value]
-    size = main.total_params
-    return runs if "total_params" in free else runs[runs.total_params.between(0.9 * size.min(), 1.1 * size.max())]
+    return runs if "total_params" in free else of_size(runs, main.total_params)
 
 
 def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss", free: tuple[str, ...] = ()) -> pd.DataFrame:
     """The cells of an arm whose runs need not be comparable in dev_loss: columns of the axis (any column of the runs, such as
     vocab_size, tokens, embedding, mlp, total_params), cell, n_seeds, the quality, low, high, in order of the axis.
 
-    Only runs that are `alike` but for the axis and what else is `free`, at the learning rates that all of the axis have in common, if
-    there are some: a rate tuned at one value of the axis alone would count as an effect of the axis. The noise is pooled over
-    all. Over vocabularies use quality "dev_bpb": bits per byte compare under any tokenizer.
+    Only runs that are `alike` but for the axis and what else is `free`, each request at the learning rates that all of the axis have in
+    common for it, if there are some: a rate tuned at one value of the axis alone would count as an effect of the axis. The noise
+    is pooled over all. Over vocabularies use quality "dev_bpb": bits per byte compare under any tokenizer.
     """
     parts = [claims(group) for group in at_common_rates(groups(alike(runs, axis, *free)))]
     parts = [part.assign(cell=part.cell + f" ({number})", axis=part[axis]) for number, part in enumerate(parts) if len(part)]
@@ -71,9 +70,13 @@ def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss", free: tuple[st
 
 
 def at_common_rates(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
-    """The runs of each part at the rates that completed runs on claim seeds of every part have; all where there is none."""
-    common = set.intersection(*(set(rates(finished(part))) for part in parts)) if parts else set()
-    return [part[rates(part).isin(common)] for part in parts] if common else parts
+    """The runs of each part, those of a request at the rates that its completed runs on claim seeds have in every part that has such
+    runs; at all of its rates where there is none."""
+    asked = lambda runs: pd.Series([f"{share:g} {glu:g}" for share, glu in runs[REQUEST].to_numpy(float)], runs.index, dtype=object)
+    tried = [rates(done).groupby(asked(done)).agg(set) for part in parts if len(done := finished(part))]
+    common = pd.concat(tried).groupby(level=0).agg(lambda sets: set.intersection(*sets)) if tried else pd.Series(dtype=object)
+    kept = lambda part: [rate in (common.get(name) or {rate}) for name, rate in zip(asked(part), rates(part))]
+    return [part[kept(part)] for part in parts]
 
 
 def by_payer(runs: pd.DataFrame) -> pd.DataFrame:
@@ -130,18 +133,18 @@ def _view(claimed: pd.DataFrame, name: str, per_token: pd.Series) -> pd.DataFram
 
 def wrong_kills(runs: pd.DataFrame) -> dict | None:
     """How often early stop would have killed a run that ended no worse than the baseline: of the completed runs that it
-    compared and did not kill (`watched`), those that it flagged (`flagged`), those of them with a final dev_loss at or below
-    the baseline's of the same seed, or its mean (`wrong`), and their `rate` with `low` and `high` (95 %, Clopper & Pearson
-    1934; NaN where none was flagged). None where none was watched or no baseline is complete."""
+    compared in `flag` mode (`watched`; None where old runs recorded nothing but their flags), those that it flagged (`flagged`), those
+    of them with a final dev_loss at or below the baseline's of the same seed, or its mean (`wrong`), and their `rate` with `low` and
+    `high` (95 %, Clopper & Pearson 1934; NaN where none was flagged). None where none was watched or no baseline is complete."""
     claimed = claims(runs)
     own = claimed.cell.isin(baseline(claimed).cell)
-    compared = (claimed.early_stop == "flag") | (claimed.flagged_at_tokens > 0)  # old runs recorded their flags alone
-    base, watched = claimed[own], claimed[~own & compared]
+    flagging = (claimed.early_stop == "flag") | (claimed.flagged_at_tokens > 0)
+    base, watched = claimed[own], claimed[~own & flagging]
     if base.empty or watched.empty:
         return None
     flagged = watched[watched.flagged_at_tokens > 0]
     theirs = flagged.seed.map(base.groupby("seed").dev_loss.mean()).fillna(base.dev_loss.mean())
-    counts = {"watched": len(watched), "flagged": len(flagged), "wrong": int((flagged.dev_loss <= theirs).sum())}
+    counts = {"watched": None if watched.early_stop.isna().any() else len(watched), "flagged": len(flagged), "wrong": int((flagged.dev_loss <= theirs).sum())}
     if flagged.empty:
         return counts | dict.fromkeys(["rate", "low", "high"], math.nan)
     interval = stats.binomtest(counts["wrong"], len(flagged)).proportion_ci(1 - LEVEL)

@@ -45,7 +45,7 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     failed or were never trained, of any rate, since they need not have recorded theirs.
 
     `lr_chosen_on_claims`: the rate is the best of several on the very runs that are averaged, so their mean is optimistic.
-    `lr_at_edge`: several rates were tried, and the one chosen is the lowest or the highest, so a better one may lie beyond.
+    `lr_at_edge`: the best of several rates that were tried is the lowest or the highest of them, so a better one may lie beyond.
     """
     cells = by_cell(one_size(comparable(typed(runs))))
     table, claimed = pd.DataFrame([_row(name, cell) for name, cell in cells.items()], columns=COLUMNS), _claimed(cells)
@@ -103,7 +103,7 @@ def _keys(runs: pd.DataFrame) -> list[pd.Series]:
 def _row(name: str, runs: pd.DataFrame) -> dict:
     """The row of one cell from its runs."""
     used, own = at_best_lr(runs), on_claim_seeds(runs)
-    on_claims, edge = _chosen_on_claims(runs), _at_edge(runs, used)
+    on_claims, edge = _chosen_on_claims(runs), _at_edge(runs)
     runs = own if len(own) else runs.assign(status="missing")
     shown = used if len(used) else runs  # without a completed run, the curves still show how far the others came
     first, alike = runs.bfill().iloc[0], runs[rates(runs).isin(rates(used)) | used.empty]
@@ -163,16 +163,27 @@ def _chosen_on_claims(runs: pd.DataFrame) -> bool:
     return len(tried) > 1 and not tried & set(tuned)
 
 
-def _at_edge(runs: pd.DataFrame, used: pd.DataFrame) -> bool:
-    """Whether the rate of the runs used is the lowest or highest of several that ran to an end or diverged, on any seeds."""
-    tried = runs.lr[runs.status.isin(["completed", "diverged"])]
-    return bool(tried.nunique() > 1 and used.lr.isin([tried.min(), tried.max()]).any())
+def _at_edge(runs: pd.DataFrame) -> bool:
+    """Whether the best of the learning rates that were tried, on tuning seeds if several were there, is their lowest or highest."""
+    own = on_claim_seeds(runs)
+    tuning = runs.drop(own.index)
+    losses = mean_losses(tuning, tuning.lr) if tuning.lr.nunique() > 1 else mean_losses(own, own.lr)
+    return len(losses) > 1 and losses.index[0] in (losses.index.min(), losses.index.max())
 
 
 def _from_the_best(runs: pd.DataFrame) -> pd.Index:
-    """The learning rates by mean dev_loss over seeds; a diverged run counts as infinite, other ends do not count."""
-    losses = runs.dev_loss.mask(runs.status == "diverged", np.inf)[runs.status.isin(["completed", "diverged"])]
-    return losses.groupby(rates(runs)).mean().dropna().sort_values(kind="stable").index
+    return mean_losses(runs, rates(runs)).index
+
+
+def mean_losses(runs: pd.DataFrame, tried: pd.Series) -> pd.Series:
+    """Mean dev_loss by what was tried, from the lowest on, over the seeds that all of it has, if there are some. What diverged on any
+    seed is infinite, other ends do not count."""
+    losses = runs.dev_loss.mask(runs.status == "diverged", np.inf)[runs.status.isin(["completed", "diverged"])].dropna()
+    if losses.empty:
+        return pd.Series(dtype=float)
+    table = losses.groupby([runs.seed[losses.index], tried[losses.index]], dropna=False).mean().unstack()
+    shared = table.dropna()
+    return (shared if len(shared) else table).mean().mask(np.isinf(table).any(), np.inf).sort_values(kind="stable")
 
 
 def rates(runs: pd.DataFrame) -> pd.Series:

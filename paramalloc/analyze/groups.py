@@ -18,6 +18,7 @@ RATES = ["lr", "embed_lr"]  # chosen per cell
 NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, *RATES, "seed", "tokens_trained", "flagged_at_tokens",
            "flops_per_token", "vocab_size", "seq_len", "batch_tokens", "warmup", "weight_decay", "grad_clip", "recipe"]
 
+SIZE = 0.1  # totals that lie no farther apart are one size
 SAME = ["data_fingerprint", "vocab_size", "embedding", "mlp", "parametrization", "optimizer", "warmup", "weight_decay", "grad_clip",
         "tokens", "seq_len", "batch_tokens", "recipe"]
 DEFAULTS = {"mlp": "swiglu", "parametrization": "standard", "optimizer": "adamw", "grad_clip": 1.0}  # of runs from before these were recorded
@@ -39,7 +40,7 @@ def with_defaults(runs: pd.DataFrame) -> pd.DataFrame:
 
 def groups(runs: pd.DataFrame) -> list[pd.DataFrame]:
     """The runs in groups whose losses may stand side by side: one corpus, vocabulary, embedding kind and recipe, one budget of
-    tokens, sizes with no gap of 10 % between them. The group with the most completed runs on claim seeds comes first (then
+    tokens, sizes with no gap of SIZE between them. The group with the most completed runs on claim seeds comes first (then
     the longest, then the newest).
 
     Rows without a corpus or a size are cells that a sweep still expects: they belong to no group.
@@ -48,10 +49,15 @@ def groups(runs: pd.DataFrame) -> list[pd.DataFrame]:
     if known.empty:
         return []
     same = with_defaults(known.reindex(columns=SAME))
-    size = (known.total_params.astype(float).sort_values().pct_change() > 0.1).cumsum().reindex(known.index)
+    size = (known.total_params.astype(float).sort_values().pct_change() > SIZE).cumsum().reindex(known.index)
     found = [group for _, group in known.groupby([*(same[name] for name in SAME), size.rename("size")], dropna=False)]
     done = lambda group: int((on_claim_seeds(group).status == "completed").sum())
     return sorted(found, key=lambda group: (done(group), group.tokens.max(), str(group.created.max())), reverse=True)
+
+
+def of_size(runs: pd.DataFrame, sizes: pd.Series) -> pd.DataFrame:
+    """The runs whose total_params are about as large as these."""
+    return runs[runs.total_params.between((1 - SIZE) * sizes.min(), (1 + SIZE) * sizes.max())]
 
 
 def comparable(runs: pd.DataFrame) -> pd.DataFrame:

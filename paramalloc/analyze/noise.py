@@ -125,13 +125,15 @@ def spread(variance: float, df: int) -> tuple[float, float]:
 
 def means(runs: pd.DataFrame, quality: str = "dev_loss") -> pd.DataFrame:
     """Columns cell, n_seeds, dev_loss (or the quality named), low, high: each cell's mean at the seeds that all cells share, and its
-    95 % interval over all seeds that could have been drawn, and over documents where they are known. NaN with one seed."""
+    95 % interval over all seeds that could have been drawn, and over documents where they are known. NaN with one seed, and for a
+    cell of one seed where no two cells have two in common: another cell's scatter alone says too little of it."""
     return mean_table(fit(claims(runs), quality), quality)
 
 
 def mean_table(model: Fit, quality: str = "dev_loss") -> pd.DataFrame:
     """`means` of a fitted model."""
     half = half_width((model.mean_variance, model.total_df), (np.diag(model.documents), model.documents_df))
+    half = np.where((model.n > 1) | bool(model.df), half, np.nan)
     return pd.DataFrame({"cell": model.cells, "n_seeds": model.n.astype(int), quality: model.mean,
                          "low": model.mean - half, "high": model.mean + half})
 

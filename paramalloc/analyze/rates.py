@@ -4,40 +4,42 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import integrate, stats
 
-from .cells import by_cell, claims
-from .groups import SAME, comparable, on_claim_seeds, typed
-from .noise import noise
+from .cells import by_cell, claims, mean_losses, remembered
+from .groups import SAME, comparable, of_size, on_claim_seeds, typed
 
-RATE_CHECK = ["tokens", "cell", "lr", "best_lr", "gain", "chance", "n_lrs"]
+RATE_CHECK = ["tokens", "cell", "lr", "best_lr", "gain", "tried", "seeds"]
+DRAWS = 4_000
 
 
+@remembered
 def rate_check(runs: pd.DataFrame) -> pd.DataFrame:
     """What each cell would have gained from the best of the learning rates that it tried on tuning seeds.
 
     One row per budget of `tokens` and cell: `lr` of its claim, `best_lr`, `gain` in nats per token of dev_loss (0 where the claim's rate is
-    the best; a rate at which a run diverged is the worst), the gain that `chance` alone would give among equal rates (NaN where the noise
-    is unknown), `n_lrs` tried. The budget may be another than the claims', as a shorter one is cheaper; all else is the claims'
-    own, the tables' rate included. A cell that did not try its claim's rate, or diverged at it, says nothing.
+    the best; a rate at which a run diverged is the worst), the rates `tried` and on which `seeds`. The budget may be another than the
+    claims', as a shorter one is cheaper; all else is the claims' own, the tables' rate included. A cell that did not try its
+    claim's rate, or diverged at it, says nothing.
     """
     runs = typed(runs)
-    claimed, tuning, scatter, rows = claims(runs), _tuning(runs), noise(runs), []
-    for tokens, tried in tuning.groupby("tokens"):
-        for cell, tries in by_cell(tried).items():
+    claimed, tuning, rows = claims(runs), _tuning(runs), []
+    for tokens, some in tuning.groupby("tokens"):
+        for cell, tries in by_cell(some).items():
             own = claimed[claimed.cell == cell]
             tries = tries[tries.embed_lr.isin(own.embed_lr) | tries.embed_lr.isna() & own.embed_lr.isna().any()]
-            losses = tries.dev_loss.mask(tries.status == "diverged", np.inf).groupby(tries.lr).mean().dropna()
-            lr = own.lr.iloc[0] if len(own) else np.nan
+            losses, lr = mean_losses(tries, tries.lr), own.lr.iloc[0] if len(own) else np.nan
             if len(losses) > 1 and np.isfinite(losses.get(lr, np.inf)):
-                chance = scatter.sigma * largest_of(len(losses)) / np.sqrt(tries.seed.nunique()) if scatter else np.nan
-                rows.append([tokens, cell, lr, losses.idxmin(), losses[lr] - losses.min(), chance, len(losses)])
+                rows.append([tokens, cell, lr, losses.index[0], losses[lr] - losses.min(), tuple(sorted(losses.index)), tuple(sorted(tries.seed.unique()))])
     return pd.DataFrame(rows, columns=RATE_CHECK)
 
 
-def largest_of(count: int) -> float:
-    """The mean of the largest of `count` standard normal draws (Harter 1961): 0.85 of three, 1.16 of five."""
-    return float(integrate.quad(lambda x: x * count * stats.norm.pdf(x) * stats.norm.cdf(x) ** (count - 1), -12, 12)[0])
+def by_chance(check: pd.DataFrame, sigma: float) -> tuple[float, float]:
+    """The mean and the largest gain over the cells of a check (in the mean of DRAWS draws) if all rates were equal and runs scattered
+    by `sigma`: the lowest of several is below the one that was named beforehand."""
+    generator = np.random.default_rng(0)
+    losses = (sigma / np.sqrt(len(seeds)) * generator.standard_normal((len(tried), DRAWS)) for tried, seeds in zip(check.tried, check.seeds))
+    gains = np.stack([drawn[0] - drawn.min(axis=0) for drawn in losses])
+    return float(gains.mean()), float(gains.max(axis=0).mean())
 
 
 def _tuning(runs: pd.DataFrame) -> pd.DataFrame:
@@ -49,4 +51,4 @@ def _tuning(runs: pd.DataFrame) -> pd.DataFrame:
         return tuning.head(0)
     own, theirs = main[names].iloc[0], tuning[names]
     alike = ((theirs == own) | (theirs.isna() & own.isna())).all(axis=1)
-    return tuning[alike & tuning.total_params.between(0.9 * main.total_params.min(), 1.1 * main.total_params.max())]
+    return of_size(tuning[alike], main.total_params)

@@ -16,12 +16,11 @@ from ..ledger import count_parameters, flops_per_token
 from ..search import Request
 from ..values import UserError, convert
 from .cells import BASELINE, claims
-from .groups import groups, typed
+from .groups import SIZE, groups, typed
 from .surface import AXES, Surface, mesh, surface
 
 SIDE = 17  # of the grid of requests, shares x expansions
 BEYOND = 0.5  # of the data's range, on the log scale, is searched at each end where nothing within it meets the constraints
-SAME_SIZE = 1.1  # as in `groups`: sizes this close are one
 NEAR = 1.02  # shapes are coarse: a realised share or expansion that far outside of the data's range is still within
 NO_RESULTS = "no finished runs to recommend from: train a grid first, `paramalloc sweep grid`, or name a results.csv with --runs"
 
@@ -121,7 +120,7 @@ def nearest(runs: pd.DataFrame, total_params: int, vocab_size: int) -> tuple[pd.
                         "GLU: train a grid first, `paramalloc sweep grid`")
     order = pd.DataFrame([(-len(fitted.axes), away(claimed, total_params, vocab_size), -claimed.tokens.median(), -len(claimed))
                           for claimed, fitted in fits], columns=["axes", "away", "tokens", "runs"])
-    order["away"] = (order.away.sort_values().diff() > math.log(SAME_SIZE)).cumsum()  # sizes that only rounding sets apart share a step
+    order["away"] = (order.away.sort_values().diff() > math.log(1 + SIZE)).cumsum()  # sizes that only rounding sets apart share a step
     return fits[order.sort_values(list(order)).index[0]]
 
 

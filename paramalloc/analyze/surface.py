@@ -32,8 +32,9 @@ CONDITION = 200  # of the standardised terms: above, the axes do not vary apart 
 @dataclass(frozen=True)
 class Surface:
     """The fitted surface. `optimum`: for each axis (estimate, low, high), 95 %, where an end that the data do not bound is 0
-    or inf, or None where they do not tell one value from another or the axis was not fitted. `lack_of_fit_p`: of the F
-    test against the scatter of seeds; NaN without any. `sigma`: residual, nats per token. `df`: its degrees of freedom."""
+    or inf, or None where they do not tell one value from another, the axis was not fitted, or a quadratic does not describe the
+    cells. `lack_of_fit_p`: of the F test against the scatter of seeds; NaN without any. `sigma`: residual, nats per token, with
+    `df` degrees of freedom; where a quadratic does not describe the cells, how far they lie off it."""
 
     axes: tuple[str, ...]
     optimum: dict
@@ -117,21 +118,24 @@ def fitted(claimed: pd.DataFrame, axes: tuple[str, ...]) -> Surface | None:
     beta = np.linalg.lstsq(design, blocked(y), rcond=None)[0]
     rss = float(np.square(blocked(y) - design @ beta).sum())
     covariance = np.zeros((terms.shape[1],) * 2)
-    covariance[1:, 1:] = max(rss / df, EXACT) * np.linalg.inv(design.T @ design)
+    lack, misfit, misfit_df = lack_of_fit(claimed, rss, df)
+    variance, df = (misfit, misfit_df) if lack < LEVEL else (rss / df, df)
+    covariance[1:, 1:] = max(variance, EXACT) * np.linalg.inv(design.T @ design)
     beta = np.concatenate([[(y - terms[:, 1:] @ beta).mean()], beta])
     ranges = {name: (claimed[name].min(), claimed[name].max()) for name in AXES}
-    optimum, lack = located(axes, ranges, centre, scale, beta, covariance, df), lack_of_fit(claimed, rss, df)
-    return Surface(axes, optimum, lack, math.sqrt(rss / df), df, claimed.seed.nunique(), ranges,
+    optimum = dict.fromkeys(AXES) if lack < LEVEL else located(axes, ranges, centre, scale, beta, covariance, df)
+    return Surface(axes, optimum, lack, math.sqrt(variance), df, claimed.seed.nunique(), ranges,
                    described({name: optimum[name] for name in axes}, ranges, claimed.seed.nunique(), lack), centre, scale, beta, covariance)
 
 
-def lack_of_fit(claimed: pd.DataFrame, rss: float, df: int) -> float:
-    """The p value of the F test of the surface's residual against that of the cell + seed model."""
+def lack_of_fit(claimed: pd.DataFrame, rss: float, df: int) -> tuple[float, float, int]:
+    """The p value of the F test of the surface's residual against that of the cell + seed model, the mean square by which the cells'
+    means lie off the surface, and its degrees of freedom."""
     model = fit(claimed)
     if not model.df or df <= model.df:
-        return math.nan
+        return math.nan, math.nan, 0
     extra = (rss - model.sigma2 * model.df) / (df - model.df)
-    return float(stats.f.sf(extra / model.sigma2, df - model.df, model.df))
+    return float(stats.f.sf(extra / model.sigma2, df - model.df, model.df)), extra, df - model.df
 
 
 def located(axes, ranges, centre, scale, beta, covariance, df) -> dict:
@@ -180,10 +184,10 @@ def _projected(least: float, region: np.ndarray, ends: np.ndarray) -> tuple | No
 
 
 def described(optimum: dict, ranges: dict, n_seeds: int, lack: float = math.nan) -> str:
-    """The optimum of the fitted axes in a sentence or two, and whether a quadratic describes the cells at all."""
-    parts = [_axis(name, found, ranges[name]) for name, found in optimum.items()]
+    """The optimum of the fitted axes in a sentence or two, or that a quadratic does not describe the cells: then none is claimed."""
     if lack < LEVEL:
-        parts.append(f"a quadratic does not describe these cells (lack of fit, p {'< 0.001' if lack < 0.001 else f'= {lack:.3f}'})")
+        return f"A quadratic does not describe these cells (lack of fit, p {'< 0.001' if lack < 0.001 else f'= {lack:.3f}'}): no optimum is claimed."
+    parts = [_axis(name, found, ranges[name]) for name, found in optimum.items()]
     few = " With one seed this rests on how far the cells scatter around the surface." if n_seeds < 2 else ""
     return "; ".join(parts).capitalize().replace("glu", "GLU") + "." + few
 

@@ -80,9 +80,10 @@ def _certainty(done: pd.DataFrame, beside: pd.DataFrame, scatter: Noise, next_ga
     row = beside[(beside.cell == done.cell[0]) & beside.difference.notna()]
     if len(row):
         row = row.iloc[0]
-        claim = "" if row.high_all < 0 else ", which the noise may explain"
-        interval = f"95 % for all cells together: {-row.high_all:.3f} to {-row.low_all:.3f}"
-        versus = f"It is {-row.difference:.3f} nats below the baseline, {_baseline_name(done)} ({interval}){claim}"
+        sure = row.high_all < 0
+        interval = f"{-row.high_all:.3f} to {-row.low_all:.3f}" if sure else f"{row.high_all:.3f} above to {-row.low_all:.3f} below"
+        versus = (f"It is {-row.difference:.3f} nats below the baseline, {_baseline_name(done)} (95 % for all cells together: {interval})"
+                  + ", which the noise may explain" * (not sure))
     else:
         versus = "It is itself the baseline" if baseline_gap == 0 else f"It is {next_gap:.3f} nats below the next ({done.cell[1]})"
     some = f"{len(close)} of {len(done)} cells, itself included, may be the best{_which(done, close)}"
@@ -109,10 +110,10 @@ def _one_seed(done: pd.DataFrame, next_gap, baseline_gap, n_seeds: int, close: t
     gaps = f"It is {next_gap:.3f} nats below the next ({done.cell[1]})"
     if baseline_gap is not None:
         gaps += f" and {baseline_gap:.3f} below the baseline, {_baseline_name(done)}" if baseline_gap else " and is itself the baseline"
-    some = f"{len(close)} of {len(done)} cells, itself included, lie within {CLOSE} nats of it{_which(done, close)}"
+    some = f"{len(close)} of {len(done)} cells, itself included, lie within {CLOSE} nats of it"
     if len(close) == 1:
         some = f"no other of the {len(done)} cells lies within {CLOSE} nats of it"
-    seeds = "one seed" if done.n_seeds.max() == 1 else "no seed in two cells"
+    seeds = "one seed" if done.n_seeds.max() == 1 else "no two cells with two seeds in common"
     return f"{gaps}; {some}, and with {seeds}, differences of this order may be seed noise."
 
 

@@ -14,17 +14,18 @@ from .base import DASH, GREY, INK, SHADES, SI, facts, grouped, needs_runs, singl
 @needs_runs
 def learning_curves(runs: pd.DataFrame):
     """Dev perplexity (log scale) against tokens, a panel per requested share; unfinished runs are dashed and say so."""
-    table, curves = cells_table(runs), probes(runs)
+    table, curves = cells_table(runs), probes(runs).merge(runs[["run_id", "seed"]], "left", "run_id")
     points = _points(curves, table) if len(curves) else curves
     if points.empty:
         return Note("Learning curves need runs that recorded their probes: there are none.")
     names = sorted(points.panel.unique(), key=lambda name: float(name.split()[1]))
     panels = [_panel(points, name, WIDTH // len(names), table.unigram_loss.mean(), name == names[0]) for name in names]
     chart = alt.hconcat(*panels, spacing=16).resolve_scale(x="shared", y="shared")
-    _, _, numbers = facts(points[points.end], {"share": "{panel}", "GLU": "{expansion}", "run": "{state}", "tokens": "{tokens:,.0f}",
-                                                "dev loss (nats/token)": "{dev_loss:.4f}", "dev ppl": "{dev_ppl:.1f}"})
+    _, _, numbers = facts(points[points.end], {"share": "{panel}", "GLU": "{expansion}", "seed": "{seed:.0f}", "run": "{state}", "tokens": "{tokens:,.0f}",
+                                                "probe loss (nats/token)": "{dev_loss:.4f}", "probe ppl": "{dev_ppl:.1f}"})
     return titled(chart, "How fast does each allocation learn?",
-                  "Dev perplexity during training; lower is better. Dotted: token frequencies alone (unigram).", numbers)
+                  ["Perplexity of the dev probe, a sample of the split, during training (log scale); lower is better.",
+                   "Dotted: token frequencies alone (unigram)."], numbers)
 
 
 def _points(curves: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -50,8 +51,8 @@ def _panel(points: pd.DataFrame, name: str, width: int, unigram: float, first: b
     log = alt.Scale(type="log", nice=False)
     y = alt.Y("dev_ppl:Q", title="dev perplexity" if first else None, scale=log, axis=alt.Axis(format=",", **look))
     x = alt.X("tokens:Q", title="training tokens", axis=alt.Axis(labelExpr=SI, tickCount=3, grid=False))
-    here, tips, _ = facts(points[points.panel == name], {"GLU": "{expansion}", "run": "{state}", "tokens": "{tokens:,.0f}",
-                                                         "dev loss (nats/token)": "{dev_loss:.4f}", "dev ppl": "{dev_ppl:.1f}"})
+    here, tips, _ = facts(points[points.panel == name], {"GLU": "{expansion}", "seed": "{seed:.0f}", "run": "{state}", "tokens": "{tokens:,.0f}",
+                                                         "probe loss (nats/token)": "{dev_loss:.4f}", "probe ppl": "{dev_ppl:.1f}"})
     base = alt.Chart(here).encode(x=x, y=y)
     ends = base.transform_filter(alt.datum.end)
     layers = [
@@ -92,13 +93,15 @@ def by_frequency(runs: pd.DataFrame):
     points = losses.dropna().merge(cells[["share", "cell", "run_ids"]].explode("run_ids"), left_on="run_id", right_on="run_ids")
     if points.share.nunique() < 2:
         return Note("Losses by token frequency compare embedding shares: there are not two of them yet.")
+    seeds = points.groupby("cell").run_id.nunique().max()
     means = points.groupby(["share", "cell", "decile"]).loss.mean()  # of a cell first: more seeds give it no more weight
     means = means.groupby(["share", "decile"]).mean().unstack("share")
     means = means.sub(means.mean(axis=1), axis=0).stack().rename("difference").reset_index()
     means, tips, numbers = facts(means, {"share": "{share}", "tenth (10 is the rarest)": "{decile:.0f}",
                                          "above the mean (nats/token)": "{difference:+.4f}"})
     return titled(_deciles(means, tips), "In which tokens does a share win or lose?",
-                  ["Dev loss of each group of tokens, mean over a share's cells, beside the mean of all shares;", "lower is better."], numbers)
+                  ["Dev loss of each tenth of the text's tokens, mean over a share's cells, beside the mean of all shares; lower is",
+                   f"better. No intervals: {'one seed, so much of it may be noise' if seeds == 1 else 'means over the seeds'}."], numbers)
 
 
 def _deciles(means: pd.DataFrame, tips: list):

@@ -4,25 +4,25 @@ import altair as alt
 import pandas as pd
 from scipy import stats
 
-from ..analyze import Note, by_payer, cells_table, differences, noise_floor, views
+from ..analyze import Note, by_payer, cells_table, differences, noise, views
 from ..labels import WIDTH
 from .base import BLUE, FAINT, GREY, INK, PERCENT, SHADES, facts, grouped, needs_runs, single_out, titled
 
 VERDICTS = {"better": (BLUE, "circle"), "worse": (SHADES[1], "square"), "not distinguishable": (GREY, "diamond"),
             "no interval": (GREY, "triangle-up")}
+AMOUNTS = {"tokens": "{:,.0f} tokens", "flops": "{:.3g} FLOPs", "time": "{:,.0f} s"}
 VIEWS = {"tokens": "equal tokens", "flops": "equal training FLOPs", "time": "equal training time"}
 SIGNED = "datum.value == 0 ? '0' : format(datum.value, '+.3~f')"
 FOREST = ["Left of the dotted line is better. Points: means paired over seeds; lines: 95 % intervals",
           "for all cells together; the verdict holds at 5 % over all cells together."]
-NO_CLAIM = "One seed: there are no intervals, so no difference may be claimed."
-BAND = ["Band: 95 % of the differences of two single runs of one cell that differ in their seed:", "one seed could not tell more."]
-LOSS = "dev loss (nats per token)"
+NO_CLAIM = "Left of the dotted line is better. One seed: there are no intervals, so no difference may be claimed."
+BAND = ["Band: where 95 % of the differences of two single runs on one seed lie if their cells are equal."]
 
 
 @needs_runs
 def difference_forest(runs: pd.DataFrame):
     """Each cell's dev loss less the baseline's (nats per token) with its 95 % interval, and whether the difference may be claimed."""
-    found, floor = differences(runs).sort_values("difference"), noise_floor(runs)
+    found, scatter = differences(runs).sort_values("difference"), noise(runs)
     if found.empty:
         return Note("The baseline (35 % × 2.66) is not among the completed cells, so there is nothing to compare them with.")
     found = found.assign(low=found.low_all, high=found.high_all)
@@ -30,9 +30,9 @@ def difference_forest(runs: pd.DataFrame):
         "cell": "{cell}", "difference (nats/token)": "{difference:+.4f}", "95 % interval for all cells together": "[{low:+.4f}, {high:+.4f}]",
         "p (adjusted for all cells)": "{p_adjusted:.3g}", "verdict": "{verdict}"})
     words = FOREST if found.low.notna().any() else [NO_CLAIM]
-    layers = [*([_band(floor)] if floor else []), *_forest(found, tips)]
+    layers = [*([_band(scatter)] if scatter else []), *_forest(found, tips)]
     chart = alt.layer(*layers).properties(width=WIDTH - 40, height=28 * len(found))
-    return titled(chart, "Which differences to the baseline are more than noise?", [*words, *(BAND if floor else [])], table)
+    return titled(chart, "Which differences to the baseline are more than noise?", [*words, *(BAND if scatter else [])], table)
 
 
 def _verdicts(found: pd.DataFrame) -> list[str]:
@@ -57,27 +57,31 @@ def _forest(found: pd.DataFrame, tips: list) -> list:
     return [zero, *([span] if found.low.notna().any() else []), point]
 
 
-def _band(floor):
-    half = stats.t.ppf(0.975, floor.n_seeds - 1) * 2**0.5 * floor.sd
+def _band(scatter):
+    half = stats.t.ppf(0.975, scatter.df) * 2**0.5 * scatter.sigma
     band = alt.Chart(pd.DataFrame({"from": [-half], "to": [half]})).mark_rect(color=FAINT, opacity=0.7, clip=True)
     return band.encode(x="from:Q", x2="to:Q")
 
 
 @needs_runs
 def share_by_payer(runs: pd.DataFrame):
-    """Dev loss (nats per token) against realised share, a line for each thing that pays for the share."""
+    """Dev loss less that of a payer's own 35 % (nats per token, seeds paired) against realised share, a line for each thing that pays."""
     found = by_payer(runs)
+    found = found[found.groupby("payer").difference.transform("count") > 0]
     if found.empty or found.payer.nunique() < 2:
         return Note("Share is compared by who pays for it once a factorized arm is there: `paramalloc sweep params/factorized_mlp.yaml`, "
                     "then `params/factorized_depth.yaml`.")
-    found, tips, table = facts(found.assign(percent=100 * found.embed_share), {
+    found = found.assign(percent=100 * found.embed_share, beside=found.difference.fillna(0.0))
+    found, tips, table = facts(found, {
         "paid by": "{payer}", "cell": "{cell}", "realised share": "{percent:.1f} %", "dev loss (nats/token)": "{dev_loss:.4f}",
         "95 % interval": "[{low:.4f}, {high:.4f}]", "less its 35 % (paired)": "{difference:+.4f}",
         "95 % interval of that": "[{difference_low:+.4f}, {difference_high:+.4f}]"})
     x = alt.X("embed_share:Q", title="realised embedding share", axis=alt.Axis(labelExpr=PERCENT, tickCount=6), scale=plain())
-    return titled(lines(found, tips, x, alt.Y("dev_loss:Q", title=LOSS), "payer", "who pays for the share"),
-                  "Is it the share, or what it displaces?",
-                  "Dev loss against share, by what shrinks when the embedding grows. Lines: 95 % intervals.", table)
+    y = alt.Y("beside:Q", title="dev loss less that at 35 % (nats per token)")
+    found = found.assign(low=found.difference_low, high=found.difference_high)
+    return titled(lines(found, tips, x, y, "payer", "who pays for the share"), "Is it the share, or what it displaces?",
+                  ["Each payer's cells less its own 35 %, seeds paired; lower is better. Lines: 95 % intervals.",
+                   "What shrinks as the embedding grows is in the legend; points of one share stand side by side."], table)
 
 
 def plain(kind: str = "linear") -> alt.Scale:
@@ -109,21 +113,21 @@ def lines(found: pd.DataFrame, tips: list, x: alt.X, y: alt.Y, by: str, by_title
 
 @needs_runs
 def equal_spending(runs: pd.DataFrame):
-    """Dev loss (nats per token) of each cell at equal tokens, training FLOPs and training time, interpolated on its probes."""
+    """Probe loss (nats per token) of each cell at equal tokens, training FLOPs and training time, interpolated."""
     found, shares = views(runs), cells_table(runs).set_index("cell").requested_share
     if found.empty:
         return Note("The loss at equal tokens, operations and time needs probes of two cells: there are none yet.")
-    found = found.assign(name=found.view.map(VIEWS), share=[f"{100 * shares.get(cell):g} %" for cell in found.cell])
-    found, tips, table = facts(found, {"cell": "{cell}", "at": "{name}", "amount": "{at:.4g}", "dev loss (nats/token)": "{dev_loss:.4f}"})
+    found = found.assign(name=found.view.map(VIEWS), amount=[AMOUNTS[view].format(at) for view, at in zip(found.view, found["at"])], share=[f"{100 * shares.get(cell):g} %" for cell in found.cell])
+    found, tips, table = facts(found, {"cell": "{cell}", "at": "{name}", "amount": "{amount}", "probe loss (nats/token)": "{dev_loss:.4f}"})
     chosen, dimmed = single_out("share_pick", "share")
     hue, shape = grouped("share", sorted(found.share.unique(), key=lambda name: float(name[:-2])), SHADES, title="embedding share")
     axis = alt.Axis(labelAngle=0, domain=False, ticks=False)
     x = alt.X("name:N", sort=list(VIEWS.values()), title=None, axis=axis, scale=alt.Scale(padding=0.4))
-    y = alt.Y("dev_loss:Q", title=LOSS, scale=alt.Scale(zero=False, padding=12))
+    y = alt.Y("dev_loss:Q", title="loss on the dev probe (nats per token)", scale=alt.Scale(zero=False, padding=12))
     base = alt.Chart(found).encode(x=x, y=y, color=hue, tooltip=tips, **dimmed)
     joined = base.mark_line(strokeWidth=1.5, tooltip=None).encode(detail="cell:N")
     chart = alt.layer(joined, base.mark_point(filled=True, size=60).encode(shape=shape).add_params(chosen))
     return titled(chart.properties(width=WIDTH, height=320), "Does the ranking hang on what is held equal?",
-                  ["A line per cell: its loss at the largest amount that all cells reached. At equal FLOPs or time the cell that sets",
+                  ["A line per cell: its probe loss at the largest amount that all cells reached. At equal FLOPs or time the cell that sets",
                    "the amount is at the end of its schedule, the others before it: that favours it. Where lines cross, cells change places."],
                   table)

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from ..analyze import Note, cells_table, means, surface
+from ..analyze.power import LEVEL
 from ..labels import WIDTH
 from .base import DASH, FAINT, GREY, GROUND, HEAT, INK, ON_HEAT, PERCENT, facts, needs_runs, short, titled
 
@@ -76,18 +77,27 @@ def response_surface(runs: pd.DataFrame):
     cells, tips, table = facts(cells.assign(percent=100 * cells.embed_share), {
         "cell (requested)": "{cell}", "realised share": "{percent:.1f} %", "realised GLU": "{glu:.2f}",
         "dev loss (nats/token)": "{dev_loss:.4f}"})
-    return titled(_surface(_edges(steps), cells, tips), "What lies between the cells?",
-                  ["Fitted dev loss over realised share and GLU (log scales). Dotted: the region that 95 % intervals do not",
-                   "tell from the lowest point. Diamonds: the cells that were trained."], table)
+    told, words = _told(fitted)
+    return titled(_surface(_edges(steps, told), cells, tips), "What lies between the cells?",
+                  ["Fitted dev loss over realised share and GLU (log scales). Diamonds: the cells that were trained.", words], table)
 
 
-def _edges(steps: pd.DataFrame) -> pd.DataFrame:
+def _told(fitted) -> tuple[bool, str]:
+    """Whether it can be said which points are not told from the lowest one, and the words for it."""
+    if fitted.lack_of_fit_p < LEVEL:
+        return False, "A quadratic does not describe these cells: what lies between them is a guess."
+    if fitted.n_seeds < 2:
+        return False, "One seed: it cannot be said which points are not told from the lowest."
+    return True, "Dotted: the points that are not told from the lowest one by their 95 % intervals, each for itself."
+
+
+def _edges(steps: pd.DataFrame, told: bool) -> pd.DataFrame:
     """Each grid point as a tile that reaches half-way to its neighbours (on log scales), with its words."""
     for name in ("embed_share", "glu"):
         at = np.log(np.sort(steps[name].unique()))
         half = 0.52 * (at[1] - at[0]) if len(at) > 1 else 0.05  # tiles overlap a little, so that no seams show
         steps = steps.assign(**{f"{name}_low": np.exp(np.log(steps[name]) - half), f"{name}_high": np.exp(np.log(steps[name]) + half)})
-    steps, _, _ = facts(steps.assign(percent=100 * steps.embed_share, near=~(steps.low > 0)), {
+    steps, _, _ = facts(steps.assign(percent=100 * steps.embed_share, near=told & ~(steps.low > 0)), {
         "share": "{percent:.1f} %", "GLU": "{glu:.2f}", "fitted dev loss": "{dev_loss:.4f}", "above the lowest": "[{low:.4f}, {high:.4f}]"})
     return steps
 

@@ -9,8 +9,7 @@ from ..analyze import Note, cells_table, claims, comparable, completed, screenin
 from ..analyze.noise import fit, linked
 from ..config import load_profile
 from ..plots import short
-from .tables import code
-from .text import corpus, tuned
+from .text import corpus, differing, tuned
 
 EQUAL = ("At equal FLOPs or time the cell that sets the common amount is at the end of its schedule, the others before it, where the "
          "learning rate has not decayed: that favours it.")
@@ -27,9 +26,11 @@ def limits(runs: pd.DataFrame) -> Note:
     lines = [
         "With a tied embedding the share is width and the GLU expansion is depth: neither moves alone." if tied else "",
         _scaled_down(done),
-        "Some cells rest on one seed: a difference of a few hundredths of a nat may be seed noise." if few else "",
+        f"{'Every cell rests' if done.n_seeds.max() == 1 else 'Some cells rest'} on one seed: a difference of a few hundredths of a nat may be seed "
+        "noise." if few else "",
         _unlinked(runs),
         _heads(done),
+        _totals(done),
         "One learning rate for all shapes: part of a difference may be its doing." if done.lr.nunique() == 1 and not tuned(runs) else "",
         f"Early stop killed runs of {', '.join(lost)}: their cells are screened, not compared." if lost else "",
         _marked(done, "n_diverged", "Runs of {} diverged: their means are of the seeds that did not, which flatters them."),
@@ -39,7 +40,9 @@ def limits(runs: pd.DataFrame) -> Note:
         EQUAL if len(views(runs)) else "",
         f"{done.tokens.iloc[0]:,.0f} training tokens: the ranking may change with a larger budget.",
         "Speeds come from different devices or precisions and do not compare." if _machines(used) > 1 else
-        f"Tokens per second hold for the machine that trained; another one may rank the cells otherwise.{_unsteady(runs)}",
+        f"Tokens per second hold for the machine that trained; another one may rank the cells otherwise.{_unsteady(runs, 'tokens_per_s')}",
+        f"A decoding time is one timing of one sequence after each run: where fewer layers take longer, that is its noise."
+        f"{_unsteady(runs, 'decode_ms_per_token')}" if done.decode_ms_per_token.notna().any() else "",
         "The built-in corpus is the text of the installed packages: its losses never compare across environments."
         if (done.dataset == "builtin").any() else
         "Token perplexities compare only under this tokenizer; bits per byte under any.",
@@ -51,16 +54,21 @@ def limits(runs: pd.DataFrame) -> Note:
 
 def _heads(done: pd.DataFrame) -> str:
     """Heads are whole numbers, too: at a small width their number moves with the shape."""
-    heads = done[["n_heads", "d_head"]].drop_duplicates().sort_values(["n_heads", "d_head"])
-    if heads.n_heads.nunique() < 2:
+    heads = done[["n_heads", "d_head"]].drop_duplicates()
+    span = lambda values: f"{values.min():.0f}" if values.nunique() == 1 else f"{values.min():.0f} to {values.max():.0f}"
+    if len(heads) < 2:
         return ""
-    first, last = (f"{heads.n_heads.iloc[at]:.0f} of {heads.d_head.iloc[at]:.0f}" for at in (0, -1))
-    return f"The attention heads move with the shape, from {first} to {last}: part of a difference may be theirs."
+    return f"The attention heads move with the shape ({span(heads.n_heads)} of dimension {span(heads.d_head)}): part of a difference may be theirs."
 
 
-def _unsteady(runs: pd.DataFrame) -> str:
+def _totals(done: pd.DataFrame) -> str:
+    apart = done.total_params.max() / done.total_params.min() - 1
+    return f"The cells' totals lie {100 * apart:.1f} % apart: part of a difference is that of the budgets." if apart > 0.005 else ""
+
+
+def _unsteady(runs: pd.DataFrame, cost: str) -> str:
     """How far the speeds of one cell's runs lie apart, where that is more than the 1 % that ties a front."""
-    speeds = claims(runs).groupby("cell").tokens_per_s.agg(["min", "max", "count"])
+    speeds = claims(runs).groupby("cell")[cost].agg(["min", "max", "count"])
     apart = (speeds["max"] / speeds["min"])[speeds["count"] > 1]
     if not (apart > 1.01).any():
         return ""
@@ -96,8 +104,11 @@ def _machines(runs: pd.DataFrame) -> int:
 
 
 def _left_out(runs: pd.DataFrame) -> str:
-    others = runs.drop(comparable(runs).index)
+    """What else the table of runs holds: it answers other questions."""
+    main = comparable(runs)
+    others = runs.drop(main.index)
     if others.empty:
         return ""
-    names = ", ".join(code(name) for name in sorted(others.dataset.dropna().astype(str).unique()))
-    return f"{len(others)} runs of another corpus, size, budget, kind of embedding or recipe ({names}) do not compare and are left out."
+    apart = ", ".join(sorted({what for found in differing(others, main).values() for what in found}))
+    return (f"{len(others)} other runs ({apart or 'of another recipe'}) do not compare with the grid's and are in none of its means and differences; arms, "
+            "and the check of the learning rate, are made of them.")

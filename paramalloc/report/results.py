@@ -39,7 +39,7 @@ def _results(runs: pd.DataFrame, figures: dict, command: str) -> str:
     more = [name for name in figures if name not in [*PICTURE, *CERTAINTY, *COST, *SHARE]]
     sections = [
         f"# {text.TITLE}", verdict(runs)._repr_markdown_(), str(text.scale(runs)), text.CELLS, show(PICTURE),
-        *_section("How sure is that?"), show(CERTAINTY), text.EFFECTS, _table(tables.effects(runs)), str(text.certainty(runs)),
+        *_section("How sure is that?"), show(CERTAINTY), *_effects(runs), str(text.certainty(runs)),
         *_section("What does a low loss cost?"), _table(tables.fronts(runs)), show(COST),
         *_section("Share, width or depth?"), str(surface_text(runs)), show(SHARE),
         *_section("The cells"), _table(tables.readable(runs)), str(text.corpus(runs)),
@@ -62,6 +62,12 @@ def surface_text(runs: pd.DataFrame) -> Note:
     found = surface(runs)
     text = found.text if found else "Too few cells vary in share and GLU for a surface between them."
     return Note(f"{text} For a budget of your own: `paramalloc recommend --total-params N --vocab-size V`.")
+
+
+def _effects(runs: pd.DataFrame) -> list[str]:
+    """Main effects with their explanation; without them, why not."""
+    found = tables.effects(runs)
+    return [str(found)] if isinstance(found, Note) else [text.EFFECTS, _table(found)]
 
 
 def _table(table: tables.Table | Note) -> str:

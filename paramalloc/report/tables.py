@@ -45,11 +45,16 @@ def scrolled(frame: pd.DataFrame, caption: str) -> str:
 
 def as_html(frame: pd.DataFrame) -> str:
     """`<table>` with a scope on every heading, columns of words set to the left."""
-    words = [not all(set(str(value)) <= NUMBER for value in frame[name]) for name in frame]
+    words = [not all(_number(str(value)) for value in frame[name]) for name in frame]
     kind = [' class="text"' if word else "" for word in words]
     heads = "".join(f'<th scope="col"{k}>{shown(name)}</th>' for k, name in zip(kind, frame))
     rows = "\n".join(f"<tr>{_row(row, kind)}</tr>" for row in frame.itertuples(index=False, name=None))
     return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+
+
+def _number(value: str) -> bool:
+    """Also an interval; a list of cells, `45 % × 3, 45 % × 4`, is words."""
+    return set(value) <= NUMBER and (", " not in value or value.startswith("["))
 
 
 def _row(row: tuple, kind: list[str]) -> str:
@@ -105,11 +110,11 @@ OPTIONAL = ["95 % interval", "SmallBench", "decode (ms/token)"]
 
 def _status(cell) -> str:
     """How the cell ended, how many of its runs ended otherwise, and (`flag` mode trains on) how many of the completed early stop would
-    have ended, and from where on: `completed, 1 failed, 1 missing, 2 of 3 flagged from 120k on`."""
+    have ended, and from where on: `completed, 1 failed, 1 missing, 2 of 3 flagged from 120k tokens on`."""
     ends = {"stopped_early": cell.n_stopped, "diverged": cell.n_diverged, "failed": cell.n_failed, "missing": cell.n_missing}
     others = [f"{count} {end}" for end, count in ends.items() if count and end != cell.status]
     of = f"{cell.n_flagged} of {cell.n_seeds} " if cell.n_seeds > 1 else ""
-    flagged = [f"{of}flagged from {short(cell.flagged_at_tokens)} on"] if cell.n_flagged else []
+    flagged = [f"{of}flagged from {short(cell.flagged_at_tokens)} tokens on"] if cell.n_flagged else []
     return ", ".join([cell.status, *others, *flagged]).replace("_", " ")
 
 
@@ -117,7 +122,7 @@ def effects(runs: pd.DataFrame) -> Table | Note:
     """What the share does on the mean of the expansions, and the expansion on that of the shares."""
     found = main_effects(runs)
     if found.empty:
-        return Note("Main effects of share and expansion need a grid of both with the baseline's row and column complete: it is not there yet.")
+        return Note("Main effects need two expansions, or two shares, at which the baseline's and another are complete.")
     level = [f"{100 * value:g} %" if axis == "requested_share" else f"× {value:.4g}" for axis, value in zip(found.axis, found.level)]
     versus = found.axis.map({"requested_share": "{:g} %".format(100 * BASELINE[0]), "requested_glu": f"× {BASELINE[1]:g}"})
     found = found.assign(what=[f"{one} less {other}" for one, other in zip(level, versus)],
@@ -140,8 +145,8 @@ def fronts(runs: pd.DataFrame) -> Table | Note:
 
 
 def _front(runs: pd.DataFrame, table: pd.DataFrame, cost: str, quality: str) -> str:
-    """`45 % × 4 (93 %), 45 % × 2.66 (60 %); possible: 35 % × 4 (12 %)`; without repeated seeds no probability is known."""
+    """`45 % × 4 (93 %), 45 % × 2.66 (60 %); not ruled out: 35 % × 4 (12 %)`; without repeated seeds no probability is known."""
     chance, front = front_probability(runs, cost, quality), list(front_table(table, cost, quality).cell)
     named = lambda cells: ", ".join(cell + (f" ({100 * chance[cell]:.0f} %)" if pd.notna(chance.get(cell)) else "") for cell in cells)
     others = [cell for cell in chance.sort_values(ascending=False).index if cell not in front and chance[cell] >= POSSIBLE]
-    return (named(front) + (f"; possible: {named(others)}" if others else "")) or "not measured"
+    return (named(front) + (f"; not ruled out: {named(others)}" if others else "")) or "not measured"

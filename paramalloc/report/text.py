@@ -9,7 +9,8 @@ from importlib import metadata
 
 import pandas as pd
 
-from ..analyze import NOTHING, Note, cell_name, cells_table, claims, comparable, completed, noise, noise_floor, rate_check, wrong_kills
+from ..analyze import (NOTHING, Note, by_chance, cell_name, cells_table, claims, comparable, completed, noise, noise_floor, rate_check,
+                       wrong_kills)
 from ..analyze.cells import STATUSES
 from ..analyze.groups import SAME, with_defaults
 from ..config import TUNING_SEED
@@ -28,7 +29,8 @@ SECTIONS = {  # what explains each section, in RESULTS.md as in notebooks/analys
                                   "probable its place on the front is, given the noise of losses and speeds.",
     "Share, width or depth?": "With a tied embedding, vocabulary times width is the share: nothing moves alone. A surface over both shows where "
                               "the loss is lowest; factorized arms, which keep the width, show whether it is the share or what it displaces.",
-    "The cells": "Layers are whole numbers, so what was realised differs from what was requested. The analysis uses the realised.",
+    "The cells": "Layers are whole numbers, so what was realised differs from what was requested. Cells are named and grouped by the request; "
+                 "the surface uses what was realised.",
     "More evidence": "Where the parameters are, how the losses came down, and in which tokens a share wins.",
 }
 PACKAGES = ["paramalloc", "numpy", "pandas", "scipy", "tokenizers", "altair", "vl-convert-python"]
@@ -45,7 +47,7 @@ def scale(runs: pd.DataFrame) -> Note:
     words = [f"{len(done)} of {len(table)} cells complete", f"{seeds} {'seed' if done.n_seeds.max() == 1 else 'seeds'} a cell",
              f"about {short(done.total_params.median())} parameters", *(f"vocabulary {size:,.0f}" for size in used.vocab_size.mode()[:1]),
              f"{short(first.tokens)} training tokens of {code(first.dataset)}",
-             *(f"on {code(name)}" for name in used.device.dropna().unique()[:1])]
+             *([f"on {', '.join(map(code, names))}"] if (names := sorted(used.device.dropna().unique())) else [])]
     return Note("Measured at: " + " · ".join(words) + ".")
 
 
@@ -67,30 +69,38 @@ def corpus(runs: pd.DataFrame) -> Note:
 
 
 def certainty(runs: pd.DataFrame) -> Note:
-    """The noise behind the intervals, how many seeds a difference needs, and what early stop would have cost."""
+    """The noise behind the intervals, how many seeds a difference needs, and whether the learning rate was fair."""
     if len(runs) == 0:
         return NOTHING
-    found, floor, kills = noise(runs), noise_floor(runs), wrong_kills(runs)
-    needed = lambda of: " and ".join(f"{of.seeds_needed(gap)} for a difference of {gap} nats" for gap in (0.02, 0.005))
+    found, floor = noise(runs), noise_floor(runs)
+    needed = lambda of, what: " and ".join(f"{of.seeds_needed(gap)} {what} to find a difference of {gap} nats" for gap in (0.02, 0.005))
     single = claims(runs).groupby("cell").seed.nunique().max() == 1
-    lines = [("Each cell has one seed" if single else "No seed is repeated in two cells") + ", so there is no noise to compare a difference "
-             "with: no interval, no claim. More seeds: `paramalloc sweep … --seed 0,1,2`."]
+    lines = [("Each cell has one seed" if single else "No two cells have two seeds in common") + ", so there is no noise to compare a "
+             "difference with: no interval, no claim. More seeds: `paramalloc sweep … --seed 0,1,2`."]
     if found:
-        lines = [f"Run-to-run noise at equal seed: {found.sigma:.4f} nats per token (95 %: {found.sigma_low:.4f} to {found.sigma_high:.4f}), "
-                 f"pooled over {found.n_cells} cells and {found.n_seeds} seeds; what the cells of a seed share: {found.sigma_seed:.4f}."]
-        lines.append(f"One comparison of two cells named beforehand, on the same seeds, needs {needed(found)} (seeds, power 80 %).")
+        lines = [f"Two runs that share their seed scatter by {found.sigma:.4f} nats per token (standard deviation; 95 %: {found.sigma_low:.4f} to "
+                 f"{found.sigma_high:.4f}), pooled over {found.n_cells} cells and {found.n_seeds} seeds; what all cells of a seed share scatters by "
+                 f"{found.sigma_seed:.4f}."]
+        lines.append(f"One comparison of two cells named beforehand, on the same seeds, needs {needed(found, 'seeds')} (power 80 %).")
         lines.append("The intervals of means and differences " + ("hold for other dev documents as well." if found.documents else
                      "are those of this dev split: the runs did not record their losses by groups of documents."))
     if floor:
-        lines.append(f"Noise floor of the baseline over {floor.n_seeds} seeds: {floor.sd:.4f} nats (95 %: {floor.low:.4f} to {floor.high:.4f}). "
-                     f"Two cells on different seeds would need {needed(floor)} (seeds a cell, power 80 %).")
-    lines += _rates_checked(runs)
-    if kills and not kills["flagged"]:
-        lines.append(f"Early stop would have killed none of the {kills['watched']} runs that it watched.")
-    elif kills:
-        lines.append(f"Early stop would have killed {kills['flagged']} of the {kills['watched']} runs that it watched, {kills['wrong']} of them wrongly: "
-                     f"{100 * kills['rate']:.0f} % (95 %: {100 * kills['low']:.0f} % to {100 * kills['high']:.0f} %).")
-    return Note("\n".join(f"- {line}" for line in lines))
+        lines.append(f"Noise floor: runs of the baseline with {floor.n_seeds} different seeds scatter by {floor.sd:.4f} nats (standard deviation; 95 %: "
+                     f"{floor.low:.4f} to {floor.high:.4f}). Two cells on different seeds would need {needed(floor, 'seeds a cell')} (power 80 %).")
+    return Note("\n".join(f"- {line}" for line in [*lines, *_rates_checked(runs, found)]))
+
+
+def early_stopping(runs: pd.DataFrame) -> str:
+    """What early stop would have cost, as far as runs were watched; nothing where none was."""
+    kills = wrong_kills(runs)
+    if kills is None:
+        return ""
+    watched = f" of the {kills['watched']} runs that it watched" if kills["watched"] else " runs"
+    rule = "Early stop ends a run whose dev perplexity stays above the baseline's at equal tokens (the status says from which count on). It would have ended"
+    if not kills["flagged"]:
+        return f"{rule} none{watched}."
+    return (f"{rule} {kills['flagged']}{watched}; {kills['wrong']} of them wrongly, as they ended no worse than the baseline: {100 * kills['rate']:.0f} % "
+            f"(95 %: {100 * kills['low']:.0f} % to {100 * kills['high']:.0f} %, as if runs were independent).")
 
 
 def methods(runs: pd.DataFrame) -> Note:
@@ -104,15 +114,37 @@ def methods(runs: pd.DataFrame) -> Note:
         f"Optimizer {used('optimizer')}, parametrization {used('parametrization')}, {rates}.{_chosen(runs)}",
         _recipe(runs),
         "Every cell sees the same tokens in the same order at equal seeds; differences are paired over seeds.",
-        "Dev loss: every token of the dev split scored once, in nats. Bits per byte divide by the bytes of the text.",
+        "Dev loss: every token of the dev split scored once, in nats. Bits per byte divide by the bytes of the text. Curves, and early stop, "
+        "show the probe: a fixed sample of the dev split, whose loss is another number.",
+        _shared_seeds(runs),
         "A cell's mean and its differences: a model of cell and seed block, its variance pooled over the cells, t intervals of 95 %; where "
         "the losses by document groups are recorded, the choice of documents is part of them.",
+        early_stopping(runs),
+        _smallbench(runs),
         "Differences to the baseline are claimed at 5 % over all cells together (step-down, as Holm's, with the known correlation).",
         "The probability of a place on a front is its share of draws under the fitted noise of loss and of throughput; costs within 1 % tie.",
         "Behind every number stand rows of results.csv, one a run: a cell's are the completed ones with its "
         "`requested_share` and `requested_glu`, the seeds up from 1000 left out.",
     ]
     return Note("\n".join(f"- {line}" for line in lines if line))
+
+
+def _shared_seeds(runs: pd.DataFrame) -> str:
+    """Why a cell with more seeds than the others has not the plain mean of them."""
+    seeds = claims(runs).groupby("cell").seed.agg(set)
+    shared = ", ".join(f"{seed:g}" for seed in sorted(set.intersection(*seeds)))
+    if len(set.union(*seeds)) == len(set.intersection(*seeds)) or not shared:
+        return ""
+    return f"Means are at the seeds that all cells share ({shared}); a cell's further seeds tell of the noise, and of what a seed does to all cells."
+
+
+def _smallbench(runs: pd.DataFrame) -> str:
+    claimed = claims(runs)
+    error = claimed.get("smallbench_se", pd.Series(dtype=float)).astype(float).median()
+    if claimed.smallbench.isna().all() or pd.isna(error):
+        return ""
+    return (f"SmallBench is BLiMP's accuracy in telling a grammatical sentence from one that is not, the mean over 12 phenomena, 0 where a coin "
+            f"decides and 1 where all is right; its standard error over the sentences is {error:.4f} for one run, the scatter over seeds comes on top.")
 
 
 def _recipe(runs: pd.DataFrame) -> str:
@@ -125,12 +157,12 @@ def _recipe(runs: pd.DataFrame) -> str:
 
 
 def _chosen(runs: pd.DataFrame) -> str:
-    """Among which learning rates each cell chose its own on tuning seeds, if all did."""
-    tuning = _tuning(runs)
+    """Among which learning rates each cell's is the best, if all tried several at the claims' budget."""
     if not tuned(runs):
         return ""
-    tried, seeds = (", ".join(f"{value:g}" for value in sorted(tuning[name].dropna().unique())) for name in ("lr", "seed"))
-    return f" Each cell chose its learning rate among {tried} on seed {seeds}, which no mean holds ({len(tuning)} runs, in results.csv)."
+    check = rate_check(runs)
+    tried, seeds = (", ".join(f"{value:g}" for value in sorted(set().union(*check[name]))) for name in ("tried", "seeds"))
+    return f" Each cell's is the best of those that it tried on seed {seeds}, which no mean holds: {tried}."
 
 
 def tuned(runs: pd.DataFrame) -> bool:
@@ -140,27 +172,25 @@ def tuned(runs: pd.DataFrame) -> bool:
     return bool(set(done.cell) <= set(check.cell) and (check.gain == 0).all())
 
 
-def _rates_checked(runs: pd.DataFrame) -> list[str]:
+def _rates_checked(runs: pd.DataFrame, found) -> list[str]:
     """What other learning rates gained on tuning seeds, a sentence per budget: part of a difference may be the rate's doing."""
     if tuned(runs):
         return []
     return [f"Was the learning rate fair? On tuning seeds, {short(tokens)} tokens a run, {len(check)} {'cells' if len(check) > 1 else 'cell'} tried "
-            f"{_between(check.n_lrs)} rates: the best was lower than the claim's by {check.gain.max():.4f} nats at most "
-            f"({check.cell[check.gain.idxmax()]}), by {check.gain.median():.4f} in the median{_by_chance(check.chance)}."
+            f"{_between(check.tried.map(len))} rates: the best was lower than the claim's by {check.gain.mean():.4f} nats in the mean and "
+            f"{check.gain.max():.4f} at most ({check.cell[check.gain.idxmax()]}){_chance(check, found)}."
             for tokens, check in rate_check(runs).groupby("tokens")]
 
 
-def _by_chance(chance: pd.Series) -> str:
-    return "" if chance.isna().all() else f"; among equal rates chance alone would give {chance.median():.4f} in the mean"
+def _chance(check: pd.DataFrame, found) -> str:
+    if found is None:
+        return ""
+    mean, most = by_chance(check, found.sigma)
+    return f"; equal rates would give {mean:.4f} and {most:.4f} by chance, if runs of one cell and seed scatter as those of two cells do"
 
 
 def _between(counts: pd.Series) -> str:
     return f"{counts.min():.0f}" if counts.nunique() == 1 else f"{counts.min():.0f} to {counts.max():.0f}"
-
-
-def _tuning(runs: pd.DataFrame) -> pd.DataFrame:
-    runs = comparable(runs)
-    return runs[(runs.seed >= TUNING_SEED) & runs.status.isin(["completed", "diverged"])]
 
 
 def _values(numbers: pd.Series) -> str:
@@ -174,11 +204,11 @@ def unfinished(runs: pd.DataFrame) -> Note:
     open_runs, main = runs[runs.status != "completed"], comparable(runs)
     if open_runs.empty:
         return Note("Every run is complete.") if len(runs) else NOTHING
-    others = _others(open_runs.drop(open_runs.index.intersection(main.index)), main)
+    others = differing(open_runs.drop(open_runs.index.intersection(main.index)), main)
     return Note("\n".join(_unfinished_line(run, others.get(at)) for at, run in open_runs.iterrows()))
 
 
-def _others(runs: pd.DataFrame, main: pd.DataFrame) -> dict:
+def differing(runs: pd.DataFrame, main: pd.DataFrame) -> dict[int, list[str]]:
     """By index, in what a run outside of the main group differs from it: `embedding untied`."""
     names = ["dataset", "total_params", *SAME]
     own, theirs = (with_defaults(part.reindex(columns=names)) for part in (main[main.data_fingerprint.notna()], runs))
@@ -187,14 +217,14 @@ def _others(runs: pd.DataFrame, main: pd.DataFrame) -> dict:
     apart = lambda name, value: not 0.9 < value / first[name] < 1.1 if name == "total_params" else value != first[name]
     both = lambda run: [name for name in names if pd.notna(run[name]) and pd.notna(first[name])]
     differs = lambda run: [known(name, run[name]) for name in both(run) if apart(name, run[name])]
-    return {at: f"of another group: {', '.join(differs(run)) or 'its recipe'}" for at, run in theirs.iterrows()}
+    return {at: differs(run) for at, run in theirs.iterrows()}
 
 
-def _unfinished_line(run: pd.Series, group: str | None) -> str:
+def _unfinished_line(run: pd.Series, group: list[str] | None) -> str:
     known = [f"{name} {run[name]:g}" for name in ("lr", "seed") if pd.notna(run[name])]
     if pd.notna(run.tokens_trained):
         known.append(f"reached {run.tokens_trained:,.0f} tokens")
-    known += [group] * bool(group)
+    known += [f"of another group: {', '.join(group) or 'its recipe'}"] if group is not None else []
     status = run.status.replace("_", " ") if run.status in STATUSES else code(run.status)
     return f"- {cell_name(run)}: **{status}**" + (f" ({', '.join(known)})" if known else "")
 
