@@ -97,6 +97,7 @@ def test_muon_transfers_as_well():
     assert found.slope.abs().max() <= 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("embedding", ("untied", "factorized"))
 def test_other_embeddings_transfer_as_well(embedding):
     """Exponents within 0.2 under completep with two tables, and with a projection whose d_embed is half the width: at 32 it

@@ -99,6 +99,7 @@ def test_a_sweep_goes_on_after_a_failed_cell_and_trains_nothing_twice(plan, caps
     assert sorted(rows.status) == ["completed", "completed", "failed"]
 
 
+@pytest.mark.slow
 def test_cells_at_a_time_are_the_same_runs_with_their_part_of_the_cores(plan, capsys):
     """--jobs 2: what one at a time would train, each on half of the cores; the failed cell is still told."""
     path, outputs = plan

@@ -119,6 +119,15 @@ def test_the_verdict_does_not_call_unknown_nothing():
     assert "loses 0.124 nats under `standard` and loses an amount that is not known" in verdict(few, base=(96, 8))
 
 
+def test_the_verdict_compares_what_both_have():
+    """Without one's widths only the depths are compared; a shape that diverged at all rates is not in the mean of the best losses."""
+    frame = runs(TWO)
+    depths = frame[~((frame.parametrization == "standard") & (frame.d_model != 96))]
+    assert "loses 0.000 nats under `completep` and loses 0.000 nats under `standard`" in verdict(depths, base=(96, 8))
+    lost = diverged(frame, (frame.parametrization == "standard") & (frame.d_model == 192))
+    assert "mean dev loss is 4.500 under `completep` and 4.500 under `standard`" in verdict(lost, base=(96, 8))
+
+
 def test_the_verdict_counts_the_seeds():
     """One, several, or from the fewest to the most of a shape and rate; runs of other multipliers do not count."""
     frame = runs(TWO)

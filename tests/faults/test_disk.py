@@ -12,6 +12,8 @@ from paramalloc.config import ROOT, TrainConfig
 from paramalloc.runs import Run
 from paramalloc.train import train
 
+pytestmark = pytest.mark.slow
+
 sys.path.insert(0, os.path.dirname(__file__))
 from test_kills import outcome
 
