@@ -58,11 +58,10 @@ grid: setup  ## all twelve cells
 # 1: some cells failed, the others go on. 2 and 130, a mistake and Ctrl-C, end it.
 reference: setup  ## the published study, in an order that may be cut off anywhere and goes on there
 	@set -e; run() { $(BIN)/paramalloc sweep $(REFERENCE) "$$@" || [ $$? = 1 ]; }; \
-	run lr_check --smallbench off; \
-	bench=full; for seed in 0 1 2; do \
-	    for name in reference factorized_mlp factorized_depth; do run $$name --seed $$seed --smallbench $$bench; done; \
-	    bench=off; if [ $$seed = 1 ]; then run noise_floor --seed 3,4,5,6,7,8 --smallbench off; fi; done; \
-	for name in low_share tying gate sizes budget; do run $$name --smallbench off; done; \
+	bench=full; for seed in 0 1 2; do run reference --seed $$seed --smallbench $$bench; bench=off; done; \
+	run lr_check_full --early-stop off --smallbench off; run noise_floor --seed 3,4,5,6,7,8 --smallbench off; \
+	for seed in 0 1 2; do for name in factorized_mlp factorized_depth; do run $$name --seed $$seed --smallbench off; done; done; \
+	for name in lr_check low_share tying gate sizes budget; do run $$name --smallbench off; done; \
 	run vocabulary --smallbench off --early-stop off
 
 reports: setup  ## RESULTS.md and report.html of the three
