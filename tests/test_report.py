@@ -22,6 +22,8 @@ from nbclient import NotebookClient
 from paramalloc import plots, report
 from paramalloc.data import prepare
 from paramalloc.report.page import as_html as markdown_as_html
+from paramalloc.report.results import CELLS as CELLS_SPEND
+from paramalloc.report.results import EFFECTS, SECTIONS
 from paramalloc.report.tables import Table, as_html, code, plain
 from paramalloc.runs import read_results
 from paramalloc.sweep import load_sweep
@@ -344,9 +346,9 @@ def test_results_explain_themselves_in_the_notebook_s_words():
     """What RESULTS.md says before its tables and pictures is what the notebook says there."""
     cells = jupytext.read(TESTS.parent / "notebooks" / "analysis.py").cells
     words = [" ".join(cell.source.split()) for cell in cells if cell.cell_type == "markdown"]
-    for title, text in report.text.SECTIONS.items():
+    for title, text in SECTIONS.items():
         assert f"## {title} {text}" in words
-    assert {report.text.EFFECTS, report.text.CELLS} <= set(words)
+    assert {EFFECTS, CELLS_SPEND} <= set(words)
 
 
 def test_flags_are_counted_by_seed():

@@ -84,7 +84,7 @@ def test_a_difference_of_four_standard_errors_is_found(study):
 
 def test_main_effects_are_told_from_nothing_by_their_intervals(study):
     """No true difference: the intervals of all five main effects hold zero at once in 92 to 98 % of 200 studies. A share that is truly better by
-    1.5 standard errors of one cell's difference is found by its mean over four expansions in at least half of them, which no cell's own is."""
+    1.5 standard errors of one cell's difference is found by its mean over four expansions in at least half of them."""
     generator, held, found = np.random.default_rng(19), [], []
     helped = 5.0 - 1.5 * SIGMA * math.sqrt(2 / SEEDS) * (study.requested_share == 0.45).to_numpy()
     for _ in range(200):

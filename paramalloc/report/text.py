@@ -19,20 +19,6 @@ from ..runs import commit
 from .tables import code
 
 TITLE = "Where should a small language model keep its parameters?"
-CELLS = ("Every *cell* spends the same parameter budget in another way: a requested share of it on the embedding, and a requested GLU "
-         "expansion (d_ff / d_model) of the MLP; attention and depth take what is left. The cells train on the same tokens; the lower dev loss "
-         "(nats per token) wins.")
-EFFECTS = "Several cells together are surer than one: each share on the mean of the expansions, each expansion on the mean of the shares."
-SECTIONS = {  # what explains each section, in RESULTS.md as in notebooks/analysis
-    "How sure is that?": "Another seed would have given other losses. Each cell is compared with the baseline, 35 % × 2.66, on the same seeds.",
-    "What does a low loss cost?": "A cell is Pareto-efficient if no other one is at least as good in both and better in one. In brackets: how "
-                                  "probable its place on the front is, given the noise of losses and speeds.",
-    "Share, width or depth?": "With a tied embedding, vocabulary times width is the share: nothing moves alone. A surface over both shows where "
-                              "the loss is lowest; factorized arms, which keep the width, show whether it is the share or what it displaces.",
-    "The cells": "Layers are whole numbers, so what was realised differs from what was requested. Cells are named and grouped by the request; "
-                 "the surface uses what was realised.",
-    "More evidence": "Where the parameters are, how the losses came down, and in which tokens a share wins.",
-}
 PACKAGES = ["paramalloc", "numpy", "pandas", "scipy", "tokenizers", "altair", "vl-convert-python"]
 
 
