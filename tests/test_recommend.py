@@ -158,6 +158,15 @@ def test_of_equally_near_groups_the_one_with_more_tokens_answers():
     assert len(claimed) == 48
 
 
+def test_a_surface_that_does_not_fit_is_said_and_is_wide():
+    """One cell far off, three seeds: the prediction is called a guess, and its intervals hold how far the cells lie off the surface."""
+    fits = timed(3)
+    off = fits.assign(dev_loss=fits.dev_loss + 0.1 * ((fits.requested_share == 0.35) & (fits.requested_glu == 3.0)))
+    wide = lambda found: found.versus_baseline[2] - found.versus_baseline[1]
+    assert "is a guess" in str(recommend(off, **SIZE)) and "is a guess" not in str(recommend(fits, **SIZE))
+    assert wide(recommend(off, **SIZE)) > 10 * wide(recommend(fits, **SIZE))
+
+
 def test_one_seed_is_said_and_is_wide():
     """Without repeated runs the intervals come from the scatter around the surface: said, and wider than with it repeated."""
     one, two = recommend(timed(1), **SIZE), recommend(timed(4), **SIZE)

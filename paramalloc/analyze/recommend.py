@@ -17,6 +17,7 @@ from ..search import Request
 from ..values import UserError, convert
 from .cells import BASELINE, claims
 from .groups import SIZE, groups, typed
+from .power import LEVEL
 from .surface import AXES, Surface, mesh, surface
 
 SIDE = 17  # of the grid of requests, shares x expansions
@@ -220,6 +221,8 @@ def support(claimed: pd.DataFrame, fitted: Surface) -> str:
     text = (f"{len(claimed)} runs of {cells} cells on {seeds} at {size / 1e6:.3g}M parameters, vocabulary "
             f"{claimed.vocab_size.median():,.0f}, {claimed.tokens.median():,.0f} training tokens ({claimed.tokens.median() / size:.2g} a "
             f"parameter) of {', '.join(sorted(claimed.dataset.dropna().unique()))}; surface residual {fitted.sigma:.3f} nats")
+    if fitted.lack_of_fit_p < LEVEL:
+        text += ": a quadratic does not describe these cells, and what it says between them is a guess"
     return text + ("" if fitted.n_seeds > 1 else "; one seed: the intervals come from that residual, not from repeated runs")
 
 
