@@ -4,7 +4,9 @@ import pytest
 import yaml
 
 from paramalloc import plan as plans
+from paramalloc import probe as probes
 from paramalloc.cli import main
+from paramalloc.config import TrainConfig
 from paramalloc.data import prepare
 from paramalloc.plan import dry_run, predicted, rough_seconds, shown
 from paramalloc.runs import Run
@@ -36,6 +38,16 @@ def test_what_would_be_done_is_told(sweep, tmp_path):
     text = shown(frame, 2, tmp_path)
     assert "4 of 7 runs to train" in text and "GB that are free" in text and "skip: completed" in text
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted({held.id, Run(plan.cells[0].config.runs()[0], corpus.fingerprint).id})
+
+
+def test_a_large_step_is_predicted_from_a_part_of_it(tiny, monkeypatch):
+    """On a CPU no more than AT_MOST tokens are probed: of a step eight times as large the prediction is eight times that of the part."""
+    config, sizes = TrainConfig.from_dict(tiny | {"batch_tokens": 8192}), []
+    step = probes.Learner.step
+    monkeypatch.setattr(probes, "AT_MOST", 1024)
+    monkeypatch.setattr(probes.Learner, "step", lambda self, x, y, lr: (sizes.append(x.numel()), step(self, x, y, lr))[1])
+    monkeypatch.setattr(probes, "timed", lambda device, work: (work(), 2.0)[1])
+    assert probes.probe(config)["step_s"] == 16.0 and sizes == [1024] * probes.STEPS
 
 
 def test_the_prediction_by_hand(sweep):
