@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_fixtures import SHARES, _measured, broken_grid, empty, grid, run, study, unfinished
+from analysis_fixtures import SHARES, _measured, broken_grid, empty, grid, noisy, run, study, unfinished
 from scipy import stats
 
 from paramalloc import plots
@@ -116,6 +116,17 @@ def test_one_seed_claims_no_difference():
     """Without intervals every cell of the forest says so, and no rule is drawn."""
     spec = drawn(plots.difference_forest(grid()))
     assert {row["verdict"] for row in rows(spec, "verdict", "cell")} == {"no interval"} and "no intervals" in spec["description"]
+
+
+def test_the_surface_marks_what_is_not_told_from_its_lowest_point_only_where_that_is_known():
+    """Dots and their words with seeds and a quadratic that fits; neither with one seed, nor where a cell lies far off."""
+    u, v = (np.log(grid(seeds=3)[name].astype(float)) for name in ("embed_share", "glu"))
+    fits = noisy(grid(seeds=3).assign(dev_loss=5 + 0.4 * (u - np.log(0.37)) ** 2 + 0.1 * (v - np.log(2.8)) ** 2), 0.01)
+    off = fits.assign(dev_loss=fits.dev_loss + 0.5 * ((fits.requested_share == 0.35) & (fits.requested_glu == 3.0)))
+    dots = lambda runs: sum(mark["mark"]["type"] == "circle" for mark in marks(drawn(plots.response_surface(runs))))
+    words = lambda runs: drawn(plots.response_surface(runs))["description"]
+    assert dots(fits) == 1 and "Dotted" in words(fits)
+    assert dots(off) == 0 and "is a guess" in words(off) and dots(grid()) == 0 and "One seed" in words(grid())
 
 
 def test_the_noise_of_one_seed_is_a_band_where_it_is_known(runs):

@@ -117,5 +117,6 @@ def _surface(steps: pd.DataFrame, cells: pd.DataFrame, tips: list):
         tooltip=[alt.Tooltip(f"fact{n}:N", title=name) for n, name in enumerate(words)])
     dots = alt.Chart(steps).transform_filter(alt.datum.near).mark_circle(size=7, color=ON_HEAT, opacity=0.9, tooltip=None)
     points = alt.Chart(cells).mark_point(shape="diamond", filled=True, size=90, stroke=INK, fill=GROUND, opacity=1)
-    return alt.layer(tiles, dots.encode(x=x("glu"), y=y("embed_share")), points.encode(x=x("glu"), y=y("embed_share"), tooltip=tips)
-                     ).properties(width=WIDTH, height=340)
+    at = {"x": x("glu"), "y": y("embed_share")}
+    layers = [tiles, *([dots.encode(**at)] if steps.near.any() else []), points.encode(tooltip=tips, **at)]
+    return alt.layer(*layers).properties(width=WIDTH, height=340)
