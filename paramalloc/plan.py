@@ -97,12 +97,16 @@ def measured(configs: list[str], jobs: int) -> list[dict]:
     command = [sys.executable, "-m", "paramalloc.probe"]
     probes = [subprocess.Popen(command, cwd=ROOT, env=os.environ | threads, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True) for _ in range(jobs)]
-    for probe in probes:
-        with suppress(BrokenPipeError):  # one that ended already says why below
-            probe.stdin.write(f"[{','.join(configs)}]")
-            probe.stdin.close()
-        probe.stdin = None
-    said = [probe.communicate() for probe in probes]
+    try:
+        for probe in probes:
+            with suppress(BrokenPipeError):  # one that ended already says why below
+                probe.stdin.write(f"[{','.join(configs)}]")
+                probe.stdin.close()
+            probe.stdin = None
+        said = [probe.communicate() for probe in probes]
+    finally:
+        for probe in probes:
+            probe.kill()  # of an interrupted dry run nothing goes on; one that has ended does not notice
     if failed := [error for probe, (_, error) in zip(probes, said) if probe.returncode]:
         raise UserError(f"the probe failed: {(failed[0].strip().splitlines() or ['it said nothing'])[-1]}")
     found = [[json.loads(line) for line in out.splitlines()] for out, _ in said]
