@@ -112,18 +112,19 @@ def test_main_effects_of_a_whole_grid_are_differences_of_plain_means():
                                                        (100, 0.46, 3.9, 0.2), (100, 0.6, 2.8, 0.2)])
 def test_the_interval_of_the_optimum_covers_it(study, studies, share, glu, bend):
     """Inside, at the edge, outside of the data, flat or sharp: each axis's interval holds the true optimum in at least 92 %; that the
-    data do not tell counts as an answer, but a sharp optimum inside is located in nine of ten studies: in one of twenty chance
-    makes a lack of fit, where none is claimed."""
+    data do not tell counts as an answer, but a sharp optimum inside is located in nearly all studies but those, about one
+    in twenty, in which chance makes a lack of fit and none is claimed."""
     x = np.log(study[["embed_share", "glu"]].to_numpy(float)) - np.log([share, glu])
     truth = 5 + bend * (x[:, 0] ** 2 + 0.3 * x[:, 1] ** 2 + 0.2 * x[:, 0] * x[:, 1])
     generator, covered, told = np.random.default_rng(3), [], []
     for _ in range(studies):
-        found = fitted(drawn(study, truth, generator), ("embed_share", "glu")).optimum
+        whole = fitted(drawn(study, truth, generator), ("embed_share", "glu"))
+        found = whole.optimum
         held = [(found[name] is None or found[name][1] <= at <= found[name][2]) for name, at in (("embed_share", share), ("glu", glu))]
         covered.append(held)
-        told.append(found["embed_share"] is not None)
+        told += [found["embed_share"] is not None] if whole.lack_of_fit_p >= 0.05 else []
     assert np.mean(covered, axis=0).min() >= 0.92
-    assert bend < 1 or np.mean(told) >= 0.9
+    assert bend < 1 or np.mean(told) > 0.95 and len(told) >= 0.88 * studies
 
 
 @pytest.mark.parametrize("sigma_seed", [0.0, 0.004, 0.016])
