@@ -36,7 +36,7 @@ def train_alone(values: dict, folder: Path):
 @pytest.fixture(scope="module")
 def processes():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["paramalloc.train", "paramalloc.measure", "safetensors.torch"])
+    context.set_forkserver_preload(["paramalloc.train", "paramalloc.measure", "safetensors.torch", "torch._dynamo"])  # the optimizer wants it
     return context
 
 
