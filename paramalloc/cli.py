@@ -207,14 +207,16 @@ def run_status(arguments):
 
 
 def run_report(arguments):
-    from .report import write_html
+    from .config import AnalysisConfig
     from .engines import papermill
-    from .sweep import last_line
+    from .sweep import last_line, select_runs
 
     name = arguments.name or ("+".join(Path(one).stem for one in arguments.sweep.split("+")) if arguments.sweep else "all")
     folder = ROOT / arguments.outputs / "reports" / name
     parameters = {"runs": arguments.sweep, "dataset": arguments.dataset, "profile": arguments.profile,
                   "name": name, "outputs": arguments.outputs}
+    select_runs(AnalysisConfig.from_dict(parameters))  # a wrong name is told before anything slow is imported or started
+    from .report import write_html
     with tempfile.TemporaryDirectory() as scratch:
         notebook = Path(scratch) / "analysis.ipynb"
         done = subprocess.run(papermill(ROOT / "notebooks" / "analysis.ipynb", notebook, parameters), cwd=ROOT,

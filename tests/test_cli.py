@@ -46,3 +46,16 @@ def test_a_mistake_is_one_line_and_status_two(arguments, message, capsys):
     assert main(["allocate", *arguments]) == 2
     said = capsys.readouterr()
     assert message in said.err and said.err.count("\n") == 1 and not said.out
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["nowhere"], "unknown sweep 'nowhere'"),
+    (["nowhere.csv"], "there is no file"),
+    (["grid", "--profile", "large"], "unknown profile 'large'"),
+])
+def test_a_report_of_nothing_known_is_refused_before_a_kernel_starts(arguments, message, capsys, monkeypatch):
+    """In one line, and nothing is executed."""
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("a kernel was started"))
+    assert main(["report", *arguments]) == 2
+    said = capsys.readouterr()
+    assert message in said.err and said.err.count("\n") == 1 and not said.out
