@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 BLOCK = 128  # queries at a time: the products skip most of what the causal mask would throw away
 SCORES = 2**26  # of one call, B H T^2: beyond, the probabilities that backward needs take more memory than they save time
-LOGITS = 2**23  # of a chunk: 32 MB in float32, about a cache
+LOGITS = 2**23  # of a chunk at most: 32 MB in float32, about a cache
 
 
 def eager_cpu(x: Tensor) -> bool:
@@ -109,7 +109,8 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, table, targets):
-        learns, rows, precise = any(ctx.needs_input_grad), max(1, LOGITS // len(table)), torch.promote_types(x.dtype, torch.float32)
+        learns, precise = any(ctx.needs_input_grad), torch.promote_types(x.dtype, torch.float32)
+        rows = max(1, min(2 * x.shape[1], LOGITS // len(table)))  # few enough for a cache; fewer, and adding up the table's gradient costs more
         dx, dtable = (torch.empty_like(x), torch.zeros_like(table, dtype=precise)) if learns else (None, None)
         total = x.new_zeros((), dtype=torch.float64)
         for part, truth, start in zip(x.split(rows), targets.split(rows), range(0, len(x), rows)):
