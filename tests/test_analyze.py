@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from paramalloc.analyze import (COST_SENSE, arm, baseline, by_chance, by_frequency, by_payer, cells_table, claims, comparable, curves, differences,
-                                front_probability, front_table, groups, means, noise, noise_floor, pareto_front, rate_check, screening, surface,
-                                verdict, views, wrong_kills)
+                                front_probability, front_table, groups, main_effects, means, noise, noise_floor, pareto_front, rate_check, screening,
+                                surface, verdict, views, wrong_kills)
 from paramalloc.report import certainty, limits, methods
 
 COSTS = st.one_of(st.sampled_from([0.0, 1.0, 1.005, 1.012, 2.0, 3.0]), st.just(math.nan))  # few values, so that ties are common
@@ -455,6 +455,18 @@ def test_the_verdict_names_the_interval_the_seeds_and_the_noise():
     assert found.best == "45 % × 4" and found.close == ("45 % × 4",) and found.n_seeds == 3
     for words in ("below the baseline, 35 % × 2.66 (95 % for all cells together: ", "every other cell is distinguishably worse", "3 seeds a cell", "share is width"):
         assert words in str(found)
+
+
+def test_the_verdict_says_of_each_share_and_expansion_what_the_main_effects_do():
+    """A level whose interval leaves out zero is above or below the baseline's, by so much; the others are not distinguishable from it."""
+    runs = noisy(grid(seeds=3).assign(dev_loss=lambda rows: 5.0 + 0.05 * (rows.requested_share == 0.25) - 0.03 * (rows.requested_glu == 4.0)), 0.003)
+    found, said = main_effects(runs).set_index("level"), str(verdict(runs))
+    told = lambda level, sign: f"{sign * found.difference[level]:.3f} nats {'above' if sign > 0 else 'below'}"
+    assert f"On the mean of the expansions, 25 % is {told(0.25, 1)} 35 % (95 %: {found.low[0.25]:.3f} to {found.high[0.25]:.3f})" in said
+    assert f"on the mean of the shares, × 4 is {told(4.0, -1)} × 2.66 (95 %: {-found.high[4.0]:.3f} to {-found.low[4.0]:.3f})" in said
+    assert "45 % is not distinguishable from 35 % (" in said and "× 2 and × 3 are not distinguishable from × 2.66 (" in said
+    sweep = noisy(grid(seeds=3).query("requested_glu == 2.66"))
+    assert surface(sweep).text.rstrip(".") in str(verdict(sweep))
 
 
 def test_what_the_noise_may_explain_is_said():
