@@ -144,6 +144,7 @@ def _level(axis: str, found: pd.DataFrame) -> str:
     told = [f"{name(row.level)} is {abs(row.difference):.3f} nats {'above' if row.difference > 0 else 'below'} {own} "
             "(95 %: {:.3f} to {:.3f})".format(*sorted((abs(row.low), abs(row.high)))) for row in found.drop(same.index).itertuples()]
     if len(same):
-        told.append(f"{' and '.join(map(name, same.level))} {'are' if len(same) > 1 else 'is'} not distinguishable from {own} "
+        named = " and ".join(", ".join(map(name, same.level)).rsplit(", ", 1))
+        told.append(f"{named} {'are' if len(same) > 1 else 'is'} not distinguishable from {own} "
                     f"({-same.low.min():.3f} below to {same.high.max():.3f} above)")
     return f"on the mean of the {'expansions' if share else 'shares'}, {', '.join(told)}"
