@@ -21,8 +21,9 @@ def learning_curves(runs: pd.DataFrame):
     names = sorted(points.panel.unique(), key=lambda name: float(name.split()[1]))
     panels = [_panel(points, name, WIDTH // len(names), table.unigram_loss.mean(), name == names[0]) for name in names]
     chart = alt.hconcat(*panels, spacing=16).resolve_scale(x="shared", y="shared")
-    _, _, numbers = facts(points[points.end], {"share": "{panel}", "GLU": "{expansion}", "seed": "{seed:.0f}", "run": "{state}", "tokens": "{tokens:,.0f}",
-                                                "probe loss (nats/token)": "{dev_loss:.4f}", "probe ppl": "{dev_ppl:.1f}"})
+    ends = points[points.end].sort_values(["share", "glu", "seed"])
+    _, _, numbers = facts(ends, {"share": "{panel}", "GLU": "{expansion}", "seed": "{seed:.0f}", "run": "{state}", "tokens": "{tokens:,.0f}",
+                                 "probe loss (nats/token)": "{dev_loss:.4f}", "probe ppl": "{dev_ppl:.1f}"})
     return titled(chart, "How fast does each allocation learn?",
                   ["Perplexity of the dev probe, a sample of the split, during training (log scale); lower is better.",
                    "Dotted: token frequencies alone (unigram)."], numbers)
@@ -30,12 +31,14 @@ def learning_curves(runs: pd.DataFrame):
 
 def _points(curves: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Each probe with its panel, its GLU as text, and whether its run finished and is at its end here."""
-    share = table.requested_share.fillna(table.embed_share.round(2))
+    share, glu = table.requested_share.fillna(table.embed_share.round(2)), table.requested_glu.fillna(table.glu)
     cells = table.assign(
+        share=share,
+        glu=glu,
         panel=[f"share {100 * value:g} %" for value in share],
-        expansion=[f"{value:.4g}" for value in table.requested_glu.fillna(table.glu)],
+        expansion=[f"{value:.4g}" for value in glu],
         state=np.where(table.dev_loss.notna(), "completed", "unfinished"),
-    )[["panel", "expansion", "state", "run_ids"]].explode("run_ids")
+    )[["share", "glu", "panel", "expansion", "state", "run_ids"]].explode("run_ids")
     points = curves.merge(cells, left_on="run_id", right_on="run_ids").drop(columns="run_ids")
     late = points.tokens > 0.6 * points.tokens.max()
     return points.assign(end=points.tokens == points.groupby("run_id").tokens.transform("max"), late=late)
