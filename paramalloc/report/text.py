@@ -64,9 +64,9 @@ def certainty(runs: pd.DataFrame) -> Note:
     lines = [("Each cell has one seed" if single else "No two cells have two seeds in common") + ", so there is no noise to compare a "
              "difference with: no interval, no claim. More seeds: `paramalloc sweep … --seed 0,1,2`."]
     if found:
+        shared = f"scatters by {found.sigma_seed:.4f}" if found.sigma_seed else "is too little to be seen beside it"
         lines = [f"Two runs that share their seed scatter by {found.sigma:.4f} nats per token (standard deviation; 95 %: {found.sigma_low:.4f} to "
-                 f"{found.sigma_high:.4f}), pooled over {found.n_cells} cells and {found.n_seeds} seeds; what all cells of a seed share scatters by "
-                 f"{found.sigma_seed:.4f}."]
+                 f"{found.sigma_high:.4f}), pooled over {found.n_cells} cells and {found.n_seeds} seeds; what all cells of a seed share {shared}."]
         lines.append(f"One comparison of two cells named beforehand, on the same seeds, needs {needed(found, 'seeds')} (power 80 %).")
         lines.append("The intervals of means and differences " + ("hold for other dev documents as well." if found.documents else
                      "are those of this dev split: the runs did not record their losses by groups of documents."))
