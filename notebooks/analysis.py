@@ -31,8 +31,9 @@ report.scale(results)
 
 # %% [markdown]
 # Every *cell* spends the same parameter budget in another way: a requested share of it on the embedding, and a requested
-# GLU expansion (d_ff / d_model) of the MLP; attention and depth take what is left. The cells train on the same tokens;
-# the lower dev loss (nats per token) wins.
+# GLU expansion (d_ff / d_model) of the MLP; as many layers as fit take what is left. With one table for input and output
+# (tied) the share sets the width, d_model = share × parameters / vocabulary, so a larger share is a wider and shallower
+# model, and a larger expansion a shallower one. The cells train on the same tokens; the lower dev loss (nats per token) wins.
 
 # %%
 figures |= plots.show_all(share_glu_heatmap=plots.share_glu_heatmap(results))
@@ -55,8 +56,9 @@ report.certainty(results)
 
 # %% [markdown]
 # ## What does a low loss cost?
-# A cell is Pareto-efficient if no other one is at least as good in both and better in one. In brackets: how probable its
-# place on the front is, given the noise of losses and speeds.
+# A cell is Pareto-efficient if no other one is at least as good in both and better in one. First the cells on the front as
+# measured, then those that the noise does not rule out; in brackets how probable a place on the front is, given the noise
+# of losses and speeds.
 
 # %%
 report.fronts(results)
@@ -72,7 +74,7 @@ figures |= plots.show_all(pareto_decode=plots.pareto(results, "decode_ms_per_tok
 
 # %% [markdown]
 # ## Share, width or depth?
-# With a tied embedding, vocabulary times width is the share: nothing moves alone. A surface over both shows where the
+# With a tied embedding the share is the width, and the depth pays for both: nothing moves alone. A surface over both shows where the
 # loss is lowest; factorized arms, which keep the width, show whether it is the share or what it displaces.
 
 # %%

@@ -13,6 +13,7 @@ from scipy import stats
 from paramalloc.analyze import (COST_SENSE, arm, baseline, by_chance, by_frequency, by_payer, cells_table, claims, comparable, curves, differences,
                                 front_probability, front_table, groups, main_effects, means, noise, noise_floor, pareto_front, rate_check, screening,
                                 surface, verdict, views, wrong_kills)
+from paramalloc.analyze.surface import described
 from paramalloc.report import certainty, limits, methods
 
 COSTS = st.one_of(st.sampled_from([0.0, 1.0, 1.005, 1.012, 2.0, 3.0]), st.just(math.nan))  # few values, so that ties are common
@@ -431,6 +432,12 @@ def test_a_slope_has_its_optimum_at_or_beyond_the_edge():
     falling = noisy(runs.assign(dev_loss=5 - 0.5 * np.log(runs.embed_share.astype(float)) + 0.2 * np.log(runs.glu.astype(float) / 2.8) ** 2), 0.001)
     best, low, high = surface(falling).optimum["embed_share"]
     assert best == pytest.approx(runs.embed_share.max()) and high == math.inf and "at or beyond 48 %" in surface(falling).text
+
+
+def test_an_open_interval_that_starts_within_the_range_claims_its_bound_alone():
+    """The fit's lowest point at the edge is no optimum that was found: only the bound is said of it."""
+    said = described({"embed_share": (0.45, 0.29, math.inf)}, {"embed_share": (0.24, 0.45)}, 3)
+    assert said == "The fitted loss is lowest at the edge, 45 %; the best embedding share is at least 29 % (95 %)."
 
 
 def test_a_sweep_of_one_axis_has_a_surface_of_it():

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from paramalloc.allocator import allocation
+from paramalloc.analyze import verdict
 from paramalloc.cli import main
 from paramalloc.config import ROOT
+from paramalloc.ledger import flops_per_token
+from paramalloc.report import scale
+from paramalloc.runs import read_results
+from paramalloc.sweep import load_sweep
 
 PUBLISHED = sorted(path.parent for path in (ROOT / "outputs" / "reference").rglob("RESULTS.md"))
 
@@ -13,6 +19,11 @@ PUBLISHED = sorted(path.parent for path in (ROOT / "outputs" / "reference").rglo
 def told(results) -> str:
     """RESULTS.md without its provenance, which names this commit and these versions."""
     return results.read_text(encoding="utf-8").split("## Provenance")[0]
+
+
+def said_in_the_readme() -> str:
+    """The README without its line breaks."""
+    return " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 
 
 def test_something_is_published():
@@ -38,3 +49,17 @@ def test_a_published_folder_names_no_machine(folder):
     texts = [file.read_text(encoding="utf-8") for file in files if file.suffix in (".md", ".csv", ".svg", ".html")]
     assert not [text for text in texts if any(path in text for path in ("/home/", "/tmp/", f"{ROOT.parent}/"))]
     assert sum(file.stat().st_size for file in files) < 8e6
+
+
+def test_the_readme_opens_with_the_answer_of_the_rows():
+    """Its two sentences, with their intervals, the seeds and the scale they hold at, and how many cells may be the best."""
+    runs = read_results(ROOT / "outputs" / "reference" / "results.csv")
+    found = verdict(runs)
+    first, *_, last = found.sentences
+    assert f"**{first}** {last} {scale(runs)} {len(found.close)} of 12 cells may be the best at this noise." in said_in_the_readme()
+
+
+def test_the_readme_says_what_the_larger_study_takes():
+    runs = [run for cell in load_sweep("reference", profile="study").cells for run in cell.config.runs()]
+    flops = sum(run.tokens * flops_per_token(allocation(run).model, run.seq_len)["train"] for run in runs)
+    assert f"{flops / 1e15:.0f} PFLOP for the same {len(runs)} runs, {flops / 50e12 / 60:.0f} minutes where a card reaches 50 TFLOP/s" in said_in_the_readme()

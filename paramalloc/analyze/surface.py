@@ -199,7 +199,9 @@ def _axis(name: str, found: tuple | None, ends: tuple[float, float]) -> str:
         return f"a best {what} is not distinguishable between {show(ends[0])} and {show(ends[1])}"
     best, low, high = found
     if np.isclose(best, ends).any() and (low == 0 or high == math.inf):
-        bound = f", at least {show(low)}" if low else f", at most {show(high)}"
-        return f"the best {what} is at or beyond {show(best)}" + (bound if not np.isclose(low or high, best) else "")
+        if np.isclose(low or high, best):
+            return f"the best {what} is at or beyond {show(best)}"
+        bound = f"at least {show(low)}" if low else f"at most {show(high)}"
+        return f"the fitted loss is lowest at the edge, {show(best)}; the best {what} is {bound} (95 %)"
     interval = f"{show(low)} to {show(high)}" if low and high < math.inf else f"at least {show(low)}" if low else f"at most {show(high)}"
     return f"the best {what} is {show(best)} (95 %: {interval})"

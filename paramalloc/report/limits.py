@@ -29,16 +29,19 @@ def limits(runs: pd.DataFrame) -> Note:
         f"{'Every cell rests' if done.n_seeds.max() == 1 else 'Some cells rest'} on one seed: a difference of a few hundredths of a nat may be seed "
         "noise." if few else "",
         _unlinked(runs),
+        _edge(done),
         _heads(done),
         _totals(done),
-        "One learning rate for all shapes: part of a difference may be its doing." if done.lr.nunique() == 1 and not tuned(runs) else "",
+        "One base learning rate and one multiple for the tables for all shapes: part of a difference may be their doing."
+        if done.lr.nunique() == 1 and not tuned(runs) else "",
         f"Early stop killed runs of {', '.join(lost)}: their cells are screened, not compared." if lost else "",
         _marked(done, "n_diverged", "Runs of {} diverged: their means are of the seeds that did not, which flatters them."),
         _marked(done, "lr_chosen_on_claims", "The learning rate of {} was chosen on the seeds that are averaged, not on tuning seeds: "
                 "their losses are somewhat optimistic."),
         _marked(done, "lr_at_edge", "The best learning rate of {} lies at the edge of those that were tried: a better one may lie beyond."),
         EQUAL if len(views(runs)) else "",
-        f"{done.tokens.iloc[0]:,.0f} training tokens: the ranking may change with a larger budget.",
+        f"{short(done.tokens.iloc[0])} training tokens are {done.tokens.iloc[0] / done.total_params.median():.2g} a parameter: the ranking may change "
+        "with a larger budget.",
         "Speeds come from different devices or precisions and do not compare." if _machines(used) > 1 else
         f"Tokens per second hold for the machine that trained; another one may rank the cells otherwise.{_unsteady(runs, 'tokens_per_s')}",
         f"A decoding time is one timing of one sequence after each run: where fewer layers take longer, that is its noise."
@@ -58,7 +61,19 @@ def _heads(done: pd.DataFrame) -> str:
     span = lambda values: f"{values.min():.0f}" if values.nunique() == 1 else f"{values.min():.0f} to {values.max():.0f}"
     if len(heads) < 2:
         return ""
-    return f"The attention heads move with the shape ({span(heads.n_heads)} of dimension {span(heads.d_head)}): part of a difference may be theirs."
+    by_share = done.groupby("requested_share").n_heads
+    alone = [f"; {100 * share:g} % alone {span(own)}" for share, own in by_share
+             if 0 < len(own) < len(done) and not own.isin(done.n_heads.drop(own.index)).any()]
+    return (f"The attention heads move with the shape ({span(heads.n_heads)} of dimension {span(heads.d_head)}{''.join(alone)}): part of a difference "
+            "may be theirs.")
+
+
+def _edge(done: pd.DataFrame) -> str:
+    """Where the lowest cell has no neighbour on one side, a lower one may lie there."""
+    best, names = done.iloc[0], {"requested_share": "share", "requested_glu": "expansion"}
+    ends = [f"the {end} {what}" for name, what in names.items() if done[name].nunique() > 1
+            for end, value in (("smallest", done[name].min()), ("largest", done[name].max())) if best[name] == value]
+    return f"The lowest cell has {' and '.join(ends)} of these: a lower one may lie beyond." if ends else ""
 
 
 def _totals(done: pd.DataFrame) -> str:
@@ -80,7 +95,7 @@ def _scaled_down(done: pd.DataFrame) -> str:
     study = load_profile("study")[1]
     if done.total_params.median() > 0.9 * study["total_params"] and done.tokens.iloc[0] > 0.9 * study["tokens"]:
         return ""
-    asked = f"the question's {short(study['total_params'])} and {short(study['tokens'])}"
+    asked = f"the study's {short(study['total_params'])} and {short(study['tokens'])}"
     return (f"{short(done.total_params.median())} parameters and {short(done.tokens.iloc[0])} tokens are not {asked}, where the answer may be "
             "another. On a GPU: `make reference PROFILE=study`.")
 

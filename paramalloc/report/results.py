@@ -19,14 +19,16 @@ PICTURE, CERTAINTY, COST, SHARE = (["share_glu_heatmap"], ["difference_forest"],
 
 # What explains the picture, the main effects and each section: the words of notebooks/analysis.
 CELLS = ("Every *cell* spends the same parameter budget in another way: a requested share of it on the embedding, and a requested GLU "
-         "expansion (d_ff / d_model) of the MLP; attention and depth take what is left. The cells train on the same tokens; the lower dev loss "
-         "(nats per token) wins.")
+         "expansion (d_ff / d_model) of the MLP; as many layers as fit take what is left. With one table for input and output (tied) the share sets the "
+         "width, d_model = share × parameters / vocabulary, so a larger share is a wider and shallower model, and a larger expansion a shallower one. "
+         "The cells train on the same tokens; the lower dev loss (nats per token) wins.")
 EFFECTS = "Several cells together are surer than one: each share on the mean of the expansions, each expansion on the mean of the shares."
 SECTIONS = {
     "How sure is that?": "Another seed would have given other losses. Each cell is compared with the baseline, 35 % × 2.66, on the same seeds.",
-    "What does a low loss cost?": "A cell is Pareto-efficient if no other one is at least as good in both and better in one. In brackets: how "
-                                  "probable its place on the front is, given the noise of losses and speeds.",
-    "Share, width or depth?": "With a tied embedding, vocabulary times width is the share: nothing moves alone. A surface over both shows where "
+    "What does a low loss cost?": "A cell is Pareto-efficient if no other one is at least as good in both and better in one. First the cells on "
+                                  "the front as measured, then those that the noise does not rule out; in brackets how probable a place on the front "
+                                  "is, given the noise of losses and speeds.",
+    "Share, width or depth?": "With a tied embedding the share is the width, and the depth pays for both: nothing moves alone. A surface over both shows where "
                               "the loss is lowest; factorized arms, which keep the width, show whether it is the share or what it displaces.",
     "The cells": "Layers are whole numbers, so what was realised differs from what was requested. Cells are named and grouped by the request; "
                  "the surface uses what was realised.",

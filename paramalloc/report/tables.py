@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..analyze import (BASELINE, COST_SENSE, NOTHING, Note, cells_table, completed, front_probability, front_table, main_effects,
+from ..analyze import (BASELINE, COST_SENSE, NOTHING, Note, cells_table, claims, completed, front_probability, front_table, main_effects,
                        means, screening)
 from ..plots import short
 from ..plots.base import say, stopped
 
 COSTS = {"tokens_per_s": "training speed", "decode_ms_per_token": "decoding time of a token", "train_flops": "training FLOPs",
          "kv_bytes_per_token": "key-value bytes of a token", "total_params": "parameters"}
-QUALITIES = {"dev_loss": "dev loss, bits per byte (under one tokenizer the same front)", "smallbench": "SmallBench"}
+QUALITIES = {"dev_loss": "dev loss (in bits per byte the same front)", "smallbench": "SmallBench"}
+ONE_BUDGET = 1.02  # totals within 2 % are rounded from one budget: no front against them
 POSSIBLE = 0.1  # cells off the measured front are named from this probability on
 NUMBER = set("0123456789.,+−-–—~×%[] kMGTBs")  # a column of these is set to the right
 
@@ -125,7 +126,7 @@ def effects(runs: pd.DataFrame) -> Table | Note:
         return Note("Main effects need two expansions, or two shares, at which the baseline's and another are complete.")
     level = [f"{100 * value:g} %" if axis == "requested_share" else f"× {value:.4g}" for axis, value in zip(found.axis, found.level)]
     versus = found.axis.map({"requested_share": "{:g} %".format(100 * BASELINE[0]), "requested_glu": f"× {BASELINE[1]:g}"})
-    found = found.assign(what=[f"{one} less {other}" for one, other in zip(level, versus)],
+    found = found.assign(what=[f"{one} − {other}" for one, other in zip(level, versus)],
                          over=found.axis.map({"requested_share": "expansions", "requested_glu": "shares"}))
     words = {"difference": "{what}", "mean over": "{n_pairs} {over}", "dev loss (nats/token)": "{difference:+.4f}",
              "95 % interval for all of these together": "[{low:+.4f}, {high:+.4f}]"}
@@ -137,11 +138,14 @@ def fronts(runs: pd.DataFrame) -> Table | Note:
     table = cells_table(runs)
     if completed(table).empty:
         return NOTHING if table.empty else Note("No cell is complete yet.")
+    one_budget = table.total_params.max() <= ONE_BUDGET * table.total_params.min()
     rows = [[f"{what} ({COST_SENSE[cost]} is better)", *(_front(runs, table, cost, quality) for quality in QUALITIES)]
-            for cost, what in COSTS.items()]
+            for cost, what in COSTS.items() if not (one_budget and cost == "total_params")]
     lost = screening(table)
     against = f"Screening only, {stopped(lost)}: against" if lost else "against"
-    return Table(pd.DataFrame(rows, columns=[against, *QUALITIES.values()]), "Pareto fronts")
+    seeds = claims(runs).dropna(subset="smallbench").groupby("cell").seed.nunique()
+    one = " (one seed a cell: no probability)" if seeds.max() == 1 else ""
+    return Table(pd.DataFrame(rows, columns=[against, QUALITIES["dev_loss"], QUALITIES["smallbench"] + one]), "Pareto fronts")
 
 
 def _front(runs: pd.DataFrame, table: pd.DataFrame, cost: str, quality: str) -> str:

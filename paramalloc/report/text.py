@@ -9,8 +9,8 @@ from importlib import metadata
 
 import pandas as pd
 
-from ..analyze import (NOTHING, Note, by_chance, cell_name, cells_table, claims, comparable, completed, noise, noise_floor, rate_check,
-                       wrong_kills)
+from ..analyze import (NOTHING, Note, by_chance, cell_name, cells_table, claims, comparable, completed, means, noise, noise_floor, rate_check,
+                       surface, wrong_kills)
 from ..analyze.cells import STATUSES
 from ..analyze.groups import SAME, with_defaults
 from ..config import TUNING_SEED
@@ -64,16 +64,28 @@ def certainty(runs: pd.DataFrame) -> Note:
     lines = [("Each cell has one seed" if single else "No two cells have two seeds in common") + ", so there is no noise to compare a "
              "difference with: no interval, no claim. More seeds: `paramalloc sweep … --seed 0,1,2`."]
     if found:
-        shared = f"scatters by {found.sigma_seed:.4f}" if found.sigma_seed else "is too little to be seen beside it"
+        shared = f"scatters by {found.sigma_seed:.4f}" if found.sigma_seed >= 5e-5 else "is too little to be seen beside it"
         lines = [f"Two runs that share their seed scatter by {found.sigma:.4f} nats per token (standard deviation; 95 %: {found.sigma_low:.4f} to "
                  f"{found.sigma_high:.4f}), pooled over {found.n_cells} cells and {found.n_seeds} seeds; what all cells of a seed share {shared}."]
         lines.append(f"One comparison of two cells named beforehand, on the same seeds, needs {needed(found, 'seeds')} (power 80 %).")
-        lines.append("The intervals of means and differences " + ("hold for other dev documents as well." if found.documents else
-                     "are those of this dev split: the runs did not record their losses by groups of documents."))
+        lines.append("The intervals of means and differences " + (
+            "hold for other dev documents as well. A mean's is wide, as other documents would be harder or easier for all cells alike; in "
+            "differences most of that cancels, so cells are compared by these." if found.documents else
+            "are those of this dev split: the runs did not record their losses by groups of documents."))
     if floor:
         lines.append(f"Noise floor: runs of the baseline with {floor.n_seeds} different seeds scatter by {floor.sd:.4f} nats (standard deviation; 95 %: "
                      f"{floor.low:.4f} to {floor.high:.4f}). Two cells on different seeds would need {needed(floor, 'seeds a cell')} (power 80 %).")
-    return Note("\n".join(f"- {line}" for line in [*lines, *_rates_checked(runs, found)]))
+    return Note("\n".join(f"- {line}" for line in [*lines, *_on_test(runs), *_rates_checked(runs, found)]))
+
+
+def _on_test(runs: pd.DataFrame) -> list[str]:
+    """Whether the split that chose nothing agrees on the lowest cell."""
+    best, theirs = completed(cells_table(runs)).cell, means(runs, "test_loss").set_index("cell").test_loss
+    if len(best) < 2 or theirs.reindex(best).isna().any():
+        return []
+    same = f", as on dev ({theirs.min():.3f} nats per token)" if theirs.idxmin() == best[0] else (
+        f" ({theirs.min():.3f} nats per token; {best[0]} {theirs[best[0]]:.3f})")
+    return [f"On the test split, which chose nothing, {theirs.idxmin()} is the lowest{same}."]
 
 
 def early_stopping(runs: pd.DataFrame) -> str:
@@ -82,10 +94,11 @@ def early_stopping(runs: pd.DataFrame) -> str:
     if kills is None:
         return ""
     watched = f" of the {kills['watched']} runs that it watched" if kills["watched"] else " runs"
-    rule = "Early stop ends a run whose dev perplexity stays above the baseline's at equal tokens (the status says from which count on). It would have ended"
+    rule = ("Early stop only flagged: a run whose dev perplexity stays above the baseline's at equal tokens (the status says from which count on). "
+            "It would have ended")
     if not kills["flagged"]:
         return f"{rule} none{watched}."
-    return (f"{rule} {kills['flagged']}{watched}; {kills['wrong']} of them wrongly, as they ended no worse than the baseline: {100 * kills['rate']:.0f} % "
+    return (f"{rule} {kills['flagged']}{watched}; wrongly, where the run ended no worse than the baseline, {kills['wrong']} of these: {100 * kills['rate']:.0f} % "
             f"(95 %: {100 * kills['low']:.0f} % to {100 * kills['high']:.0f} %, as if runs were independent).")
 
 
@@ -94,10 +107,11 @@ def methods(runs: pd.DataFrame) -> Note:
     done = completed(cells_table(runs))
     if done.empty:
         return corpus(runs)
-    rates = " and ".join(f"{words} {_values(done[name])}" for name, words in (("lr", "learning rate"), ("embed_lr", "its multiple for the tables")))
+    rates = " and ".join(f"{words} {_values(done[name])}" for name, words in (("lr", "base learning rate"), ("embed_lr", "its multiple for the tables")))
     used = lambda name: ", ".join(map(code, sorted(done[name].dropna().astype(str).unique())))
     lines = [
-        f"Optimizer {used('optimizer')}, parametrization {used('parametrization')}, {rates}.{_chosen(runs)}",
+        "A decoder as Llama's: norms before each block (RMSNorm), rotary positions, no biases; MLP " + used("mlp") + f", embedding {used('embedding')}.",
+        f"Optimizer {used('optimizer')}, parametrization {used('parametrization')}{_rescaled(done)}, {rates}.{_chosen(runs)}",
         _recipe(runs),
         "Every cell sees the same tokens in the same order at equal seeds; differences are paired over seeds.",
         "Dev loss: every token of the dev split scored once, in nats. Bits per byte divide by the bytes of the text. Curves, and early stop, "
@@ -107,12 +121,21 @@ def methods(runs: pd.DataFrame) -> Note:
         "the losses by document groups are recorded, the choice of documents is part of them.",
         early_stopping(runs),
         _smallbench(runs),
-        "Differences to the baseline are claimed at 5 % over all cells together (step-down, as Holm's, with the known correlation).",
+        "Differences to the baseline are claimed at 5 % over all cells together (step-down, as Holm's, with the known correlation). A cell may be "
+        "the best unless another is told from it as lower, all pairs compared at 5 % together (as Tukey's).",
+        "The surface is a quadratic in the logarithms of share and expansion with a term for each seed; where its minimum may lie is Box and "
+        "Hunter's region." if surface(runs) else "",
         "The probability of a place on a front is its share of draws under the fitted noise of loss and of throughput; costs within 1 % tie.",
         "Behind every number stand rows of results.csv, one a run: a cell's are the completed ones with its "
         "`requested_share` and `requested_glu`, the seeds up from 1000 left out.",
     ]
     return Note("\n".join(f"- {line}" for line in lines if line))
+
+
+def _rescaled(done: pd.DataFrame) -> str:
+    """What the default does, to which the base learning rate owes its name."""
+    said = " (muP for the width, CompleteP for the depth: one base rate is rescaled to each shape)"
+    return said if set(done.parametrization.dropna()) == {"completep"} else ""
 
 
 def _shared_seeds(runs: pd.DataFrame) -> str:
