@@ -6,6 +6,7 @@ Takes as long as the run did. On another kind of CPU, or in another precision, o
 difference is printed, and held to 0.03 nats per token. Exit status 1 where it is larger.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,9 @@ def main(run_id: str, table: str) -> int:
     with tempfile.TemporaryDirectory() as outputs:
         given = parameters(run) | {"smallbench": "off", "early_stop": "off", "outputs": outputs}
         words = [str(word) for name, value in given.items() for word in ("-p", name, value)]
-        subprocess.run([sys.executable, "-m", "papermill", "notebooks/train.ipynb", f"{outputs}/again.ipynb", *words], cwd=ROOT, check=True)
+        threads = {"OMP_NUM_THREADS": f"{run.threads:.0f}"} if pd.notna(run.threads) else {}  # another number rounds otherwise
+        subprocess.run([sys.executable, "-m", "papermill", "notebooks/train.ipynb", f"{outputs}/again.ipynb", *words], cwd=ROOT, check=True,
+                       env=os.environ | threads)
         [again] = [read_json(path) for path in Path(outputs).glob("runs/*/result.json")]
     apart = {name: abs(again[name] - run[name]) for name in ("dev_loss", "test_loss")}
     for name, value in apart.items():
