@@ -21,7 +21,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from ..plots.base import DARK, VEGALITE
 from ..runs import write_text
-from .tables import scrolled
+from .tables import scrolled, unbroken
 from .text import TITLE
 
 HERE = Path(__file__).parent
@@ -81,7 +81,7 @@ def as_html(text: str) -> str:
     """Markdown as HTML, its sections named by their headings; HTML in it is text."""
     body = MarkdownWithMath(renderer=IPythonRenderer(escape=True, exclude_anchor_links=True)).render(text)
     name = lambda words: re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
-    return re.sub(r"<h2>(.*?)</h2>", lambda found: f'<h2 id="{name(found[1])}">{found[1]}</h2>', body)
+    return unbroken(re.sub(r"<h2>(.*?)</h2>", lambda found: f'<h2 id="{name(found[1])}">{found[1]}</h2>', body))
 
 
 def _nav(body: str) -> str:

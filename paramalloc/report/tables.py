@@ -64,8 +64,13 @@ def _row(row: tuple, kind: list[str]) -> str:
 
 
 def shown(value) -> str:
-    """A value as HTML text in which no line breaks inside `35 % × 2.66 (97 %)`."""
-    return re.sub(r" (?=%|× \d|\(\d)|(?<=×) ", "\u00a0", html.escape(str(value)))
+    """A value as HTML text."""
+    return unbroken(html.escape(str(value)))
+
+
+def unbroken(text: str) -> str:
+    """Without a line break inside `35 % × 2.66 (97 %)`."""
+    return re.sub(r" (?=%|× \d|\(\d+ %)|(?<=×) ", "\u00a0", text)
 
 
 def markdown(frame: pd.DataFrame) -> str:
