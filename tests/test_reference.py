@@ -63,3 +63,12 @@ def test_the_readme_says_what_the_larger_study_takes():
     runs = [run for cell in load_sweep("reference", profile="study").cells for run in cell.config.runs()]
     flops = sum(run.tokens * flops_per_token(allocation(run).model, run.seq_len)["train"] for run in runs)
     assert f"{flops / 1e15:.0f} PFLOP for the same {len(runs)} runs, {flops / 50e12 / 60:.0f} minutes where a card reaches 50 TFLOP/s" in said_in_the_readme()
+
+
+def test_the_readme_says_what_the_second_corpus_gave():
+    """One seed a share, so only the losses are told; their rows are beside them."""
+    runs = read_results(ROOT / "outputs" / "reference" / "wikitext-2" / "results.csv").sort_values("requested_share")
+    assert list(runs.requested_share) == [0.25, 0.35, 0.45] and runs.seed.nunique() == 1 and set(runs.requested_glu) == {2.66}
+    first, second, third = runs.dev_loss
+    said = f"gave {first:.3f}, {second:.3f} and {third:.3f} nats per token at 25, 35 and 45 % ([rows](outputs/reference/wikitext-2/results.csv))"
+    assert said in said_in_the_readme()
