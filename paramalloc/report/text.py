@@ -94,7 +94,7 @@ def early_stopping(runs: pd.DataFrame) -> str:
     if kills is None:
         return ""
     watched = f" of the {kills['watched']} runs that it watched" if kills["watched"] else " runs"
-    rule = ("Early stop only flagged: a run whose dev perplexity stays above the baseline's at equal tokens (the status says from which count on). "
+    rule = ("Early stop in `flag` mode marks a run whose dev perplexity stays above the baseline's at equal tokens (the status says from which count on). "
             "It would have ended")
     if not kills["flagged"]:
         return f"{rule} none{watched}."
