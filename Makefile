@@ -59,9 +59,9 @@ grid: setup  ## all twelve cells
 reference: setup  ## the published study, in an order that may be cut off anywhere and goes on there
 	@set -e; run() { $(BIN)/paramalloc sweep $(REFERENCE) "$$@" || [ $$? = 1 ]; }; \
 	bench=full; for seed in 0 1 2; do run reference --seed $$seed --smallbench $$bench; bench=off; done; \
-	for name in lr_check_full embed_lr_check; do run $$name --early-stop off --smallbench off; done; run noise_floor --seed 3,4,5,6,7,8 --smallbench off; \
+	for name in lr_check lr_check_full embed_lr_check; do run $$name --early-stop off --smallbench off; done; run noise_floor --seed 3,4,5,6,7,8 --smallbench off; \
 	for seed in 0 1 2; do for name in factorized_mlp factorized_depth; do run $$name --seed $$seed --smallbench off; done; done; \
-	for name in lr_check low_share tying gate sizes budget; do run $$name --smallbench off; done; \
+	for name in low_share tying gate sizes budget; do run $$name --smallbench off; done; \
 	run vocabulary --smallbench off --early-stop off
 
 reports: setup  ## RESULTS.md and report.html of the three
