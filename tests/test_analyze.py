@@ -340,7 +340,9 @@ def test_an_arm_is_at_the_rates_that_all_of_it_have():
     short = grid(seeds=2).assign(tokens=60_000)
     tuned = pd.concat([grid().assign(tokens=60_000, lr=1.4e-3, dev_loss=5.0), grid().assign(tokens=60_000, lr=1.4e-3, seed=1000, dev_loss=5.0)])
     found = arm(noisy(pd.concat([grid(seeds=3), short, tuned], ignore_index=True)), "tokens")
-    assert found.groupby("tokens").n_seeds.unique().map(list).to_dict() == {60_000: [2], 300_000: [3]}
+    assert found.groupby("tokens").n_seeds.unique().map(list).to_dict() == {60_000: [2], 300_000: [3]} and found.lr.nunique() == 1
+    apart = arm(noisy(pd.concat([grid(seeds=3), short.assign(lr=1.4e-3)], ignore_index=True)), "tokens")
+    assert apart.groupby("tokens").lr.unique().map(list).to_dict() == {60_000: [1.4e-3], 300_000: [3e-3]}
 
 
 def test_an_arm_over_vocabularies_is_in_bits_per_byte():

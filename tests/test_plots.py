@@ -161,6 +161,14 @@ def test_an_arm_is_drawn_from_its_own_runs(name, column, values):
     assert len({(row["line"], row["at"]) for row in points}) == len(points)  # of one x, a line has one point
 
 
+def test_an_arm_whose_rates_differ_says_so():
+    """A budget at a rate of its own: the picture and its table say it; at one rate, nothing."""
+    said, runs = "Not all at one learning rate", arms()
+    assert said not in str(drawn(plots.arm_chart(runs, "budget"))["title"])
+    other = runs.assign(lr=runs.lr.where(runs.tokens < 1_200_000, 1.4e-3))
+    assert said in str(drawn(plots.arm_chart(other, "budget"))["title"])
+
+
 def trained(name: str, profile: str) -> pd.DataFrame:
     """A made-up run of each cell of a sweep, of the shape that the allocator gives it."""
     rows = []

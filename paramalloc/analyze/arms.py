@@ -51,7 +51,7 @@ def alike(runs: pd.DataFrame, *free: str) -> pd.DataFrame:
 
 def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss", free: tuple[str, ...] = ()) -> pd.DataFrame:
     """The cells of an arm whose runs need not be comparable in dev_loss: columns of the axis (any column of the runs, such as
-    vocab_size, tokens, embedding, mlp, total_params), cell, n_seeds, the quality, low, high, in order of the axis.
+    vocab_size, tokens, embedding, mlp, total_params), cell, lr, n_seeds, the quality, low, high, in order of the axis.
 
     Only runs that are `alike` but for the axis and what else is `free`, each request at the learning rates that all of the axis have in
     common for it, if there are some: a rate tuned at one value of the axis alone would count as an effect of the axis. The noise
@@ -59,12 +59,11 @@ def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss", free: tuple[st
     """
     parts = [claims(group) for group in at_common_rates(groups(alike(runs, axis, *free)))]
     parts = [part.assign(cell=part.cell + f" ({number})", axis=part[axis]) for number, part in enumerate(parts) if len(part)]
-    columns = [axis, "cell", "n_seeds", quality, "low", "high"]
+    columns = [axis, "cell", "lr", "n_seeds", quality, "low", "high"]
     if not parts:
         return pd.DataFrame(columns=columns)
     claimed = pd.concat(parts, ignore_index=True)
-    table = mean_table(fit(claimed, quality), quality)
-    table[axis] = table.cell.map(claimed.groupby("cell").axis.first())
+    table = mean_table(fit(claimed, quality), quality).join(claimed.groupby("cell")[["axis", "lr"]].first(), on="cell").rename(columns={"axis": axis})
     table["cell"] = table.cell.str.replace(r" \(\d+\)$", "", regex=True)
     return table[columns].sort_values([axis, "cell"], ignore_index=True)
 

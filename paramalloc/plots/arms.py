@@ -48,11 +48,12 @@ def arm_chart(runs: pd.DataFrame, name: str):
     y = "bits per byte" if what.quality == "dev_bpb" else "dev loss (nats per token)"
     at = "{percent:.0f} %" if what.x == "share" else "{at:,.0f}"
     found, tips, table = facts(found, {"cell": "{cell}", what.title: at, what.by or "line": "{line}", y: f"{{{what.quality}:.4f}}",
-                                       "95 % interval": "[{low:.4f}, {high:.4f}]", "seeds": "{n_seeds}"})
+                                       "95 % interval": "[{low:.4f}, {high:.4f}]", "seeds": "{n_seeds}", "learning rate": "{lr:g}"})
     axis = alt.Axis(labelExpr=PERCENT if what.x == "share" else SI, tickCount=6)
     x = alt.X("at:Q", title=what.title, axis=axis, scale=plain("linear" if what.x == "share" else "log"))
     chart = lines(found, tips, x, alt.Y(f"{what.quality}:Q", title=y), "line", what.by or None)
     words = "Lines: 95 % intervals." if found.low.notna().any() else "One seed: no intervals."
+    words += " Not all at one learning rate: see the table." if found.lr.nunique() > 1 else ""
     return titled(chart, what.question, f"{y[0].upper() + y[1:]}; lower is better. {words}", table)
 
 
