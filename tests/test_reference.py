@@ -1,7 +1,10 @@
 """What is published in outputs/reference can be made again from its results.csv (a single run of it: check_again.py)."""
 
+import re
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from paramalloc.allocator import allocation
@@ -57,6 +60,19 @@ def test_the_readme_opens_with_the_answer_of_the_rows():
     found = verdict(runs)
     first, *_, last = found.sentences
     assert f"**{first}** {last} {scale(runs)} {len(found.close)} of 12 cells may be the best at this noise." in said_in_the_readme()
+
+
+def test_the_rows_that_the_report_names_give_its_means():
+    """Methods' rule, applied by hand: completed rows of a request, at the named tokens and the table's rate, on claim seeds."""
+    results = (ROOT / "outputs" / "reference" / "RESULTS.md").read_text(encoding="utf-8")
+    tokens = int(re.search(r"`tokens` (\d+) and the table's `lr`", results)[1])
+    rows = pd.read_csv(ROOT / "outputs" / "reference" / "results.csv")
+    rows = rows[(rows.status == "completed") & (rows.tokens == tokens) & (rows.seed < 1000)]
+    found = re.findall(r"^\| (\d+) % × ([\d.]+) \| ([\d.]+) \| .*\| 3 \| ([\d.]+) \| completed", results, re.MULTILINE)
+    assert len(found) == 12
+    for share, glu, mean, lr in found:
+        own = rows[np.isclose(rows.requested_share, int(share) / 100) & np.isclose(rows.requested_glu, float(glu)) & np.isclose(rows.lr, float(lr))]
+        assert f"{own.dev_loss.mean():.4f}" == mean and len(own) == 3
 
 
 def test_the_readme_says_what_the_larger_study_takes():

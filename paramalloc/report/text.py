@@ -126,8 +126,8 @@ def methods(runs: pd.DataFrame) -> Note:
         "The surface is a quadratic in the logarithms of share and expansion with a term for each seed; where its minimum may lie is Box and "
         "Hunter's region." if surface(runs) else "",
         "The probability of a place on a front is its share of draws under the fitted noise of loss and of throughput; costs within 1 % tie.",
-        "Behind every number stand rows of results.csv, one a run: a cell's are the completed ones with its "
-        "`requested_share` and `requested_glu`, the seeds up from 1000 left out.",
+        "Behind every number stand rows of results.csv, one a run: a cell's are the completed ones with its `requested_share` and "
+        f"`requested_glu`, `tokens` {done.tokens.iloc[0]:.0f} and the table's `lr`, the seeds up from 1000 left out (those tell of the learning rate alone).",
     ]
     return Note("\n".join(f"- {line}" for line in lines if line))
 
