@@ -69,9 +69,10 @@ reports: setup  ## RESULTS.md and report.html of the three
 	    $(BIN)/paramalloc report params/$$name.yaml $(STUDY) --name $$name; done
 
 published: setup  ## every table and figure of outputs/reference again, each from its results.csv alone
-	@set -e; for table in $$(find outputs/reference -name results.csv); do \
-	    folder=$$(dirname $$table); name=reference-$$(basename $$folder); [ -f $$folder/RESULTS.md ] || continue; \
-	    $(BIN)/paramalloc report $$table --name $$name; made=outputs/reports/$$name; \
+	@# All reports before the first copy, which would make the tree differ from the commit that they name.
+	@set -e; folders=$$(dirname $$(find outputs/reference -name RESULTS.md)); \
+	for folder in $$folders; do $(BIN)/paramalloc report $$folder/results.csv --name reference-$$(basename $$folder); done; \
+	for folder in $$folders; do made=outputs/reports/reference-$$(basename $$folder); \
 	    cp $$made/RESULTS.md $$folder; rm -rf $$folder/figures; cp -r $$made/figures $$folder; \
 	    if [ -f $$folder/report.html ]; then cp $$made/report.html $$folder; fi; done
 

@@ -162,11 +162,17 @@ def test_an_arm_is_drawn_from_its_own_runs(name, column, values):
 
 
 def test_an_arm_whose_rates_differ_says_so():
-    """A budget at a rate of its own: the picture and its table say it; at one rate, nothing."""
+    """Gates at rates of their own: the picture says it; at one rate, nothing."""
     said, runs = "Not all at one learning rate", arms()
-    assert said not in str(drawn(plots.arm_chart(runs, "budget"))["title"])
-    other = runs.assign(lr=runs.lr.where(runs.tokens < 1_200_000, 1.4e-3))
-    assert said in str(drawn(plots.arm_chart(other, "budget"))["title"])
+    assert said not in str(drawn(plots.arm_chart(runs, "gate"))["title"])
+    other = runs.assign(lr=runs.lr.where(runs.mlp == "swiglu", 1.4e-3))
+    assert said in str(drawn(plots.arm_chart(other, "gate"))["title"])
+
+
+def test_budgets_are_not_compared_at_unequal_rates():
+    """lr_check trains each cell at a rate of its own and fewer tokens: beside the grid that is no answer about the budget."""
+    other = arms().assign(lr=lambda runs: runs.lr.where(runs.tokens < 1_200_000, 1.4e-3))
+    assert "its runs are not here" in plots.arm_chart(other, "budget")
 
 
 def trained(name: str, profile: str) -> pd.DataFrame:

@@ -65,6 +65,8 @@ def _compared(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     found = arm(chosen, what.line or what.column, what.quality, what.free)
     if what.by != "share × GLU":
         return found
+    if name == "budget":  # a rate chosen at one budget alone, as lr_check's, would count as an effect of the budget
+        found = found[found.groupby("cell").lr.transform("nunique") == 1]
     # A cell at one value alone says nothing about the others.
     return found[found.groupby("cell")[what.column].transform(np.ptp) > 0.1 * found[what.column]]
 
