@@ -21,7 +21,7 @@ def cells(name: str, profile: str) -> list[TrainConfig]:
 
 
 def test_the_studys_arms_are_there():
-    assert {"grid", "embedding_sweep", "glu_sweep", "reference", "lr_check", "lr_check_full", "embed_lr_check", "optimizer", *ARMS} == set(SWEEPS)
+    assert {"grid", "embedding_sweep", "glu_sweep", "reference", "lr_check", "lr_check_ends", "lr_check_full", "embed_lr_check", "optimizer", *ARMS} == set(SWEEPS)
 
 
 @pytest.mark.parametrize("name", ALL)
