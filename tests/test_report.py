@@ -371,11 +371,14 @@ def test_heads_speeds_and_the_recipe_are_told():
 
 
 def test_provenance_tells_the_runs_from_the_reporter():
-    """Who trained the runs, as they recorded it, comes before what made the report; what was not recorded is said."""
+    """Who trained the runs, as they recorded it, comes before what made the report; what was not recorded is said, and who trained the runs of other questions."""
     runs = grid()
     said = report.provenance(runs.assign(commit=["abc"] * 11 + [None], torch="2.0"), "make reports")
     assert "- by commit: `abc`, not recorded\n- with torch: `2.0`\n" in said and said.index("abc") < said.index("this report was made by")
-    assert "by commit: not recorded" in report.provenance(runs, "make reports")
+    assert "by commit: not recorded" in report.provenance(runs, "make reports") and "other runs" not in said
+    more = pd.concat([runs.assign(commit="abc"), runs.head(2).assign(tokens=1e5, commit="def")], ignore_index=True)
+    assert "- by commit: `abc`\n" in report.provenance(more, "") and "- the 2 other runs: made " in report.provenance(more, "")
+    assert "; by commit `def`; " in report.provenance(more, "")
 
 
 def test_what_is_smaller_than_the_study_says_so():
@@ -434,7 +437,11 @@ def test_a_checked_learning_rate_is_told_from_a_chosen_one():
     tried = [run(share, glu, 1000, lr, tokens=100_000, dev_loss=6 + worse) for share, glu, best in ((0.25, 2.0, 1e-3), (0.35, 2.66, 3e-3), (0.45, 4.0, 3e-3))
              for lr, worse in ((3e-3, 0.0125 * (best == 1e-3)), (best if best == 1e-3 else 9e-3, 0.0 if best == 1e-3 else 0.1))]
     runs = pd.concat([grid(seeds=2), pd.DataFrame(tried)], ignore_index=True)
-    assert ("On tuning seeds, 100k tokens a run, 3 cells tried 2 rates: the best was lower than the claim's by 0.0042 nats in the mean and 0.0125 at most "
-            "(25 % × 2); equal rates would give ") in report.certainty(runs)
+    said = report.certainty(runs)
+    assert ("3 of 12 cells tried 2 rates at 100k tokens a run (rows of `tokens` 100000 and `seed` 1000): the best was lower than the claim's by 0.0042 nats "
+            "in the mean and 0.0125 at most (25 % × 2); equal rates would give ") in said
+    assert ("By share: 0.0125 at 25 % (1 cell), 0.0000 at 35 % (1 cell), 0.0000 at 45 % (1 cell); so a rate of each cell's own would move two shares "
+            "against each other by 0.0125 nats at most there.") in said
+    assert "By share" not in report.certainty(runs[(runs.seed < 1000) | (runs.requested_share == 0.25)])
     assert "Each cell's is the best" not in report.methods(runs) and "One base learning rate" in report.limits(runs)
-    assert "tuning seeds" not in report.certainty(grid(seeds=2))
+    assert "learning rate fair" not in report.certainty(grid(seeds=2))

@@ -170,8 +170,8 @@ def _chosen(runs: pd.DataFrame) -> str:
     if not tuned(runs):
         return ""
     check = rate_check(runs)
-    tried, seeds = (", ".join(f"{value:g}" for value in sorted(set().union(*check[name]))) for name in ("tried", "seeds"))
-    return f" Each cell's is the best of those that it tried on seed {seeds}, which no mean holds: {tried}."
+    tried = ", ".join(f"{value:g}" for value in sorted(set().union(*check.tried)))
+    return f" Each cell's is the best of those that it tried on seed {_seeds(check)}, which no mean holds: {tried}."
 
 
 def tuned(runs: pd.DataFrame) -> bool:
@@ -182,13 +182,23 @@ def tuned(runs: pd.DataFrame) -> bool:
 
 
 def _rates_checked(runs: pd.DataFrame, found) -> list[str]:
-    """What other learning rates gained on tuning seeds, a sentence per budget: part of a difference may be the rate's doing."""
+    """What other learning rates gained on tuning seeds, a sentence or two per budget: part of a difference may be the rate's doing."""
     if tuned(runs):
         return []
-    return [f"Was the learning rate fair? On tuning seeds, {short(tokens)} tokens a run, {len(check)} {'cells' if len(check) > 1 else 'cell'} tried "
-            f"{_between(check.tried.map(len))} rates: the best was lower than the claim's by {check.gain.mean():.4f} nats in the mean and "
-            f"{check.gain.max():.4f} at most ({check.cell[check.gain.idxmax()]}){_chance(check, found)}."
+    cells = claims(runs).cell.nunique()
+    return [f"Was the learning rate fair? {len(check)} of {cells} {'cell' if cells == 1 else 'cells'} tried {_between(check.tried.map(len))} rates at {short(tokens)} "
+            f"tokens a run (rows of `tokens` {tokens:.0f} and `seed` {_seeds(check)}): the best was lower than the claim's by {check.gain.mean():.4f} nats in the mean "
+            f"and {check.gain.max():.4f} at most ({check.cell[check.gain.idxmax()]}){_chance(check, found)}.{_by_share(check)}"
             for tokens, check in rate_check(runs).groupby("tokens")]
+
+
+def _by_share(check: pd.DataFrame) -> str:
+    """What tilts a comparison of shares is not the gain but its difference between them."""
+    gains = check.groupby("requested_share").gain.agg(["mean", "count"])
+    if len(gains) < 2:
+        return ""
+    each = ", ".join(f"{mean:.4f} at {100 * share:g} % ({count:.0f} {'cell' if count == 1 else 'cells'})" for share, mean, count in gains.itertuples())
+    return f" By share: {each}; so a rate of each cell's own would move two shares against each other by {gains['mean'].max() - gains['mean'].min():.4f} nats at most there."
 
 
 def _chance(check: pd.DataFrame, found) -> str:
@@ -196,6 +206,10 @@ def _chance(check: pd.DataFrame, found) -> str:
         return ""
     mean, most = by_chance(check, found.sigma)
     return f"; equal rates would give {mean:.4f} and {most:.4f} by chance, if runs of one cell and seed scatter as those of two cells do"
+
+
+def _seeds(check: pd.DataFrame) -> str:
+    return ", ".join(f"{seed:g}" for seed in sorted(set().union(*check.seeds)))
 
 
 def _between(counts: pd.Series) -> str:
@@ -248,20 +262,29 @@ def command(config) -> str:
 def provenance(runs: pd.DataFrame, command: str) -> Note:
     """What trained the runs, then where and with what this report was made."""
     used = comparable(runs)
-    devices = ", ".join(sorted({f"{d} ({p})" for d, p in zip(used.device, used.precision) if pd.notna(d)})) or "none"
-    dates = sorted(used.created.dropna().astype(str))
+    others = runs.drop(used.index)
     lines = {
-        "the runs were made": f"{code(dates[0])} to {code(dates[-1])}" if dates else "none",
-        "by commit": _recorded(used, "commit"),
-        "with torch": _recorded(used, "torch"),
-        "on": code(devices),
-        "from the data": ", ".join(f"{code(name)} ({code(mark)})" for name, mark in _corpora(used)) or "none",
+        **_made(used),
+        **({f"the {len(others)} other runs": "; ".join(f"{name.removeprefix('the runs were ')} {value}" for name, value in _made(others).items())} if len(others) else {}),
         "this report was made by": code(command),
         "at commit": code(commit() or 'unknown'),
         "with": ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name))),
         "under Python": f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
     }
     return Note("\n".join(f"- {name}: {value}" for name, value in lines.items()))
+
+
+def _made(runs: pd.DataFrame) -> dict[str, str]:
+    """When, by which code, where and of what these runs were made."""
+    devices = ", ".join(sorted({f"{d} ({p})" for d, p in zip(runs.device, runs.precision) if pd.notna(d)})) or "none"
+    dates = sorted(runs.created.dropna().astype(str))
+    return {
+        "the runs were made": f"{code(dates[0])} to {code(dates[-1])}" if dates else "none",
+        "by commit": _recorded(runs, "commit"),
+        "with torch": _recorded(runs, "torch"),
+        "on": code(devices),
+        "from the data": ", ".join(f"{code(name)} ({code(mark)})" for name, mark in _corpora(runs)) or "none",
+    }
 
 
 def _recorded(runs: pd.DataFrame, name: str) -> str:
