@@ -21,7 +21,7 @@ from analysis_fixtures import broken_grid, empty, grid, noisy, run, study, unfin
 from nbclient import NotebookClient
 
 from paramalloc import plots, report
-from paramalloc.analyze import verdict
+from paramalloc.analyze import noise, verdict
 from paramalloc.data import prepare
 from paramalloc.report.page import as_html as markdown_as_html
 from paramalloc.report.results import CELLS as CELLS_SPEND
@@ -440,8 +440,10 @@ def test_a_checked_learning_rate_is_told_from_a_chosen_one():
     said = report.certainty(runs)
     assert ("3 of 12 cells tried 2 rates at 100k tokens a run (rows of `tokens` 100000 and `seed` 1000): the best was lower than the claim's by 0.0042 nats "
             "in the mean and 0.0125 at most (25 % × 2); equal rates would give ") in said
-    assert ("By share: 0.0125 at 25 % (1 cell), 0.0000 at 35 % (1 cell), 0.0000 at 45 % (1 cell); so a rate of each cell's own would move two shares "
-            "against each other by 0.0125 nats at most there.") in said
+    assert ("By share: 0.0125 at 25 % (1 cell), 0.0000 at 35 % (1 cell), 0.0000 at 45 % (1 cell); the farthest lie 0.0125 apart, as much as a rate of each "
+            f"cell's own would move them against each other there, with a standard error of about {2 * noise(runs).sigma:.4f}.") in said  # four runs
+    assert "`seed` 1000, in bf16, fp32)" in report.certainty(runs.assign(precision=["fp32"] * (len(runs) - 1) + ["bf16"]))
+    assert "`seed` 1000)" in report.certainty(runs.assign(precision="fp32"))
     assert "By share" not in report.certainty(runs[(runs.seed < 1000) | (runs.requested_share == 0.25)])
     assert "Each cell's is the best" not in report.methods(runs) and "One base learning rate" in report.limits(runs)
     assert "learning rate fair" not in report.certainty(grid(seeds=2))

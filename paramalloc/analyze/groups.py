@@ -27,7 +27,7 @@ DEFAULTS = {"mlp": "swiglu", "parametrization": "standard", "optimizer": "adamw"
 def typed(runs: pd.DataFrame) -> pd.DataFrame:
     """All columns that the analysis reads, numbers as float64: what is null or not there at all is NaN (or a default of old runs)."""
     runs = runs.reset_index(drop=True)
-    absent = [name for name in (*NUMBERS, *TEXTS, "early_stop", "status", "run_id", "created") if name not in runs]
+    absent = [name for name in (*NUMBERS, *TEXTS, "early_stop", "precision", "status", "run_id", "created") if name not in runs]
     runs = runs.reindex(columns=[*runs, *absent])
     numbers = {name: pd.to_numeric(runs[name]).astype(float) for name in NUMBERS}
     return with_defaults(runs.assign(**numbers))

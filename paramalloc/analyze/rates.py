@@ -8,7 +8,7 @@ import pandas as pd
 from .cells import by_cell, claims, mean_losses, remembered
 from .groups import SAME, comparable, of_size, on_claim_seeds, typed
 
-RATE_CHECK = ["tokens", "cell", "requested_share", "lr", "best_lr", "gain", "tried", "seeds"]
+RATE_CHECK = ["tokens", "cell", "requested_share", "lr", "best_lr", "gain", "tried", "seeds", "precisions"]
 DRAWS = 4_000
 
 
@@ -17,9 +17,9 @@ def rate_check(runs: pd.DataFrame) -> pd.DataFrame:
     """What each cell would have gained from the best of the learning rates that it tried on tuning seeds.
 
     One row per budget of `tokens` and cell: its `requested_share`, `lr` of its claim, `best_lr`, `gain` in nats per token of dev_loss (0 where the claim's rate is
-    the best; a rate at which a run diverged is the worst), the rates `tried` and on which `seeds`. The budget may be another than the
-    claims', as a shorter one is cheaper; all else is the claims' own, the tables' rate included. A cell that did not try its
-    claim's rate, or diverged at it, says nothing.
+    the best; a rate at which a run diverged is the worst), the rates `tried`, on which `seeds` and in which `precisions`. The budget may be
+    another than the claims', as a shorter one is cheaper, and so may the precision; all else is the claims' own, the tables' rate
+    included. A cell that did not try its claim's rate, or diverged at it, says nothing.
     """
     runs = typed(runs)
     claimed, tuning, rows = claims(runs), _tuning(runs), []
@@ -29,7 +29,8 @@ def rate_check(runs: pd.DataFrame) -> pd.DataFrame:
             tries = tries[tries.embed_lr.isin(own.embed_lr) | tries.embed_lr.isna() & own.embed_lr.isna().any()]
             losses, lr = mean_losses(tries, tries.lr), own.lr.iloc[0] if len(own) else np.nan
             if len(losses) > 1 and np.isfinite(losses.get(lr, np.inf)):
-                rows.append([tokens, cell, tries.requested_share.iloc[0], lr, losses.index[0], losses[lr] - losses.min(), tuple(sorted(losses.index)), tuple(sorted(tries.seed.unique()))])
+                known = [tuple(sorted(values)) for values in (losses.index, tries.seed.unique(), tries.precision.dropna().unique())]
+                rows.append([tokens, cell, tries.requested_share.iloc[0], lr, losses.index[0], losses[lr] - losses.min(), *known])
     return pd.DataFrame(rows, columns=RATE_CHECK)
 
 

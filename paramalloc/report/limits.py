@@ -9,7 +9,8 @@ from ..analyze import Note, cells_table, claims, comparable, completed, screenin
 from ..analyze.noise import fit, linked
 from ..config import load_profile
 from ..plots import short
-from .text import corpus, differing, tuned
+from .rates import tuned
+from .text import corpus, differing
 
 EQUAL = ("At equal FLOPs or time the cell that sets the common amount is at the end of its schedule, the others before it, where the "
          "learning rate has not decayed: that favours it.")

@@ -9,13 +9,13 @@ from importlib import metadata
 
 import pandas as pd
 
-from ..analyze import (NOTHING, Note, by_chance, cell_name, cells_table, claims, comparable, completed, means, noise, noise_floor, rate_check,
+from ..analyze import (NOTHING, Note, cell_name, cells_table, claims, comparable, completed, means, noise, noise_floor,
                        surface, wrong_kills)
 from ..analyze.cells import STATUSES
 from ..analyze.groups import SAME, with_defaults
-from ..config import TUNING_SEED
 from ..plots import short
 from ..runs import commit
+from .rates import chosen, rates_checked
 from .tables import code
 
 TITLE = "Where should a small language model keep its parameters?"
@@ -75,7 +75,7 @@ def certainty(runs: pd.DataFrame) -> Note:
     if floor:
         lines.append(f"Noise floor: runs of the baseline with {floor.n_seeds} different seeds scatter by {floor.sd:.4f} nats (standard deviation; 95 %: "
                      f"{floor.low:.4f} to {floor.high:.4f}). Two cells on different seeds would need {needed(floor, 'seeds a cell')} (power 80 %).")
-    return Note("\n".join(f"- {line}" for line in [*lines, *_on_test(runs), *_rates_checked(runs, found)]))
+    return Note("\n".join(f"- {line}" for line in [*lines, *_on_test(runs), *rates_checked(runs, found)]))
 
 
 def _on_test(runs: pd.DataFrame) -> list[str]:
@@ -111,7 +111,7 @@ def methods(runs: pd.DataFrame) -> Note:
     used = lambda name: ", ".join(map(code, sorted(done[name].dropna().astype(str).unique())))
     lines = [
         "A decoder as Llama's: norms before each block (RMSNorm), rotary positions, no biases; MLP " + used("mlp") + f", embedding {used('embedding')}.",
-        f"Optimizer {used('optimizer')}, parametrization {used('parametrization')}{_rescaled(done)}, {rates}.{_chosen(runs)}",
+        f"Optimizer {used('optimizer')}, parametrization {used('parametrization')}{_rescaled(done)}, {rates}.{chosen(runs)}",
         _recipe(runs),
         "Every cell sees the same tokens in the same order at equal seeds; differences are paired over seeds.",
         "Dev loss: every token of the dev split scored once, in nats. Bits per byte divide by the bytes of the text. Curves, and early stop, "
@@ -163,57 +163,6 @@ def _recipe(runs: pd.DataFrame) -> str:
         return ""
     return (f"A step takes {first.batch_tokens:,.0f} tokens in windows of {first.seq_len:,.0f}; the rate rises over {100 * first.warmup:g} % of the "
             f"steps and falls linearly to zero; weight decay {first.weight_decay:g}, gradients clipped at a norm of {first.grad_clip:g}.")
-
-
-def _chosen(runs: pd.DataFrame) -> str:
-    """Among which learning rates each cell's is the best, if all tried several at the claims' budget."""
-    if not tuned(runs):
-        return ""
-    check = rate_check(runs)
-    tried = ", ".join(f"{value:g}" for value in sorted(set().union(*check.tried)))
-    return f" Each cell's is the best of those that it tried on seed {_seeds(check)}, which no mean holds: {tried}."
-
-
-def tuned(runs: pd.DataFrame) -> bool:
-    """Whether every cell's claim is at the best of the rates that it tried at the claim's budget."""
-    done, check = completed(cells_table(runs)), rate_check(runs)
-    check = check[check.tokens.isin(done.tokens)]
-    return bool(set(done.cell) <= set(check.cell) and (check.gain == 0).all())
-
-
-def _rates_checked(runs: pd.DataFrame, found) -> list[str]:
-    """What other learning rates gained on tuning seeds, a sentence or two per budget: part of a difference may be the rate's doing."""
-    if tuned(runs):
-        return []
-    cells = claims(runs).cell.nunique()
-    return [f"Was the learning rate fair? {len(check)} of {cells} {'cell' if cells == 1 else 'cells'} tried {_between(check.tried.map(len))} rates at {short(tokens)} "
-            f"tokens a run (rows of `tokens` {tokens:.0f} and `seed` {_seeds(check)}): the best was lower than the claim's by {check.gain.mean():.4f} nats in the mean "
-            f"and {check.gain.max():.4f} at most ({check.cell[check.gain.idxmax()]}){_chance(check, found)}.{_by_share(check)}"
-            for tokens, check in rate_check(runs).groupby("tokens")]
-
-
-def _by_share(check: pd.DataFrame) -> str:
-    """What tilts a comparison of shares is not the gain but its difference between them."""
-    gains = check.groupby("requested_share").gain.agg(["mean", "count"])
-    if len(gains) < 2:
-        return ""
-    each = ", ".join(f"{mean:.4f} at {100 * share:g} % ({count:.0f} {'cell' if count == 1 else 'cells'})" for share, mean, count in gains.itertuples())
-    return f" By share: {each}; so a rate of each cell's own would move two shares against each other by {gains['mean'].max() - gains['mean'].min():.4f} nats at most there."
-
-
-def _chance(check: pd.DataFrame, found) -> str:
-    if found is None:
-        return ""
-    mean, most = by_chance(check, found.sigma)
-    return f"; equal rates would give {mean:.4f} and {most:.4f} by chance, if runs of one cell and seed scatter as those of two cells do"
-
-
-def _seeds(check: pd.DataFrame) -> str:
-    return ", ".join(f"{seed:g}" for seed in sorted(set().union(*check.seeds)))
-
-
-def _between(counts: pd.Series) -> str:
-    return f"{counts.min():.0f}" if counts.nunique() == 1 else f"{counts.min():.0f} to {counts.max():.0f}"
 
 
 def _values(numbers: pd.Series) -> str:
