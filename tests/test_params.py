@@ -50,6 +50,17 @@ def test_every_cell_can_be(name, profile):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize("name, profile", list(product(["lr_check", "lr_check_ends", "lr_check_full", "embed_lr_check"], profiles())))
+def test_a_check_of_the_rates_holds_the_profiles_own(name, profile):
+    """Tried among the others (or between two, where the grid's own runs are the third), or the check says nothing of the grid."""
+    sweep, (_, sizes) = load_sweep(name, profile=profile, dataset="builtin"), load_profile(profile)
+    if name == "embed_lr_check":
+        tried = sorted({cell.config.embed_lr for cell in sweep.cells})
+        assert tried[0] <= sizes["embed_lr"] <= tried[-1]
+    else:
+        assert all(sizes["lr"] in (cell.tuning.lr if cell.tuning else {run.lr for other in sweep.cells for run in other.config.runs()}) for cell in sweep.cells)
+
+
 @pytest.mark.parametrize("profile", profiles())
 def test_a_profile_is_one_of_this_trainer(profile):
     """Every name is a parameter, a step divides into windows; the reference trains as many tokens a parameter as the study."""
