@@ -3,7 +3,8 @@
     python tests/check_again.py RUN_ID path/to/results.csv
 
 Takes as long as the run did. On another kind of CPU other roundings give another run of the same kind: the difference is printed, and
-held to 0.03 nats per token. Exit status 1 where it is larger. A CPU with AVX-512 is one with AVX2 alone, as trained the published grid, under
+held to 0.03 nats per token. Exit status 1 where it is larger. For runs of a profile's size, which a row names by its request alone. To round as
+the CPUs with AVX2 alone that trained the published grid, one with AVX-512 needs
 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from paramalloc.config import ROOT
+from paramalloc.config import ROOT, UserError, load_profile
 from paramalloc.device import pick_device, pick_precision
 from paramalloc.runs import read_json, read_results
 
@@ -33,7 +34,14 @@ def parameters(run: pd.Series) -> dict:
 
 
 def main(run_id: str, table: str) -> int:
-    run = read_results(Path(table)).set_index("run_id").loc[run_id]
+    rows = read_results(Path(table)).set_index("run_id")
+    if run_id not in rows.index:
+        sys.exit(f"{table} has no run {run_id}")
+    run = rows.loc[run_id]
+    size = load_profile(run.profile)[1]["total_params"]
+    if pd.isna(run.requested_share) or abs(run.total_params / size - 1) > 0.02:
+        sys.exit(f"{run_id} has a shape or size of its own ({run.total_params:,.0f} parameters; profile {run.profile}: {size:,}), which its row does not "
+                 "record as it was asked: train it by its sweep")
     with tempfile.TemporaryDirectory() as outputs:
         given = parameters(run) | {"smallbench": "off", "early_stop": "off", "outputs": outputs}
         words = [str(word) for name, value in given.items() for word in ("-p", name, value)]
@@ -44,9 +52,12 @@ def main(run_id: str, table: str) -> int:
     apart = {name: abs(again[name] - run[name]) for name in ("dev_loss", "test_loss")}
     for name, value in apart.items():
         print(f"{name}: published {run[name]!r}, again {again[name]!r}, {value:.2g} apart")
-    print(f"published in {run.precision} on {run.device}, again in {again['precision']} on {again['device']}; run id {'the same' if again['run_id'] == run_id else again['run_id']}")
+    print(f"published in {run.precision} on {run.device}, again in {again['precision']} on {again['device']}")
     return int(max(apart.values()) > NEAR)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except UserError as error:
+        sys.exit(str(error))

@@ -16,7 +16,7 @@ import torch
 from test_smallbench import task_files
 from transformers import AutoModelForCausalLM
 
-from paramalloc.config import ROOT
+from paramalloc.config import ROOT, UserError
 from paramalloc.data import Corpus
 from paramalloc.export import export
 from paramalloc.runs import find_run, read_json, read_results
@@ -54,7 +54,10 @@ def blimp(folder: Path) -> float:
 
 def main(run: str, table: str) -> None:
     source = find_run(run, ROOT / "outputs")
-    published = read_results(Path(table)).set_index("run_id").loc[source.name]
+    rows = read_results(Path(table)).set_index("run_id")
+    if source.name not in rows.index:
+        sys.exit(f"{table} has no run {source.name}")
+    published = rows.loc[source.name]
     config = read_json(source / "config.json")
     corpus = Corpus.open(source.parents[1] / "data" / config["provenance"]["corpus"])
     with TemporaryDirectory() as folder:
@@ -69,4 +72,7 @@ def main(run: str, table: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))

@@ -26,7 +26,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 def measured(cell, corpus, steps: int) -> dict:
     """Tokens per second of training steps, and the inference cost, as a run's result has them."""
-    config, shape = cell.config, allocation(cell.config)
+    config, shape = cell.config.runs()[0], allocation(cell.config)
     device = pick_device(config.device)
     precision = pick_precision(config.precision, device)
     feed = Feed(Batches(corpus.split("train"), config.seq_len, config.batch_tokens // config.seq_len, 0), device)
@@ -47,13 +47,12 @@ def measured(cell, corpus, steps: int) -> dict:
 
 def main(arguments):
     sweep = load_sweep(arguments.sweep, profile=arguments.profile, dataset=arguments.dataset)
-    corpus = prepare(arguments.dataset, sweep.config.vocab_size, ROOT / "outputs")
     path = ROOT / "outputs" / "bench" / "cells.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     with open(path, "w", newline="") as file:
         for number, cell in enumerate(sweep.cells):
-            row = measured(cell, corpus, arguments.steps)
+            row = measured(cell, prepare(arguments.dataset, cell.config.vocab_size, ROOT / "outputs"), arguments.steps)
             writer = csv.DictWriter(file, row)
             if not number:
                 writer.writeheader()
