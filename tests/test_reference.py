@@ -89,5 +89,5 @@ def test_the_readme_says_what_the_second_corpus_gave():
     runs = read_results(ROOT / "outputs" / "reference" / "wikitext-2" / "results.csv").sort_values("requested_share")
     assert list(runs.requested_share) == [0.25, 0.35, 0.45] and runs.seed.nunique() == 1 and set(runs.requested_glu) == {2.66}
     first, second, third = runs.dev_loss
-    said = f"gave {first:.3f}, {second:.3f} and {third:.3f} nats per token at 25, 35 and 45 % ([rows](outputs/reference/wikitext-2/results.csv))"
+    said = f"gave {first:.3f}, {second:.3f} and {third:.3f} nats per token at 25, 35 and 45 % ([rows](outputs/reference/wikitext-2/results.csv);"
     assert said in said_in_the_readme()
