@@ -84,10 +84,13 @@ def test_the_readme_says_what_the_larger_study_takes():
     assert f"{flops / 1e15:.0f} PFLOP for the same {len(runs)} runs, about {len(runs) / 12 * 505 / 60:.0f} minutes" in said_in_the_readme()
 
 
-def test_the_readme_says_what_the_second_corpus_gave():
+@pytest.mark.parametrize("folder, size, tokens, words", [("wikitext-2", 1e6, 5e6, " nats per token at 25, 35 and 45 %"), ("spot_check", 1e7, 2e6, "")])
+def test_the_readme_says_what_three_shares_gave(folder, size, tokens, words):
     """One seed a share, so only the losses are told; their rows are beside them."""
-    runs = read_results(ROOT / "outputs" / "reference" / "wikitext-2" / "results.csv").sort_values("requested_share")
+    runs = read_results(ROOT / "outputs" / "reference" / folder / "results.csv").sort_values("requested_share")
     assert list(runs.requested_share) == [0.25, 0.35, 0.45] and runs.seed.nunique() == 1 and set(runs.requested_glu) == {2.66}
+    assert np.allclose(runs.total_params, size, rtol=0.02) and set(runs.tokens) == {tokens}
     first, second, third = runs.dev_loss
-    said = f"gave {first:.3f}, {second:.3f} and {third:.3f} nats per token at 25, 35 and 45 % ([rows](outputs/reference/wikitext-2/results.csv);"
+    said = (f"at {size / 1e6:.0f}M parameters, {tokens / 1e6:.0f}M tokens and × 2.66 gave {first:.3f}, {second:.3f} and {third:.3f}{words} "
+            f"([rows](outputs/reference/{folder}/results.csv)")
     assert said in said_in_the_readme()

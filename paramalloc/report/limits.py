@@ -43,7 +43,7 @@ def limits(runs: pd.DataFrame) -> Note:
         EQUAL if len(views(runs)) else "",
         f"{short(done.tokens.iloc[0])} training tokens are {done.tokens.iloc[0] / done.total_params.median():.2g} a parameter: the ranking may change "
         "with a larger budget.",
-        "Speeds come from different devices or precisions and do not compare." if _machines(used) > 1 else
+        "" if done.tokens_per_s.isna().all() else "Speeds come from different devices or precisions and do not compare." if _machines(used) > 1 else
         f"Tokens per second hold for the machine that trained and what ran on it meanwhile, other cells included; another may rank the cells otherwise.{_unsteady(runs, 'tokens_per_s')}",
         f"A decoding time is one timing of one sequence after each run: where fewer layers take longer, that is its noise."
         f"{_unsteady(runs, 'decode_ms_per_token')}" if done.decode_ms_per_token.notna().any() else "",
