@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from paramalloc.allocator import allocation
-from paramalloc.analyze import verdict
+from paramalloc.analyze import by_chance, main_effects, noise, rate_check, verdict
 from paramalloc.cli import main
 from paramalloc.config import ROOT
 from paramalloc.ledger import flops_per_token
@@ -75,6 +75,16 @@ def test_the_rows_that_the_report_names_give_its_means():
     for share, glu, mean, lr in found:
         own = rows[np.isclose(rows.requested_share, int(share) / 100) & np.isclose(rows.requested_glu, float(glu)) & np.isclose(rows.lr, float(lr))]
         assert f"{own.dev_loss.mean():.4f}" == mean and len(own) == 3
+
+
+def test_the_readme_says_what_a_rate_of_its_own_would_gain_a_cell():
+    """In the mean, by chance alone, and between shares, recomputed from the rows of the check."""
+    runs = read_results(ROOT / "outputs" / "reference" / "results.csv")
+    check = rate_check(runs[(runs.tokens == 5e6) | (runs.tokens == 1e6) & (runs.seed == 1000)])
+    shares = check.groupby("requested_share").gain.mean()
+    assert (f"{check.gain.mean():.3f} nats in the mean of {len(check)} cells, of which {by_chance(check, noise(runs).sigma)[0]:.3f} would be chance, and no share's "
+            f"mean is more than {shares.max() - shares.min():.3f} from another's") in said_in_the_readme()
+    assert set(check.tokens) == {1e6} and f"So the rate explains little of the {main_effects(runs).difference.max():.3f} nats" in said_in_the_readme()
 
 
 def test_the_readme_says_what_the_larger_study_takes():
