@@ -173,6 +173,8 @@ def test_budgets_are_not_compared_at_unequal_rates():
     """lr_check trains each cell at a rate of its own and fewer tokens: beside the grid that is no answer about the budget."""
     other = arms().assign(lr=lambda runs: runs.lr.where(runs.tokens < 1_200_000, 1.4e-3))
     assert "its runs are not here" in plots.arm_chart(other, "budget")
+    alone = arms().assign(lr=lambda runs: runs.lr.where((runs.tokens < 1_200_000) | (runs.requested_share == 0.35), 1.4e-3))
+    assert "its runs are not here" in plots.arm_chart(alone, "budget")  # the one cell at one rate has no rival
 
 
 def trained(name: str, profile: str) -> pd.DataFrame:

@@ -67,8 +67,9 @@ def _compared(runs: pd.DataFrame, name: str) -> pd.DataFrame:
         return found
     if name == "budget":  # a rate chosen at one budget alone, as lr_check's, would count as an effect of the budget
         found = found[found.groupby("cell").lr.transform("nunique") == 1]
-    # A cell at one value alone says nothing about the others.
-    return found[found.groupby("cell")[what.column].transform(np.ptp) > 0.1 * found[what.column]]
+    # A cell at one value alone says nothing about the others, and one cell alone has no winner.
+    found = found[found.groupby("cell")[what.column].transform(np.ptp) > 0.1 * found[what.column]]
+    return found.head(0) if name == "budget" and found.cell.nunique() < 2 else found
 
 
 def _varies(values: pd.Series) -> bool:

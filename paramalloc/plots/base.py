@@ -83,15 +83,21 @@ def show(chart: alt.TopLevelMixin | dict | Note) -> Picture | Note:
         return chart
     spec = chart if isinstance(chart, dict) else chart.to_dict()
     label = html.escape(spec.get("description", ""), quote=True)
-    svg = _counted(vl_convert.vegalite_to_svg(spec))
+    svg = _settled(vl_convert.vegalite_to_svg(spec))
     return Picture(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1), html.unescape(label),
                    spec if "usermeta" in spec else None)
 
 
-def _counted(svg: str) -> str:
-    """Ids counted from 0 in every picture: the renderer counts on from one to the next."""
-    ids = {found: f"{kind}{n}" for n, (found, kind) in enumerate(dict.fromkeys(re.findall(r"((gradient_|clip)\d+)", svg)))}
-    return re.sub(r"(gradient_|clip)\d+", lambda found: ids[found[0]], svg)
+def _settled(svg: str) -> str:
+    """The same bytes from every machine: ids counted from 0 in every picture, and six decimals.
+
+    The renderer counts its ids on from one picture to the next, Altair names a view by a hash of all digits of its numbers, and the
+    last of these digits differ from one kind of CPU to another.
+    """
+    id_ = r"(gradient_|clip(?=\d)|view_)[0-9a-f]+"
+    ids = {found: f"{kind}{n}" for n, (found, kind) in enumerate(dict.fromkeys(re.findall(f"({id_})", svg)))}
+    svg = re.sub(id_, lambda found: ids[found[0]], svg)
+    return re.sub(r"-?\d+(\.\d{7,}(e-\d+)?|(\.\d+)?e-1\d)", lambda found: f"{round(float(found[0]), 6) + 0:.6f}".rstrip("0").rstrip("."), svg)
 
 
 def save(chart: alt.TopLevelMixin, path: Path) -> Path:
