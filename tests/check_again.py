@@ -51,7 +51,7 @@ def main(run_id: str, table: str) -> int:
         [again] = [read_json(path) for path in Path(outputs).glob("runs/*/result.json")]
     apart = {name: abs(again[name] - run[name]) for name in ("dev_loss", "test_loss")}
     for name, value in apart.items():
-        print(f"{name}: published {run[name]!r}, again {again[name]!r}, {value:.2g} apart")
+        print(f"{name}: published {float(run[name])}, again {again[name]}, {value:.2g} apart")
     print(f"published in {run.precision} on {run.device}, again in {again['precision']} on {again['device']}")
     return int(max(apart.values()) > NEAR)
 

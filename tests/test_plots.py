@@ -138,6 +138,14 @@ def test_the_noise_of_one_seed_is_a_band_where_it_is_known(runs):
     assert not rows(drawn(plots.difference_forest(grid())), "from", "to")
 
 
+@pytest.mark.parametrize("cost, size", [("decode_ms_per_token", 1), ("train_flops", 1e12)])
+def test_an_axis_writes_ten_as_ten(cost, size):
+    """Costs from 2 to 10 in the axis' unit: its labels are plain numbers, none with an exponent."""
+    runs = grid().assign(**{cost: lambda r: size * np.linspace(2, 10, len(r))})
+    labels = re.findall(r">([\d.e+]+)</text>", plots.show(plots.pareto(runs, cost)).svg)
+    assert "10" in labels and not [label for label in labels if "e" in label]
+
+
 def arms() -> pd.DataFrame:
     """The study and the runs of every arm: two sizes, vocabularies, budgets; untied; without a gate; 10 % factorized."""
     draw, cells = np.random.default_rng(1), [(s, seed) for s in SHARES for seed in range(3)]

@@ -67,7 +67,8 @@ def _words(table: pd.DataFrame, cells: pd.DataFrame, cost: str, quality: str) ->
 
 def _layers(cells: pd.DataFrame, tips: list, xs: list, ys: list, cost: str, quality: str) -> list:
     x_title, _, _, form = COSTS[cost]
-    axis = alt.Axis(labelExpr=SI, tickCount=6) if form is None else alt.Axis(format=form, tickCount=6)
+    # As an expression: as the axis' own format, `~g` would take the precision of the step and write 10 as 1e+1.
+    axis = alt.Axis(labelExpr=SI if form is None else f"format(datum.value, '{form}')", tickCount=6)
     x = alt.X("at:Q", title=x_title, scale=alt.Scale(domain=xs, nice=False), axis=axis)
     y_axis = alt.Axis(format=".2f" if ys[1] - ys[0] > 0.3 else ".3f", tickCount=7)
     y = alt.Y("quality:Q", title=QUALITIES[quality], scale=alt.Scale(domain=ys, nice=False), axis=y_axis)
