@@ -84,7 +84,7 @@ def test_the_readme_says_what_a_rate_of_its_own_would_gain_a_cell():
     shares = check.groupby("requested_share").gain.mean()
     assert (f"{check.gain.mean():.3f} nats in the mean of {len(check)} cells, of which {by_chance(check, noise(runs).sigma)[0]:.3f} would be chance, and no share's "
             f"mean is more than {shares.max() - shares.min():.3f} from another's") in said_in_the_readme()
-    assert set(check.tokens) == {1e6} and f"So the rate explains little of the {main_effects(runs).difference.max():.3f} nats" in said_in_the_readme()
+    assert set(check.tokens) == {1e6} and f"So at that budget the rate explains little of the {main_effects(runs).difference.max():.3f} nats" in said_in_the_readme()
 
 
 def test_the_readme_says_what_the_larger_study_takes():

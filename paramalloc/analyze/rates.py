@@ -16,10 +16,10 @@ DRAWS = 4_000
 def rate_check(runs: pd.DataFrame) -> pd.DataFrame:
     """What each cell would have gained from the best of the learning rates that it tried on tuning seeds.
 
-    One row per budget of `tokens` and cell: its `requested_share`, `lr` of its claim, `best_lr`, `gain` in nats per token of dev_loss (0 where the claim's rate is
-    the best; a rate at which a run diverged is the worst), the rates `tried`, on which `seeds` and in which `precisions`. The budget may be
-    another than the claims', as a shorter one is cheaper, and so may the precision; all else is the claims' own, the tables' rate
-    included. A cell that did not try its claim's rate, or diverged at it, says nothing.
+    One row per budget of `tokens` and cell: its `requested_share`, `lr` of its claim, `best_lr`, `gain` in nats per token of dev_loss (0
+    where the claim's rate is the best; a rate at which a run diverged is the worst), the rates `tried`, on which `seeds` and in which
+    `precisions`. The budget may be another than the claims', as a shorter one is cheaper, and so may the precision; all else is the
+    claims' own, the tables' rate included. A cell that did not try its claim's rate, or diverged at it, says nothing.
     """
     runs = typed(runs)
     claimed, tuning, rows = claims(runs), _tuning(runs), []
