@@ -138,6 +138,14 @@ def test_the_noise_of_one_seed_is_a_band_where_it_is_known(runs):
     assert not rows(drawn(plots.difference_forest(grid())), "from", "to")
 
 
+@pytest.mark.parametrize("draw", [CHARTS["difference_forest"], CHARTS["response_surface"], FRONTS["dev_loss-train_flops"]], ids=["forest", "surface", "front"])
+def test_a_picture_is_the_same_bytes_whatever_a_cpu_makes_of_the_last_digit(draw):
+    """Losses that differ by some 1e-15, as sums do that another kind of CPU adds in another order: one picture."""
+    runs = noisy(study(), 0.01)
+    other = runs.assign(dev_loss=runs.dev_loss * (1 + 4e-16 * (np.arange(len(runs)) % 3)))
+    assert (other.dev_loss != runs.dev_loss).any() and plots.show(draw(runs)).svg == plots.show(draw(other)).svg
+
+
 @pytest.mark.parametrize("cost, size", [("decode_ms_per_token", 1), ("train_flops", 1e12)])
 def test_an_axis_writes_ten_as_ten(cost, size):
     """Costs from 2 to 10 in the axis' unit: its labels are plain numbers, none with an exponent."""

@@ -43,8 +43,7 @@ def limits(runs: pd.DataFrame) -> Note:
         EQUAL if len(views(runs)) else "",
         f"{short(done.tokens.iloc[0])} training tokens are {done.tokens.iloc[0] / done.total_params.median():.2g} a parameter: the ranking may change "
         "with a larger budget.",
-        "" if done.tokens_per_s.isna().all() else "Speeds come from different devices or precisions and do not compare." if _machines(used) > 1 else
-        f"Tokens per second hold for the machine that trained and what ran on it meanwhile, other cells included; another may rank the cells otherwise.{_unsteady(runs, 'tokens_per_s')}",
+        _speeds(runs, used) if done.tokens_per_s.notna().any() else "",
         f"A decoding time is one timing of one sequence after each run: where fewer layers take longer, that is its noise."
         f"{_unsteady(runs, 'decode_ms_per_token')}" if done.decode_ms_per_token.notna().any() else "",
         "The built-in corpus is the text of the installed packages: its losses never compare across environments."
@@ -82,6 +81,14 @@ def _totals(done: pd.DataFrame) -> str:
     return f"The cells' totals lie {100 * apart:.1f} % apart: part of a difference is that of the budgets." if apart > 0.005 else ""
 
 
+def _speeds(runs: pd.DataFrame, used: pd.DataFrame) -> str:
+    """How far the speeds of training carry."""
+    if len(used[["device", "precision"]].drop_duplicates()) > 1:
+        return "Speeds come from different devices or precisions and do not compare."
+    return ("Tokens per second hold for the machine that trained and what ran on it meanwhile, other cells included; another may rank the cells "
+            f"otherwise.{_unsteady(runs, 'tokens_per_s')}")
+
+
 def _unsteady(runs: pd.DataFrame, cost: str) -> str:
     """How far the speeds of one cell's runs lie apart, where that is more than the 1 % that ties a front."""
     speeds = claims(runs).groupby("cell")[cost].agg(["min", "max", "count"])
@@ -113,10 +120,6 @@ def _marked(done: pd.DataFrame, column: str, words: str) -> str:
     cells = list(done.cell[done[column] > 0])
     everything = len(cells) == len(done) > 1
     return words.format("every cell" if everything else ", ".join(cells)) if cells else ""
-
-
-def _machines(runs: pd.DataFrame) -> int:
-    return len(runs[["device", "precision"]].drop_duplicates())
 
 
 def _left_out(runs: pd.DataFrame) -> str:
