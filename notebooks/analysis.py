@@ -12,7 +12,9 @@
 # %% tags=["parameters"]
 runs: str = ""  # which runs: empty for all in `outputs`, a sweep by its name or YAML file (grid), several joined by +, or a results.csv
 dataset: str = ""  # only runs of this dataset; empty for the sweep's own, or any
-profile: str = ""  # sizes of the sweep's cells: auto, quick, reference or study; empty for the sweep's own
+profile: str = (
+    ""  # sizes of the sweep's cells: auto, quick, reference or study; empty for the sweep's own
+)
 name: str = "all"  # the report's name, its folder under outputs/reports
 outputs: str = "outputs"  # the folder that holds the runs; the report goes there too
 

@@ -14,7 +14,9 @@
 
 # %% tags=["parameters"]
 dataset: str = "builtin"  # builtin, wikitext-2, wikitext-103, wmt, or a file or folder of your own; join several by +
-vocab_size: int = None  # tokens in the vocabulary, end-of-text included, at most 65,536; by the profile
+vocab_size: int = (
+    None  # tokens in the vocabulary, end-of-text included, at most 65,536; by the profile
+)
 tokens: int = None  # tokens to stream of a corpus that is too large to load (wmt); by the profile
 profile: str = "auto"  # what fills the sizes that are not set here: auto, quick or study
 outputs: str = "outputs"  # the folder to write to; the corpus goes to its data folder
@@ -32,7 +34,9 @@ config = DataConfig.from_notebook(globals())
 config
 
 # %%
-corpus = prepare(config.dataset, config.vocab_size, config.output_folder, config.tokens, LiveStages())
+corpus = prepare(
+    config.dataset, config.vocab_size, config.output_folder, config.tokens, LiveStages()
+)
 print(f"{corpus.name}: fingerprint {corpus.fingerprint[:12]}, in {corpus.folder.name}")
 
 # %% [markdown]
@@ -42,7 +46,9 @@ print(f"{corpus.name}: fingerprint {corpus.fingerprint[:12]}, in {corpus.folder.
 # the loss of a model that knows only how frequent each token is in train: a model that learnt anything is below it.
 
 # %%
-describe(corpus).style.format("{:,.0f}").format("{:.2f}", subset=["bytes_per_token", "unigram_entropy"])
+describe(corpus).style.format("{:,.0f}").format(
+    "{:.2f}", subset=["bytes_per_token", "unigram_entropy"]
+)
 
 # %% [markdown]
 # ## What are the tokens?

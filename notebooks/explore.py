@@ -28,7 +28,14 @@ from paramalloc import allocate
 from paramalloc.config import ExploreConfig
 
 config = ExploreConfig.from_notebook(globals())
-shape = allocate(config.total_params, config.embed_share, config.glu, config.vocab_size, config.embedding, mlp=config.mlp)
+shape = allocate(
+    config.total_params,
+    config.embed_share,
+    config.glu,
+    config.vocab_size,
+    config.embedding,
+    mlp=config.mlp,
+)
 shape
 
 # %% [markdown]
@@ -39,8 +46,9 @@ shape
 # %%
 import pandas as pd
 
-pd.DataFrame(shape.costs(config.seq_len, hardware=config.hardware), columns=["", "cost"]).style.hide().set_properties(
-    **{"text-align": "left"})
+pd.DataFrame(
+    shape.costs(config.seq_len, hardware=config.hardware), columns=["", "cost"]
+).style.hide().set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # ## The study's twelve cells
@@ -52,7 +60,10 @@ from itertools import product
 
 from paramalloc.allocator import comparison
 
-cells = [allocate(10_000_000, share, expansion, 16_000) for share, expansion in product((0.25, 0.35, 0.45), (2, 2.66, 3, 4))]
+cells = [
+    allocate(10_000_000, share, expansion, 16_000)
+    for share, expansion in product((0.25, 0.35, 0.45), (2, 2.66, 3, 4))
+]
 comparison(cells, config.seq_len, hardware=config.hardware).style.hide()
 
 # %% [markdown]

@@ -27,7 +27,9 @@ tolerance: float = None  # how far the realised total may be from total_params, 
 d_model: int = None  # width, instead of the allocator's
 n_layers: int = None  # depth, instead of the allocator's
 n_heads: int = None  # attention heads, instead of the allocator's
-n_kv_heads: int = None  # key and value heads (grouped-query attention), as many as n_heads by default
+n_kv_heads: int = (
+    None  # key and value heads (grouped-query attention), as many as n_heads by default
+)
 d_head: int = None  # width of a head, instead of the allocator's
 d_ff: int = None  # width of the MLP, instead of the allocator's
 d_embed: int = None  # width of a factorized embedding's table, instead of the allocator's
@@ -35,14 +37,22 @@ dataset: str = "builtin"  # builtin, wikitext-2, wikitext-103, wmt, or a file or
 tokens: int = None  # training budget in tokens, by the profile
 seq_len: int = None  # tokens in a window
 batch_tokens: int = None  # tokens per optimizer step
-parametrization: str = "completep"  # completep, under which one lr suits all widths and depths, or standard
+parametrization: str = (
+    "completep"  # completep, under which one lr suits all widths and depths, or standard
+)
 optimizer: str = "adamw"  # adamw, or muon for the matrices
-lr: Union[float, list] = None  # peak learning rate, by the profile and total_params, or several (one run for each)
-embed_lr: float = None  # learning rate of the embedding's tables, as a multiple of lr, by the profile
+lr: Union[float, list] = (
+    None  # peak learning rate, by the profile and total_params, or several (one run for each)
+)
+embed_lr: float = (
+    None  # learning rate of the embedding's tables, as a multiple of lr, by the profile
+)
 warmup: float = 0.1  # fraction of the steps in which lr rises; then it falls linearly to zero
 weight_decay: float = 0.1  # decoupled weight decay of the matrices
 grad_clip: float = 1.0  # largest norm of the gradient
-seed: Union[int, list] = 0  # of initial weights and data order, or several (one run for each); from 1000 on it only chooses a learning rate
+seed: Union[int, list] = (
+    0  # of initial weights and data order, or several (one run for each); from 1000 on it only chooses a learning rate
+)
 probes: int = None  # how often dev is probed in a run, at equal token counts in all cells
 probe_tokens: int = None  # dev tokens in a probe; the whole split is scored at the end
 early_stop: str = None  # kill, flag or off, for a run clearly worse than the baseline
@@ -52,11 +62,19 @@ stop_grace: int = None  # tokens before which nothing is stopped, a tenth of the
 baseline_share: float = 0.35  # embed_share of the baseline cell
 baseline_glu: float = 2.66  # glu of the baseline cell
 baseline_lr: float = None  # learning rate of the baseline cell, where it is not this cell's
-checkpoint_seconds: float = 60.0  # seconds between checkpoints, from which an interrupted run goes on
-smallbench: str = None  # full, quick (50 pairs a paradigm, 200 questions a set) or off, by the profile
-smallbench_data: str = "../shared/data"  # folder that holds blimp and smallbench, or hub to download them
+checkpoint_seconds: float = (
+    60.0  # seconds between checkpoints, from which an interrupted run goes on
+)
+smallbench: str = (
+    None  # full, quick (50 pairs a paradigm, 200 questions a set) or off, by the profile
+)
+smallbench_data: str = (
+    "../shared/data"  # folder that holds blimp and smallbench, or hub to download them
+)
 precision: str = "auto"  # auto, bf16, fp16 or fp32
-profile: str = "auto"  # what fills the sizes left open: study (with CUDA), quick, reference, or auto
+profile: str = (
+    "auto"  # what fills the sizes left open: study (with CUDA), quick, reference, or auto
+)
 device: str = "auto"  # auto, cpu, cuda or cuda:N
 compile: str = "auto"  # torch.compile on, off, or auto (on with CUDA)
 outputs: str = "outputs"  # folder of everything that is written
@@ -83,7 +101,9 @@ allocation(config)
 from paramalloc.data import describe, prepare
 from paramalloc.widgets import LiveStages, LiveTraining
 
-corpus = prepare(config.dataset, config.vocab_size, config.output_folder, config.tokens, LiveStages())
+corpus = prepare(
+    config.dataset, config.vocab_size, config.output_folder, config.tokens, LiveStages()
+)
 describe(corpus)
 
 # %% [markdown]

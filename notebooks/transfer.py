@@ -42,7 +42,9 @@ check = pd.concat([coordinate_check(name, lr=5e-5, seeds=2) for name in ("standa
 plots.show(plots.coordinates(check))
 
 # %%
-slopes(check).pivot_table(index=["what", "step"], columns=["parametrization", "axis"], values="slope").round(2)
+slopes(check).pivot_table(
+    index=["what", "step"], columns=["parametrization", "axis"], values="slope"
+).round(2)
 
 # %% [markdown]
 # ## Where is the best learning rate?
@@ -74,7 +76,9 @@ moved.style.format({"octaves": "{:+.1f}", "regret": nats, "embed_lr": "{:g}"}, n
 # so the profiles hold 10 (quick), 5 (reference) and 3 (study).
 
 # %%
-best.query("n_layers == 8").pivot_table(index=["parametrization", "embed_lr"], columns="d_model", values="best_loss").round(3)
+best.query("n_layers == 8").pivot_table(
+    index=["parametrization", "embed_lr"], columns="d_model", values="best_loss"
+).round(3)
 
 # %% [markdown]
 # ## So

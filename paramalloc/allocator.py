@@ -34,7 +34,9 @@ class Allocation:
     def glu(self) -> float:
         return self.model.glu
 
-    def details(self, seq_len: int = 512, batch_tokens: int = 32_768, hardware: str = "H100 SXM") -> dict:
+    def details(
+        self, seq_len: int = 512, batch_tokens: int = 32_768, hardware: str = "H100 SXM"
+    ) -> dict:
         """Everything the ledger knows of the shape: dimensions, parameters, FLOPs, bytes, roofline."""
         return {
             "model": asdict(self.model),
@@ -47,23 +49,37 @@ class Allocation:
             "batch_tokens": batch_tokens,
             "flops_per_token": flops_per_token(self.model, seq_len),
             "memory_bytes": memory_bytes(self.model, seq_len, batch_tokens),
-            "roofline": {"hardware": hardware} | roofline(self.model, hardware, seq_len, batch_tokens),
+            "roofline": {"hardware": hardware}
+            | roofline(self.model, hardware, seq_len, batch_tokens),
         }
 
-    def costs(self, seq_len: int = 512, batch_tokens: int = 32_768, hardware: str = "H100 SXM") -> list[tuple[str, str]]:
+    def costs(
+        self, seq_len: int = 512, batch_tokens: int = 32_768, hardware: str = "H100 SXM"
+    ) -> list[tuple[str, str]]:
         """FLOPs, memory and roofline in words, for reading."""
         found = self.details(seq_len, batch_tokens, hardware)
         flops, memory, roof = found["flops_per_token"], found["memory_bytes"], found["roofline"]
         mebi = lambda name: f"{memory[name] / 2**20:,.1f} MiB"
-        both = lambda name: f"{flops[name] / 1e6:,.1f}M per token, causal attention ({flops[name + '_full'] / 1e6:,.1f}M with the full score matrix)"
+        both = lambda name: (
+            f"{flops[name] / 1e6:,.1f}M per token, causal attention ({flops[name + '_full'] / 1e6:,.1f}M with the full score matrix)"
+        )
         return [
             ("forward FLOPs", both("forward")),
             ("train FLOPs", both("train")),
-            ("generating", f"{mebi('weights')} of weights in bf16, {memory['kv_per_token']:,} bytes of cache per token"),
-            ("training", f"{mebi('training')}: {mebi('parameters')} parameters, {mebi('gradients')} gradients, {mebi('optimizer')} "
-                         f"optimizer, {mebi('activations')} activations of {batch_tokens:,} tokens"),
-            ("roofline", f"{hardware}: training at most {roof['train_tokens_per_s']:,.0f} tokens/s ({roof['train_bound']} binds), "
-                         f"generating {roof['decode_tokens_per_s']:,.0f} tokens/s ({roof['decode_bound']} binds)"),
+            (
+                "generating",
+                f"{mebi('weights')} of weights in bf16, {memory['kv_per_token']:,} bytes of cache per token",
+            ),
+            (
+                "training",
+                f"{mebi('training')}: {mebi('parameters')} parameters, {mebi('gradients')} gradients, {mebi('optimizer')} "
+                f"optimizer, {mebi('activations')} activations of {batch_tokens:,} tokens",
+            ),
+            (
+                "roofline",
+                f"{hardware}: training at most {roof['train_tokens_per_s']:,.0f} tokens/s ({roof['train_bound']} binds), "
+                f"generating {roof['decode_tokens_per_s']:,.0f} tokens/s ({roof['decode_bound']} binds)",
+            ),
         ]
 
     def rows(self) -> list[tuple[str, str]]:
@@ -79,21 +95,42 @@ class Allocation:
             *factorized,
             ("embed_share", f"{self.embed_share:.2%}" + asked(share, "%")),
             ("glu", f"{self.glu:.3f}" + asked(self.requested_glu)),
-            *((name, f"{count:,} ({count / total:.1%})") for name, count in self.params.items() if count),
+            *(
+                (name, f"{count:,} ({count / total:.1%})")
+                for name, count in self.params.items()
+                if count
+            ),
         ]
 
     def __str__(self) -> str:
         return "\n".join(f"{name:15}{value}" for name, value in self.rows())
 
     def _repr_html_(self) -> str:
-        cells = "".join(f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{escape(value)}</td></tr>"
-                        for name, value in self.rows())
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{escape(value)}</td></tr>"
+            for name, value in self.rows()
+        )
         return f"<table>{cells}</table>"
 
 
-def allocate(total_params: int, embed_share: float, glu: float, vocab_size: int, embedding: str = "tied", *,
-             mlp: str = "swiglu", tolerance: float = 0.005, multiple: int = 8, d_model=None, n_layers=None, n_heads=None,
-             n_kv_heads=None, d_head=None, d_ff=None, d_embed=None) -> Allocation:
+def allocate(
+    total_params: int,
+    embed_share: float,
+    glu: float,
+    vocab_size: int,
+    embedding: str = "tied",
+    *,
+    mlp: str = "swiglu",
+    tolerance: float = 0.005,
+    multiple: int = 8,
+    d_model=None,
+    n_layers=None,
+    n_heads=None,
+    n_kv_heads=None,
+    d_head=None,
+    d_ff=None,
+    d_embed=None,
+) -> Allocation:
     """The shape nearest to the requested share and expansion among all that fit the budget.
 
     Constraints: |total / total_params - 1| <= tolerance; d_model, d_ff, d_head and d_embed multiples of `multiple`;
@@ -116,14 +153,24 @@ def allocate(total_params: int, embed_share: float, glu: float, vocab_size: int,
     return k_best(1, **given)[0]
 
 
-def k_best(k: int, total_params: int, embed_share: float, glu: float, vocab_size: int, embedding: str = "tied",
-           **options) -> list[Allocation]:
+def k_best(
+    k: int,
+    total_params: int,
+    embed_share: float,
+    glu: float,
+    vocab_size: int,
+    embedding: str = "tied",
+    **options,
+) -> list[Allocation]:
     """The k best shapes by `allocate`'s objective, best first; fewer where fewer fit. Same arguments and errors."""
     request = checked(Request(total_params, embed_share, glu, vocab_size, embedding, **options))
     found = request.search(whole("k", k))
     if not found:
         raise InfeasibleError(explain(request))
-    asked = (request.embed_share if request.seeks_share else None, request.glu if request.seeks_glu else None)
+    asked = (
+        request.embed_share if request.seeks_share else None,
+        request.glu if request.seeks_glu else None,
+    )
     models = [request.shape(*dimensions) for *_, dimensions in found]
     return [Allocation(model, count_parameters(model), *asked) for model in models]
 
@@ -133,7 +180,12 @@ def allocation(config: TrainConfig) -> Allocation:
     return k_best(1, **{name: getattr(config, name) for name in Request.__dataclass_fields__})[0]
 
 
-def comparison(shapes: list[Allocation], seq_len: int = 512, batch_tokens: int = 32_768, hardware: str = "H100 SXM"):
+def comparison(
+    shapes: list[Allocation],
+    seq_len: int = 512,
+    batch_tokens: int = 32_768,
+    hardware: str = "H100 SXM",
+):
     """Shapes side by side as a table, requested beside realised."""
     import pandas as pd  # only here: to allocate needs no more than the standard library
 
@@ -141,13 +193,25 @@ def comparison(shapes: list[Allocation], seq_len: int = 512, batch_tokens: int =
     rows = []
     for shape in shapes:
         model, roof = shape.model, roofline(shape.model, hardware, seq_len, batch_tokens)
-        rows.append({"requested share": percent(shape.requested_share), "share": f"{shape.embed_share:.2%}",
-                     "requested glu": f"{shape.requested_glu or '':}", "glu": f"{shape.glu:.3f}",
-                     "d_model": model.d_model, "n_layers": model.n_layers, "n_heads": model.n_heads, "d_head": model.d_head,
-                     "d_ff": model.d_ff} | ({"d_embed": model.d_embed} if model.d_embed else {}) | {
-                     "total": f"{shape.params['total']:,}",
-                     "train MFLOPs/token": f"{flops_per_token(model, seq_len)['train'] / 1e6:.1f}",
-                     f"at most tokens/s ({hardware})": f"{roof['train_tokens_per_s']:,.0f}"})
+        rows.append(
+            {
+                "requested share": percent(shape.requested_share),
+                "share": f"{shape.embed_share:.2%}",
+                "requested glu": f"{shape.requested_glu or '':}",
+                "glu": f"{shape.glu:.3f}",
+                "d_model": model.d_model,
+                "n_layers": model.n_layers,
+                "n_heads": model.n_heads,
+                "d_head": model.d_head,
+                "d_ff": model.d_ff,
+            }
+            | ({"d_embed": model.d_embed} if model.d_embed else {})
+            | {
+                "total": f"{shape.params['total']:,}",
+                "train MFLOPs/token": f"{flops_per_token(model, seq_len)['train'] / 1e6:.1f}",
+                f"at most tokens/s ({hardware})": f"{roof['train_tokens_per_s']:,.0f}",
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -175,7 +239,9 @@ def fraction(name: str, value) -> float:
     except ConfigError as error:
         raise InfeasibleError(str(error)) from None
     if number <= 0 or name != "glu" and number >= 1:
-        raise InfeasibleError(f"{name} must be above 0{'' if name == 'glu' else ' and below 1'}, not {number:g}")
+        raise InfeasibleError(
+            f"{name} must be above 0{'' if name == 'glu' else ' and below 1'}, not {number:g}"
+        )
     return number
 
 
@@ -183,44 +249,82 @@ def checked(request: Request) -> Request:
     """The request in plain whole numbers and floats. Refuses what no search could answer: values of a wrong kind or out
     of range, and dimensions that contradict each other."""
     required = ("total_params", "vocab_size", "multiple")
-    values = {name: value if name in TEXTS else fraction(name, value) if name in FRACTIONS else whole(name, value)
-              for name, value in vars(request).items() if value is not None or name in (*required, *FRACTIONS)}
+    values = {
+        name: value
+        if name in TEXTS
+        else fraction(name, value)
+        if name in FRACTIONS
+        else whole(name, value)
+        for name, value in vars(request).items()
+        if value is not None or name in (*required, *FRACTIONS)
+    }
     request = replace(request, **values)
-    d_model, heads, keys, d_head = request.d_model, request.n_heads, request.n_kv_heads, request.d_head
+    d_model, heads, keys, d_head = (
+        request.d_model,
+        request.n_heads,
+        request.n_kv_heads,
+        request.d_head,
+    )
     split = d_model and (heads or d_head)
-    size, count = (d_head or (heads and d_model and d_model // heads)), (heads or (d_head and d_model and d_model // d_head))
+    size, count = (
+        (d_head or (heads and d_model and d_model // heads)),
+        (heads or (d_head and d_model and d_model // d_head)),
+    )
     wrong = {
-        f"embedding must be one of {', '.join(EMBEDDINGS)}, not '{request.embedding}'": request.embedding not in EMBEDDINGS,
+        f"embedding must be one of {', '.join(EMBEDDINGS)}, not '{request.embedding}'": request.embedding
+        not in EMBEDDINGS,
         f"mlp must be one of {', '.join(MLPS)}, not '{request.mlp}'": request.mlp not in MLPS,
-        "d_embed belongs to embedding 'factorized': leave it out": request.d_embed and not request.factorized,
-        f"d_embed {request.d_embed} is larger than d_model {d_model}": d_model and (request.d_embed or 0) > d_model,
-        f"d_model {d_model} is not n_heads {heads} x d_head {d_head}: leave one of them out":
-            d_model and heads and d_head and d_model != heads * d_head,
-        f"d_model {d_model} is not a multiple of n_heads {heads}": d_model and heads and d_model % heads,
-        f"d_model {d_model} is not a multiple of d_head {d_head}": d_model and d_head and d_model % d_head,
+        "d_embed belongs to embedding 'factorized': leave it out": request.d_embed
+        and not request.factorized,
+        f"d_embed {request.d_embed} is larger than d_model {d_model}": d_model
+        and (request.d_embed or 0) > d_model,
+        f"d_model {d_model} is not n_heads {heads} x d_head {d_head}: leave one of them out": d_model
+        and heads
+        and d_head
+        and d_model != heads * d_head,
+        f"d_model {d_model} is not a multiple of n_heads {heads}": d_model
+        and heads
+        and d_model % heads,
+        f"d_model {d_model} is not a multiple of d_head {d_head}": d_model
+        and d_head
+        and d_model % d_head,
         f"d_head {size} must be even: rotary embedding turns pairs": size and size % 2,
         f"n_heads {count} is not a multiple of n_kv_heads {keys}": count and keys and count % keys,
-        f"no d_head from {D_HEAD[0]} to {D_HEAD[-1]} is even and a multiple of {request.multiple}: name d_head, or use multiple 8":
-            not (split or d_head) and all(n % request.multiple or n % 2 for n in D_HEAD),
+        f"no d_head from {D_HEAD[0]} to {D_HEAD[-1]} is even and a multiple of {request.multiple}: name d_head, or use multiple 8": not (
+            split or d_head
+        )
+        and all(n % request.multiple or n % 2 for n in D_HEAD),
     }
     for message, holds in wrong.items():
         if holds:
             raise InfeasibleError(message)
     if d_model and not request.head_sizes(d_model):
         groups = f" into a multiple of {keys} heads" if keys else ""
-        raise InfeasibleError(f"no d_head from {D_HEAD[0]} to {D_HEAD[-1]}, a multiple of {request.multiple}, divides d_model {d_model}"
-                              f"{groups}: name d_head or n_heads, or change d_model")
+        raise InfeasibleError(
+            f"no d_head from {D_HEAD[0]} to {D_HEAD[-1]}, a multiple of {request.multiple}, divides d_model {d_model}"
+            f"{groups}: name d_head or n_heads, or change d_model"
+        )
     return request
 
 
 def explain(request: Request) -> str:
     """Which constraint binds where nothing fits, and the nearest request that does."""
     asked = f"{request.total_params:,} parameters with vocab_size {request.vocab_size:,}"
-    named = ", ".join(f"{name} {getattr(request, name)}" for name in DIMENSIONS if getattr(request, name))
-    shares = sorted(SHARES, key=lambda share: abs(share - request.embed_share)) if request.seeks_share and request.limited else []
+    named = ", ".join(
+        f"{name} {getattr(request, name)}" for name in DIMENSIONS if getattr(request, name)
+    )
+    shares = (
+        sorted(SHARES, key=lambda share: abs(share - request.embed_share))
+        if request.seeks_share and request.limited
+        else []
+    )
     near = next((share for share in shares if replace(request, embed_share=share).feasible()), None)
     if named:
-        advice = nearest_total(request) if near is None else f"the nearest embed_share that fits is {near:g}"
+        advice = (
+            nearest_total(request)
+            if near is None
+            else f"the nearest embed_share that fits is {near:g}"
+        )
         return f"no shape of {asked} within {request.tolerance:.1%} has {named} at embed_share {request.embed_share:g}: {advice}"
     left = request.total_params * (1 - request.embed_share)
     problem = f"embed_share {request.embed_share:g} of {asked} leaves {left:,.0f} for the layers, and {binding(request)}"
@@ -236,7 +340,9 @@ def binding(request: Request) -> str:
     if request.factorized:
         return f"no factorized embedding of that size (d_embed at most d_model) leaves whole layers at glu {request.glu:g}"
     if width < narrowest / 1.5:
-        return f"that share of the budget is a width of {width:.0f}, less than one head of {narrowest}"
+        return (
+            f"that share of the budget is a width of {width:.0f}, less than one head of {narrowest}"
+        )
     layer = width * width * (4 + 3 * request.glu)
     left = request.total_params * (1 - request.embed_share)
     if left < layer:

@@ -18,12 +18,49 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # Always installed with paramalloc: an optional package beside them changes nothing. The large ones are train text.
-LARGE = ["torch", "numpy", "pandas", "networkx", "datasets", "huggingface-hub", "pyarrow", "ipython"]
-SMALL = ["filelock", "fsspec", "httpx", "ipykernel", "ipywidgets", "jinja2", "jupyter-client", "jupytext", "nbclient",
-         "nbconvert", "nbformat", "papermill", "requests", "safetensors", "tokenizers", "tqdm", "traitlets",
-         "urllib3"]
-SKIP = {"test", "tests", "testing", "idlelib", "lib2to3", "licenses", "site-packages", "dist-packages"}
-LICENCE = re.compile(r"permission is hereby granted|redistribution and use|licensed under|copyright \(c\)", re.I)
+LARGE = [
+    "torch",
+    "numpy",
+    "pandas",
+    "networkx",
+    "datasets",
+    "huggingface-hub",
+    "pyarrow",
+    "ipython",
+]
+SMALL = [
+    "filelock",
+    "fsspec",
+    "httpx",
+    "ipykernel",
+    "ipywidgets",
+    "jinja2",
+    "jupyter-client",
+    "jupytext",
+    "nbclient",
+    "nbconvert",
+    "nbformat",
+    "papermill",
+    "requests",
+    "safetensors",
+    "tokenizers",
+    "tqdm",
+    "traitlets",
+    "urllib3",
+]
+SKIP = {
+    "test",
+    "tests",
+    "testing",
+    "idlelib",
+    "lib2to3",
+    "licenses",
+    "site-packages",
+    "dist-packages",
+}
+LICENCE = re.compile(
+    r"permission is hereby granted|redistribution and use|licensed under|copyright \(c\)", re.I
+)
 HELD_OUT_CHARS = 160_000  # per held-out split: about 40k tokens at vocabulary 4,096
 MIN_CHARS = 200
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -45,8 +82,12 @@ def _by_split() -> dict[str, list[str]]:
     """The documents of each split, in a fixed order; no two are equal, no unit (package, module) is in two splits."""
     splits, seen = {"train": [], "valid": [], "test": []}, set()
     for unit, paths in _units():
-        texts = [text for path in paths for text in map(_prose, _texts(path)) if len(text) >= MIN_CHARS]
-        fresh = [text for text in dict.fromkeys(texts) if text not in seen and not LICENCE.search(text)]
+        texts = [
+            text for path in paths for text in map(_prose, _texts(path)) if len(text) >= MIN_CHARS
+        ]
+        fresh = [
+            text for text in dict.fromkeys(texts) if text not in seen and not LICENCE.search(text)
+        ]
         split = splits[_split(unit)]
         seen.update(fresh)
         split += fresh
@@ -87,9 +128,14 @@ def _units() -> Iterator[tuple[str, list[Path]]]:
 def _wanted(paths, root: Path) -> list[Path]:
     """Public modules and documents: private folders and tests hold little prose and take most of the time."""
     kinds, private = {".py", ".rst", ".md", ".txt"}, re.compile(r"(^|/)_[^/]*/")
-    return sorted(p for p in paths if (p.suffix in kinds or p.name == "METADATA")
-                  and not SKIP & set(p.relative_to(root).parts)
-                  and not private.search(p.relative_to(root).as_posix()) and p.is_file())
+    return sorted(
+        p
+        for p in paths
+        if (p.suffix in kinds or p.name == "METADATA")
+        and not SKIP & set(p.relative_to(root).parts)
+        and not private.search(p.relative_to(root).as_posix())
+        and p.is_file()
+    )
 
 
 def _texts(path: Path) -> Iterator[str]:
@@ -127,4 +173,8 @@ def _prose(text: str) -> str:
 def _is_prose(paragraph: str) -> bool:
     words = re.findall(r"[A-Za-z]{2,}", paragraph)
     letters = sum(map(len, words)) + len(paragraph.split())
-    return len(words) >= 6 and letters >= 0.85 * len(paragraph) and not paragraph.startswith((">>>", "..", "$"))
+    return (
+        len(words) >= 6
+        and letters >= 0.85 * len(paragraph)
+        and not paragraph.startswith((">>>", "..", "$"))
+    )

@@ -20,14 +20,25 @@ from .early_stop import EarlyStop
 from .runs import OUTSIDE, Run, RunError, read_json, read_metrics
 
 KEPT = 2
-SAME = ("data_fingerprint", "recipe", "precision", "compiled")  # beside the parameters: what a run must not change under way
+SAME = (
+    "data_fingerprint",
+    "recipe",
+    "precision",
+    "compiled",
+)  # beside the parameters: what a run must not change under way
 
 
 class Keeper:
     """Keeps a run every `seconds`: its learner (model, optimizers, scaler), its meter and its early stop."""
 
     def __init__(self, run: Run, learner, meter, stop: EarlyStop, seconds: float):
-        self.run, self.learner, self.meter, self.stop, self.seconds = run, learner, meter, stop, seconds
+        self.run, self.learner, self.meter, self.stop, self.seconds = (
+            run,
+            learner,
+            meter,
+            stop,
+            seconds,
+        )
         self.folder, self.last = run.folder / "checkpoint", time.monotonic()
 
     def go_on(self, about: dict) -> tuple[int, list[torch.Tensor]]:
@@ -46,13 +57,20 @@ class Keeper:
         self.learner.scaler.load_state_dict(state["scaler"])
         self.learner.good.fill_(state["step"])
         self.meter.go_on(state["meter"])
-        resumed = [*before.get("resumed", []), {"step": state["step"], "commit": about["provenance"]["commit"]}]
+        resumed = [
+            *before.get("resumed", []),
+            {"step": state["step"], "commit": about["provenance"]["commit"]},
+        ]
         self.run.begin(before | {"resumed": resumed}, (place / "metrics.jsonl").read_bytes())
-        for record in read_metrics(self.run.folder):  # the rule sees again what it saw, and what it was interrupted at
+        for record in read_metrics(
+            self.run.folder
+        ):  # the rule sees again what it saw, and what it was interrupted at
             if "dev_ppl" in record:
                 self.stop(record["tokens"], record["dev_ppl"])
         print(f"run {self.run.id} goes on from step {state['step']}")
-        return state["step"], [torch.tensor(loss, device=self.learner.device) for loss in state["losses"]]
+        return state["step"], [
+            torch.tensor(loss, device=self.learner.device) for loss in state["losses"]
+        ]
 
     def due(self) -> bool:
         return time.monotonic() - self.last >= self.seconds
@@ -63,8 +81,12 @@ class Keeper:
         made, place, self.last = self.run.lease.desk / name, self.folder / name, time.monotonic()
         if place.exists() or self.learner.bad:
             return
-        state = {"step": step, "losses": [loss.item() for loss in losses], "scaler": learner.scaler.state_dict(),
-                 "meter": self.meter.kept()}
+        state = {
+            "step": step,
+            "losses": [loss.item() for loss in losses],
+            "scaler": learner.scaler.state_dict(),
+            "meter": self.meter.kept(),
+        }
         with self.run.lease.fenced():
             made.mkdir()
             save_file(weights(learner.model), made / "model.safetensors")
@@ -72,7 +94,9 @@ class Keeper:
                 save_file(moments(learner.optimizers), made / "optimizer.safetensors")
             shutil.copy(self.run.folder / "metrics.jsonl", made / "metrics.jsonl")
             (made / "state.json").write_text(json.dumps(state, allow_nan=False))
-            (made / "manifest.json").write_text(json.dumps({path.name: digest(path) for path in sorted(made.iterdir())}))
+            (made / "manifest.json").write_text(
+                json.dumps({path.name: digest(path) for path in sorted(made.iterdir())})
+            )
             self.folder.mkdir(exist_ok=True)
         self.run.lease.replace(made, place)
         self.tidy(KEPT if not final else 0)
@@ -80,19 +104,34 @@ class Keeper:
     def says(self) -> str:
         """Where the last good weights are."""
         places = found(self.folder)
-        return f"The last good checkpoint is {places[-1]}" if places else "Nothing had been kept yet"
+        return (
+            f"The last good checkpoint is {places[-1]}" if places else "Nothing had been kept yet"
+        )
 
     def tidy(self, kept: int):
-        for old in found(self.folder)[:-kept or None]:
+        for old in found(self.folder)[: -kept or None]:
             self.run.lease.discard(old)
 
 
 def refuse_changes(run: Run, before: dict, now: dict):
-    values = lambda what: {name: value for name, value in what["parameters"].items() if name not in OUTSIDE | {"dataset"}} | {name: what.get(name) for name in SAME}
+    values = lambda what: (
+        {
+            name: value
+            for name, value in what["parameters"].items()
+            if name not in OUTSIDE | {"dataset"}
+        }
+        | {name: what.get(name) for name in SAME}
+    )
     was, today = values(before), values(now)
-    changed = [f"{name} was {was.get(name)} and is {value}" for name, value in today.items() if was.get(name) != value]
+    changed = [
+        f"{name} was {was.get(name)} and is {value}"
+        for name, value in today.items()
+        if was.get(name) != value
+    ]
     if changed:
-        raise RunError(f"run {run.id} cannot go on here: {', '.join(changed)}. Go on where it began, or remove {run.folder}")
+        raise RunError(
+            f"run {run.id} cannot go on here: {', '.join(changed)}. Go on where it began, or remove {run.folder}"
+        )
 
 
 def newest_whole(folder: Path, discard=shutil.rmtree) -> Path | None:
@@ -117,7 +156,9 @@ def restore(place: Path, model: torch.nn.Module, optimizers: list[torch.optim.Op
         which, number, key = name.split(".")
         states[int(which)].setdefault(int(number), {})[key] = tensor
     for optimizer, state in zip(optimizers, states):
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        optimizer.load_state_dict(
+            {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+        )
 
 
 def found(folder: Path) -> list[Path]:
@@ -131,7 +172,11 @@ def damage(place: Path) -> str | None:
         manifest = json.loads((place / "manifest.json").read_text())
         wrong = [name for name, sha256 in manifest.items() if digest(place / name) != sha256]
         return f"{wrong[0]} has changed" if wrong else None
-    except (FileNotFoundError, ValueError, AttributeError) as error:  # what a disk cannot read just now is not damaged
+    except (
+        FileNotFoundError,
+        ValueError,
+        AttributeError,
+    ) as error:  # what a disk cannot read just now is not damaged
         return f"{type(error).__name__}: {error}"
 
 
@@ -146,5 +191,9 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def moments(optimizers: list[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
     """The optimizers' state: one tensor for each optimizer's number, parameter's number and key."""
-    return {f"{which}.{number}.{key}": value.detach().cpu().contiguous() for which, optimizer in enumerate(optimizers)
-            for number, values in optimizer.state_dict()["state"].items() for key, value in values.items()}
+    return {
+        f"{which}.{number}.{key}": value.detach().cpu().contiguous()
+        for which, optimizer in enumerate(optimizers)
+        for number, values in optimizer.state_dict()["state"].items()
+        for key, value in values.items()
+    }

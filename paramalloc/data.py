@@ -30,7 +30,10 @@ from .sources import SPLITS, Part, Source, resolve, sha256
 
 DATA_VERSION = 1  # raise it when the same text would give other token files
 EOT, EOT_TEXT = 0, "<|endoftext|>"
-BATCH_CHARS, PIECE_CHARS = 1_000_000, 50_000  # text in memory as encodings at one time; handed to one core at one time
+BATCH_CHARS, PIECE_CHARS = (
+    1_000_000,
+    50_000,
+)  # text in memory as encodings at one time; handed to one core at one time
 GAP = re.compile(r"(?<=\S)\s")
 Progress = Callable[[str, float], None]
 
@@ -69,7 +72,9 @@ class Corpus:
     def counts(self, split: str) -> np.ndarray:
         """How often each token occurs: (vocab_size,) int64."""
         tokens, size, step = self.split(split), self.meta["vocab_size"], 1 << 22
-        return sum(np.bincount(tokens[i : i + step], minlength=size) for i in range(0, len(tokens), step))
+        return sum(
+            np.bincount(tokens[i : i + step], minlength=size) for i in range(0, len(tokens), step)
+        )
 
     def unigram_entropy(self, split: str) -> float:
         """-sum_t n_t log p_t / sum_t n_t, nats per token: n counts `split`, p is train's add-one smoothed frequency."""
@@ -86,9 +91,13 @@ class Batches:
 
     def __init__(self, tokens: np.ndarray, seq_len: int, batch_size: int, seed: int):
         if len(tokens) <= seq_len:
-            raise DataError(f"{len(tokens)} tokens are too few for one window of seq_len {seq_len}: use more text")
+            raise DataError(
+                f"{len(tokens)} tokens are too few for one window of seq_len {seq_len}: use more text"
+            )
         self.tokens, self.seq_len, self.batch_size, self.seed = tokens, seq_len, batch_size, seed
-        self._starts = functools.lru_cache(maxsize=2)(self._starts)  # a batch may straddle two epochs
+        self._starts = functools.lru_cache(maxsize=2)(
+            self._starts
+        )  # a batch may straddle two epochs
 
     def starts(self, step: int) -> np.ndarray:
         """Where the windows of a step begin (B,)."""
@@ -97,7 +106,9 @@ class Batches:
         return np.array([self._starts(w // per_epoch)[w % per_epoch] for w in windows])
 
     def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        at = (self.starts(step)[:, None] + np.arange(self.seq_len + 1)) % len(self.tokens)  # (B, T + 1)
+        at = (self.starts(step)[:, None] + np.arange(self.seq_len + 1)) % len(
+            self.tokens
+        )  # (B, T + 1)
         rows = self.tokens[at].astype(np.int64)
         return rows[:, :-1], rows[:, 1:]
 
@@ -108,7 +119,11 @@ class Batches:
 
 
 def prepare(
-    dataset: str, vocab_size: int, outputs: Path, tokens: int | None = None, progress: Progress | None = None
+    dataset: str,
+    vocab_size: int,
+    outputs: Path,
+    tokens: int | None = None,
+    progress: Progress | None = None,
 ) -> Corpus:
     """The corpus of `dataset` in `outputs`/data, made if it is not there.
 
@@ -117,7 +132,12 @@ def prepare(
     """
     folder, parts, meta = _identify(dataset, vocab_size, outputs, tokens)
     if not (folder / "meta.json").exists():
-        _make(folder, [source for part in parts for source in part.open()], meta, progress or (lambda *_: None))
+        _make(
+            folder,
+            [source for part in parts for source in part.open()],
+            meta,
+            progress or (lambda *_: None),
+        )
     return Corpus.open(folder)
 
 
@@ -127,30 +147,52 @@ def find(dataset: str, vocab_size: int, outputs: Path, tokens: int | None = None
     return Corpus.open(folder) if (folder / "meta.json").exists() else None
 
 
-def _identify(dataset: str, vocab_size: int, outputs: Path, tokens: int | None) -> tuple[Path, list[Part], dict]:
+def _identify(
+    dataset: str, vocab_size: int, outputs: Path, tokens: int | None
+) -> tuple[Path, list[Part], dict]:
     """Where a corpus belongs, by a hash of its sources, the vocabulary and the version of this code."""
     if not 257 <= vocab_size <= 65_536:
-        raise DataError(f"vocab_size {vocab_size} must be from 257 (bytes, end of text) to 65536 (ids are uint16)")
+        raise DataError(
+            f"vocab_size {vocab_size} must be from 257 (bytes, end of text) to 65536 (ids are uint16)"
+        )
     parts = resolve(dataset, tokens)
     name = re.sub(r"[^\w.+-]+", "-", "+".join(part.name for part in parts))[:80]
     records = [record for part in parts for record in part.records]
     key = hashlib.sha256(json.dumps([DATA_VERSION, vocab_size, records]).encode()).hexdigest()
     folder = Path(ROOT, outputs) / "data" / f"{name}-{vocab_size}-{key[:10]}"
-    return folder, parts, dict(name=name, dataset=dataset, vocab_size=vocab_size, data_version=DATA_VERSION, sources=records)
+    return (
+        folder,
+        parts,
+        dict(
+            name=name,
+            dataset=dataset,
+            vocab_size=vocab_size,
+            data_version=DATA_VERSION,
+            sources=records,
+        ),
+    )
 
 
 def _make(folder: Path, sources: list[Source], meta: dict, progress: Progress) -> None:
     """Write beside `folder`, then rename: it is there whole or not at all, and of two that race one wins."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".", ignore_cleanup_errors=True) as temporary:
-        new = Path(temporary, folder.name)  # one deeper: the temporary folder itself is closed to other users
+    with tempfile.TemporaryDirectory(
+        dir=folder.parent, prefix=".", ignore_cleanup_errors=True
+    ) as temporary:
+        new = Path(
+            temporary, folder.name
+        )  # one deeper: the temporary folder itself is closed to other users
         new.mkdir()
         _write(new, sources, meta, progress)
         try:
             os.replace(new, folder)
         except OSError as error:
-            if not (folder / "meta.json").exists():  # there: another process was faster, with the same content
-                raise DataError(f"cannot make {folder} ({error.strerror}): remove what is there") from error
+            if not (
+                folder / "meta.json"
+            ).exists():  # there: another process was faster, with the same content
+                raise DataError(
+                    f"cannot make {folder} ({error.strerror}): remove what is there"
+                ) from error
 
 
 def _write(folder: Path, sources: list[Source], meta: dict, progress: Progress) -> None:
@@ -166,24 +208,35 @@ def _write(folder: Path, sources: list[Source], meta: dict, progress: Progress) 
         "seconds": round(time.monotonic() - start, 2),
         "splits": splits,
     }
-    (folder / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False), encoding="utf-8")
+    (folder / "meta.json").write_text(
+        json.dumps(meta, indent=2, ensure_ascii=False), encoding="utf-8"
+    )
 
 
 def _train_tokenizer(sources: list[Source], vocab_size: int, progress: Progress) -> Tokenizer:
     """Byte-level BPE on the train split alone; DataError if its text is too small for the vocabulary."""
     if not any(source.split == "train" for source in sources):
-        raise DataError("no text for the train split: leave words such as valid and test out of the name of a file")
+        raise DataError(
+            "no text for the train split: leave words such as valid and test out of the name of a file"
+        )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.encode_special_tokens = True
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, min_frequency=2, special_tokens=[EOT_TEXT], initial_alphabet=alphabet,
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=[EOT_TEXT],
+        initial_alphabet=alphabet,
         show_progress=False,
-    )  # fmt: skip
-    texts = (text for split, text, _ in _documents(sources, "tokenizer", progress) if split == "train")
-    tokenizer.train_from_iterator(([*chain.from_iterable(map(_pieces, batch))] for batch in _batches(texts)), trainer)
+    )
+    texts = (
+        text for split, text, _ in _documents(sources, "tokenizer", progress) if split == "train"
+    )
+    tokenizer.train_from_iterator(
+        ([*chain.from_iterable(map(_pieces, batch))] for batch in _batches(texts)), trainer
+    )
     if (learnt := tokenizer.get_vocab_size()) < vocab_size:
         raise DataError(
             f"the train text is too small: only {learnt} of the {vocab_size} tokens could be learnt from it: "
@@ -192,7 +245,9 @@ def _train_tokenizer(sources: list[Source], vocab_size: int, progress: Progress)
     return tokenizer
 
 
-def _encode(sources: list[Source], tokenizer: Tokenizer, folder: Path, progress: Progress) -> dict[str, dict]:
+def _encode(
+    sources: list[Source], tokenizer: Tokenizer, folder: Path, progress: Progress
+) -> dict[str, dict]:
     """Append every document and one EOT to the file of its split; returns the counts of each split."""
     splits = {name: _Split(folder / f"{name}.bin", tokenizer) for name in SPLITS}
     for name, text, source in _documents(sources, "encode", progress):
@@ -212,12 +267,22 @@ class _Split:
 
     def __init__(self, path: Path, tokenizer: Tokenizer):
         self.path, self.waiting, self.chars = path, [], 0
-        self.encode = getattr(tokenizer, "encode_batch_fast", tokenizer.encode_batch)  # fast: without the offsets
-        self.counts = dict.fromkeys(["documents", "lines", "words", "bytes", "tokens", "ppl_words"], 0)
+        self.encode = getattr(
+            tokenizer, "encode_batch_fast", tokenizer.encode_batch
+        )  # fast: without the offsets
+        self.counts = dict.fromkeys(
+            ["documents", "lines", "words", "bytes", "tokens", "ppl_words"], 0
+        )
 
     def add(self, text: str, wikitext: bool) -> None:
         lines, words = text.count("\n") + (not text.endswith("\n")), len(text.split())
-        new = dict(documents=1, lines=lines, words=words, bytes=len(text.encode()), ppl_words=words + lines * wikitext)
+        new = dict(
+            documents=1,
+            lines=lines,
+            words=words,
+            bytes=len(text.encode()),
+            ppl_words=words + lines * wikitext,
+        )
         for key, value in new.items():
             self.counts[key] += value
         *head, tail = _pieces(text)
@@ -238,7 +303,9 @@ class _Split:
         self.waiting, self.chars = [], 0
 
 
-def _documents(sources: list[Source], stage: str, progress: Progress) -> Iterator[tuple[str, str, Source]]:
+def _documents(
+    sources: list[Source], stage: str, progress: Progress
+) -> Iterator[tuple[str, str, Source]]:
     """(split, text, source) of every document that is not blank."""
     for i, source in enumerate(sources):
         progress(stage, i / len(sources))
@@ -268,22 +335,32 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
 def _pieces(text: str) -> list[str]:
     """Cut a long document where a space follows a word: no token crosses that, so the tokens stay the same."""
     cuts = [0]
-    while len(text) - cuts[-1] > PIECE_CHARS and (found := GAP.search(text, cuts[-1] + PIECE_CHARS)):
+    while len(text) - cuts[-1] > PIECE_CHARS and (
+        found := GAP.search(text, cuts[-1] + PIECE_CHARS)
+    ):
         cuts.append(found.start())
     return [text[i:j] for i, j in zip(cuts, [*cuts[1:], None])]
 
 
 def describe(corpus: Corpus) -> pd.DataFrame:
     """One row per split: the counts, bytes per token, and the unigram entropy (nats per token)."""
-    table = pd.DataFrame(corpus.meta["splits"]).T[["documents", "lines", "words", "bytes", "tokens"]].astype(int)
+    table = (
+        pd.DataFrame(corpus.meta["splits"])
+        .T[["documents", "lines", "words", "bytes", "tokens"]]
+        .astype(int)
+    )
     table["bytes_per_token"] = table["bytes"] / table["tokens"]
     return table.assign(unigram_entropy=[corpus.unigram_entropy(split) for split in table.index])
 
 
 def token_counts(corpus: Corpus) -> pd.DataFrame:
     """token (as a Python literal), id, count in train and rank (1 is the most frequent), by rank."""
-    texts = corpus.tokenizer.decode_batch([[i] for i in range(corpus.meta["vocab_size"])], skip_special_tokens=False)
-    table = pd.DataFrame({"token": map(repr, texts), "id": range(len(texts)), "count": corpus.counts("train")})
+    texts = corpus.tokenizer.decode_batch(
+        [[i] for i in range(corpus.meta["vocab_size"])], skip_special_tokens=False
+    )
+    table = pd.DataFrame(
+        {"token": map(repr, texts), "id": range(len(texts)), "count": corpus.counts("train")}
+    )
     table = table.sort_values("count", ascending=False, kind="stable", ignore_index=True)
     return table.assign(rank=table.index + 1)
 
@@ -296,4 +373,6 @@ def frequent_tokens(corpus: Corpus, n: int = 10) -> pd.DataFrame:
 def longest_tokens(corpus: Corpus, n: int = 10) -> pd.DataFrame:
     """The n tokens of the most characters; of equals the more frequent first."""
     table = token_counts(corpus)
-    return table.loc[table["token"].str.len().sort_values(ascending=False, kind="stable").index].head(n)
+    return table.loc[
+        table["token"].str.len().sort_values(ascending=False, kind="stable").index
+    ].head(n)

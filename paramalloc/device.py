@@ -22,18 +22,29 @@ def pick_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device is {name}, but torch finds {torch.cuda.device_count()} CUDA devices: use cpu or auto")
-    if device.type == "cuda" and not built_for(torch.cuda.get_device_capability(device), torch.cuda.get_arch_list()):
-        raise ConfigError(f"this torch has no kernels for {torch.cuda.get_device_name(device)}: install a build of torch "
-                          "for an older CUDA (12.6 for V100), or use device cpu")
+        raise ConfigError(
+            f"device is {name}, but torch finds {torch.cuda.device_count()} CUDA devices: use cpu or auto"
+        )
+    if device.type == "cuda" and not built_for(
+        torch.cuda.get_device_capability(device), torch.cuda.get_arch_list()
+    ):
+        raise ConfigError(
+            f"this torch has no kernels for {torch.cuda.get_device_name(device)}: install a build of torch "
+            "for an older CUDA (12.6 for V100), or use device cpu"
+        )
     return device
 
 
 def built_for(capability: tuple[int, int], architectures: list[str]) -> bool:
     """Whether a build with these architectures runs on a card: same major version, minor not newer; or PTX to compile."""
-    known = [(kind, int(number.rstrip("af")[:-1]), int(number.rstrip("af")[-1]))
-             for kind, number in (name.split("_") for name in architectures)]
-    return any((major, minor) <= capability and (kind == "compute" or major == capability[0]) for kind, major, minor in known)
+    known = [
+        (kind, int(number.rstrip("af")[:-1]), int(number.rstrip("af")[-1]))
+        for kind, number in (name.split("_") for name in architectures)
+    ]
+    return any(
+        (major, minor) <= capability and (kind == "compute" or major == capability[0])
+        for kind, major, minor in known
+    )
 
 
 def pick_precision(name: str, device: torch.device) -> str:
@@ -90,14 +101,18 @@ class OutOfMemory(UserError):
 
 def ran_out(error: BaseException) -> bool:
     """Whether an error means that memory ran out, on a GPU or the CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    return isinstance(
+        error, torch.OutOfMemoryError | MemoryError
+    ) or "can't allocate memory" in str(error)
 
 
 def memory(device: torch.device) -> int | None:
     """Bytes that the device has in all; None where nobody tells."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    return (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    )
 
 
 def device_name(device: torch.device) -> str:

@@ -7,7 +7,9 @@ from .lease import Watch
 from .runs import Run
 
 
-def early_stop(config: TrainConfig, run: Run, fingerprint: str, interrupted=lambda: False) -> "EarlyStop":
+def early_stop(
+    config: TrainConfig, run: Run, fingerprint: str, interrupted=lambda: False
+) -> "EarlyStop":
     """The rule against the baseline's curve, if that run is there; the baseline itself is never stopped. Nothing is waited
     for any more once `interrupted()`."""
     baseline = Run(config.baseline(), fingerprint)
@@ -55,6 +57,8 @@ class Curve:
                 break
             time.sleep(0.5)
         if tokens not in self.known and not self.warned and not self.interrupted():
-            print(f"early stop: the baseline run {self.run.id} has no probe at {tokens:,} tokens to compare with")
+            print(
+                f"early stop: the baseline run {self.run.id} has no probe at {tokens:,} tokens to compare with"
+            )
             self.warned = True
         return self.known.get(tokens)

@@ -32,16 +32,36 @@ papermill()
 
 def papermill(source: Path, target: Path, parameters: dict) -> list[str]:
     """The command that executes a notebook; JSON is YAML, so names and values arrive with their types."""
-    return [sys.executable, "-c", PAPERMILL, str(os.getpid()), str(source), str(target), "-k", "python3", "--no-progress-bar",
-            "-y", json.dumps(parameters)]
+    return [
+        sys.executable,
+        "-c",
+        PAPERMILL,
+        str(os.getpid()),
+        str(source),
+        str(target),
+        "-k",
+        "python3",
+        "--no-progress-bar",
+        "-y",
+        json.dumps(parameters),
+    ]
 
 
-def execute(source: Path, target: Path, parameters: dict, output: Path, threads: int | None) -> subprocess.Popen:
+def execute(
+    source: Path, target: Path, parameters: dict, output: Path, threads: int | None
+) -> subprocess.Popen:
     """papermill in a process of its own; what it prints goes to `output`."""
     more = {} if threads is None else {"OMP_NUM_THREADS": str(max(1, threads))}
     with open(output, "w", encoding="utf-8") as file:
-        return subprocess.Popen(papermill(source, target, parameters), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-                                env=os.environ | more, start_new_session=True)  # Ctrl-C reaches it once, from here
+        return subprocess.Popen(
+            papermill(source, target, parameters),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env=os.environ | more,
+            start_new_session=True,
+        )  # Ctrl-C reaches it once, from here
 
 
 @dataclass
@@ -103,21 +123,33 @@ class OnRay:
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
             self.ray = ray
-            ray.init(address=address, **quiet) if address else ray.init(address="local", num_cpus=cores(), include_dashboard=False, **quiet)
+            ray.init(address=address, **quiet) if address else ray.init(
+                address="local", num_cpus=cores(), include_dashboard=False, **quiet
+            )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UserError(f"no Ray cluster at {address}: {' '.join(str(error).split())[:200]}") from None
+            raise UserError(
+                f"no Ray cluster at {address}: {' '.join(str(error).split())[:200]}"
+            ) from None
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = min(1, max(node.get("GPU", 0) for node in nodes)) if gpus is None else gpus
         if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
-            has = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
+            has = ", ".join(
+                f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes
+            )
             self.close()
-            raise UserError(f"no node of the cluster can ever hold a cell of {cpus:g} CPU and {gpus:g} GPU: they have {has}")
+            raise UserError(
+                f"no node of the cluster can ever hold a cell of {cpus:g} CPU and {gpus:g} GPU: they have {has}"
+            )
         self.jobs = 10**6
-        self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)(in_a_task)
+        self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)(
+            in_a_task
+        )
         self.threads = max(1, int(cpus))
 
     def start(self, source: Path, target: Path, parameters: dict, output: Path) -> "Task":
-        return Task(self.ray, self.task.remote(source, target, parameters, output, self.threads), output)
+        return Task(
+            self.ray, self.task.remote(source, target, parameters, output, self.threads), output
+        )
 
     def close(self):
         self.ray.shutdown()

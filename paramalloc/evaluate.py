@@ -24,13 +24,17 @@ def windows(tokens: np.ndarray, seq_len: int, stride: int | None = None, batch_t
             done = stop
     for (length, new), same in itertools.groupby(spans, key=lambda span: span[1:]):
         starts = np.array([span[0] for span in same])
-        for some in np.split(starts, range(rows := max(1, batch_tokens // length), len(starts), rows)):
+        for some in np.split(
+            starts, range(rows := max(1, batch_tokens // length), len(starts), rows)
+        ):
             window = stream[some[:, None] + np.arange(length + 1)]
             yield window[:, :-1], window[:, 1:], new
 
 
 @torch.no_grad()
-def split_losses(model, tokens: np.ndarray, seq_len: int, stride: int | None = None, batch_tokens: int = 8_192) -> np.ndarray:
+def split_losses(
+    model, tokens: np.ndarray, seq_len: int, stride: int | None = None, batch_tokens: int = 8_192
+) -> np.ndarray:
     """Nats of each of `tokens` (N,), float32, in windows of seq_len; a smaller `stride` gives each more context, at the
     price of seq_len / stride times the work."""
     device, found = next(model.parameters()).device, []
@@ -41,7 +45,9 @@ def split_losses(model, tokens: np.ndarray, seq_len: int, stride: int | None = N
     return torch.cat(found).cpu().numpy()
 
 
-def mean_loss(model, tokens: np.ndarray, seq_len: int, batch_tokens: int = 8_192, compiled=None) -> float:
+def mean_loss(
+    model, tokens: np.ndarray, seq_len: int, batch_tokens: int = 8_192, compiled=None
+) -> float:
     """Nats per token of `tokens` (N,) under model.loss, in the model's own precision: for probes during training.
 
     `compiled` is model.loss, compiled for batches of batch_tokens: full batches go through that graph, which was made
@@ -53,7 +59,9 @@ def mean_loss(model, tokens: np.ndarray, seq_len: int, batch_tokens: int = 8_192
         x, y = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device).contiguous()
         full = compiled is not None and x.numel() == batch_tokens
         with torch.set_grad_enabled(full):
-            loss = (compiled if full else model.loss)(x.contiguous(), y).detach()  # so that the graph of one batch is freed before the next
+            loss = (compiled if full else model.loss)(
+                x.contiguous(), y
+            ).detach()  # so that the graph of one batch is freed before the next
         total += loss.double() * x.numel()
     return total.item() / len(tokens)
 
@@ -99,6 +107,16 @@ def by_frequency(losses: np.ndarray, tokens: np.ndarray, counts: np.ndarray) -> 
     middle = (np.cumsum(counts[order]) - counts[order] / 2) / counts.sum()
     decile = np.empty(len(counts), dtype=int)
     decile[order] = np.minimum((10 * middle).astype(int), 9)
-    seen, nats = np.bincount(decile[tokens], minlength=10), np.bincount(decile[tokens], losses, minlength=10)
-    return [{"decile": n + 1, "types": int((decile == n).sum()), "tokens": int(seen[n]), "loss": float(nats[n] / seen[n]) if seen[n] else None}
-            for n in range(10)]
+    seen, nats = (
+        np.bincount(decile[tokens], minlength=10),
+        np.bincount(decile[tokens], losses, minlength=10),
+    )
+    return [
+        {
+            "decile": n + 1,
+            "types": int((decile == n).sum()),
+            "tokens": int(seen[n]),
+            "loss": float(nats[n] / seen[n]) if seen[n] else None,
+        }
+        for n in range(10)
+    ]

@@ -25,10 +25,14 @@ def export(run: str, folder: str | Path, outputs: str | Path = "outputs") -> Pat
     config, result = read_json(source / "config.json"), read_json(source / "result.json")
     weights = source / "checkpoint" / "final" / "model.safetensors"
     if result is None or not weights.exists():
-        raise ExportError(f"run {source.name} is not complete: it has no {'result' if result is None else 'final weights'} to export")
+        raise ExportError(
+            f"run {source.name} is not complete: it has no {'result' if result is None else 'final weights'} to export"
+        )
     tokenizer = source.parents[1] / "data" / config["provenance"]["corpus"] / "tokenizer.json"
     if not tokenizer.exists():
-        raise ExportError(f"the tokenizer of run {source.name} is gone: {tokenizer} (prepare its corpus again)")
+        raise ExportError(
+            f"the tokenizer of run {source.name} is gone: {tokenizer} (prepare its corpus again)"
+        )
     if target.exists() and any(target.iterdir()):
         raise ExportError(f"{target} is not empty: name a new folder")
     model = ModelConfig(**{name: config[name] for name in SHAPE})
@@ -38,10 +42,20 @@ def export(run: str, folder: str | Path, outputs: str | Path = "outputs") -> Pat
     write_json(target / "config.json", llama_config(model, config["seq_len"]))
     write_json(target / "generation_config.json", {"bos_token_id": EOT, "eos_token_id": EOT})
     shutil.copy(tokenizer, target / "tokenizer.json")
-    write_json(target / "tokenizer_config.json", {
-        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": EOT_TEXT, "eos_token": EOT_TEXT, "unk_token": None,
-        "clean_up_tokenization_spaces": False, "model_max_length": config["seq_len"]})
-    write_text(target / "README.md", card(config, result, sum(weight.numel() for weight in state.values())))
+    write_json(
+        target / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": EOT_TEXT,
+            "eos_token": EOT_TEXT,
+            "unk_token": None,
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": config["seq_len"],
+        },
+    )
+    write_text(
+        target / "README.md", card(config, result, sum(weight.numel() for weight in state.values()))
+    )
     return target
 
 
@@ -49,7 +63,9 @@ def llama_weights(state: dict[str, Tensor], model: ModelConfig) -> dict[str, Ten
     """Our weights under the names of LlamaForCausalLM. A factorized embedding is multiplied out: V x d_embed times
     d_embed x d_model. A shape without a gate has no Llama equivalent (ExportError)."""
     if not model.gated:
-        raise ExportError("an MLP without a gate (mlp 'relu2') has no Llama equivalent, so this run cannot be exported")
+        raise ExportError(
+            "an MLP without a gate (mlp 'relu2') has no Llama equivalent, so this run cannot be exported"
+        )
     table = state["embedding.weight"]
     if model.embedding == "factorized":
         table = (table.double() @ state["projection.weight"].double()).to(table.dtype)
@@ -73,12 +89,26 @@ def llama_weights(state: dict[str, Tensor], model: ModelConfig) -> dict[str, Ten
 def llama_config(model: ModelConfig, seq_len: int) -> dict:
     """config.json of the same shape, for transformers 4 (rope_theta) and 5 (rope_parameters)."""
     return {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "float32", "vocab_size": model.vocab_size,
-        "hidden_size": model.d_model, "num_hidden_layers": model.n_layers, "num_attention_heads": model.n_heads,
-        "num_key_value_heads": model.n_kv_heads, "head_dim": model.d_head, "intermediate_size": model.d_ff,
-        "tie_word_embeddings": model.embedding != "untied", "rms_norm_eps": NORM_EPS, "rope_theta": ROPE_BASE,
-        "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_BASE}, "hidden_act": "silu", "attention_bias": False,
-        "mlp_bias": False, "max_position_embeddings": seq_len, "bos_token_id": EOT, "eos_token_id": EOT,
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "torch_dtype": "float32",
+        "vocab_size": model.vocab_size,
+        "hidden_size": model.d_model,
+        "num_hidden_layers": model.n_layers,
+        "num_attention_heads": model.n_heads,
+        "num_key_value_heads": model.n_kv_heads,
+        "head_dim": model.d_head,
+        "intermediate_size": model.d_ff,
+        "tie_word_embeddings": model.embedding != "untied",
+        "rms_norm_eps": NORM_EPS,
+        "rope_theta": ROPE_BASE,
+        "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_BASE},
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "max_position_embeddings": seq_len,
+        "bos_token_id": EOT,
+        "eos_token_id": EOT,
     }
 
 
@@ -86,22 +116,34 @@ def card(config: dict, result: dict, exported: int) -> str:
     """The model card: what it is, where its parameters are, what it reached and on which text."""
     model = ModelConfig(**{name: config[name] for name in SHAPE})
     params = count_parameters(model)
-    more = "" if exported == params["total"] else (
-        f"\nThe run's embedding is factorized ({model.vocab_size:,} x {model.d_embed} and {model.d_embed} x {model.d_model}); here it is "
-        f"multiplied out, so this folder holds {exported:,} parameters, {'more' if exported > params['total'] else 'fewer'} than the {params['total']:,} of the run.\n")
-    number = lambda name, form: "not measured" if result.get(name) is None else f"{result[name]:{form}}"
-    rows = [("embedding share, realised", f"{result['embed_share']:.2%}"), ("GLU expansion, realised", f"{result['glu']:.3f}"),
-            *((f"parameters, {name}", f"{count:,}") for name, count in params.items()),
-            ("training tokens", f"{result['tokens_trained']:,}"), ("dev bits per byte", number("dev_bpb", ".4f")),
-            ("dev perplexity (this tokenizer)", number("dev_ppl", ".2f")), ("test bits per byte", number("test_bpb", ".4f")),
-            ("SmallBench", number("smallbench", ".4f"))]
+    more = (
+        ""
+        if exported == params["total"]
+        else (
+            f"\nThe run's embedding is factorized ({model.vocab_size:,} x {model.d_embed} and {model.d_embed} x {model.d_model}); here it is "
+            f"multiplied out, so this folder holds {exported:,} parameters, {'more' if exported > params['total'] else 'fewer'} than the {params['total']:,} of the run.\n"
+        )
+    )
+    number = lambda name, form: (
+        "not measured" if result.get(name) is None else f"{result[name]:{form}}"
+    )
+    rows = [
+        ("embedding share, realised", f"{result['embed_share']:.2%}"),
+        ("GLU expansion, realised", f"{result['glu']:.3f}"),
+        *((f"parameters, {name}", f"{count:,}") for name, count in params.items()),
+        ("training tokens", f"{result['tokens_trained']:,}"),
+        ("dev bits per byte", number("dev_bpb", ".4f")),
+        ("dev perplexity (this tokenizer)", number("dev_ppl", ".2f")),
+        ("test bits per byte", number("test_bpb", ".4f")),
+        ("SmallBench", number("smallbench", ".4f")),
+    ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     corpus = f"{config['dataset']} (fingerprint {config['data_fingerprint'][:12]})"
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
 ---
-# paramalloc run {config['run_id']}
+# paramalloc run {config["run_id"]}
 
 A decoder of {model.n_layers} layers of width {model.d_model}, trained by paramalloc, as a Llama model in float32.
 {more}
@@ -109,9 +151,9 @@ A decoder of {model.n_layers} layers of width {model.d_model}, trained by parama
 |---|---|
 {table}
 
-Text: {corpus}, in windows of {config['seq_len']} tokens, each document closed by `{EOT_TEXT}` (id {EOT}). The licence of the
+Text: {corpus}, in windows of {config["seq_len"]} tokens, each document closed by `{EOT_TEXT}` (id {EOT}). The licence of the
 weights follows from that of the text, which paramalloc does not know: ask whoever gave you the text. It is a model for
 comparing allocations, too small to be trusted with facts.
 
-Recipe: {json.dumps({name: value for name, value in config['parameters'].items() if value is not None})}
+Recipe: {json.dumps({name: value for name, value in config["parameters"].items() if value is not None})}
 """

@@ -24,9 +24,13 @@ class LayerCache:
     def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         start, new = self.length, k.shape[2]
         self.length += new
-        self.keys[:, :, start:self.length], self.values[:, :, start:self.length] = k, v
-        mask = None if new == 1 or start == 0 else torch.ones(new, self.length, dtype=torch.bool, device=k.device).tril(start)
-        return self.keys[:, :, :self.length], self.values[:, :, :self.length], mask
+        self.keys[:, :, start : self.length], self.values[:, :, start : self.length] = k, v
+        mask = (
+            None
+            if new == 1 or start == 0
+            else torch.ones(new, self.length, dtype=torch.bool, device=k.device).tril(start)
+        )
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length], mask
 
 
 class Cache:
@@ -43,7 +47,9 @@ class Cache:
         return model.logits(model.read_out(tokens, positions, self.layers)[:, -1])
 
 
-def pick(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator | None = None) -> Tensor:
+def pick(
+    logits: Tensor, temperature: float, top_p: float, generator: torch.Generator | None = None
+) -> Tensor:
     """Next tokens (B, 1) from logits (B, V): the likeliest at temperature 0, else drawn from the nucleus, the fewest
     tokens that together hold top_p of the probability (Holtzman et al. 2020, arXiv 1904.09751)."""
     if temperature == 0:
@@ -55,8 +61,15 @@ def pick(logits: Tensor, temperature: float, top_p: float, generator: torch.Gene
 
 
 @torch.inference_mode()
-def generate(model: DecoderLM, prompt: Tensor, new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0,
-             cached: bool = True) -> Tensor:
+def generate(
+    model: DecoderLM,
+    prompt: Tensor,
+    new_tokens: int,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    cached: bool = True,
+) -> Tensor:
     """prompt (B, T) of token ids -> (B, T + new_tokens). Without the cache every step computes all of it again."""
     cache = Cache(model, prompt.shape[0], prompt.shape[1] + new_tokens)
     generator, tokens = torch.Generator(prompt.device).manual_seed(seed), prompt
@@ -76,7 +89,12 @@ REPEATS, STEPS = 3, 8
 
 
 @torch.inference_mode()
-def inference_cost(model: DecoderLM, seq_len: int, dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> dict[str, float | int]:
+def inference_cost(
+    model: DecoderLM,
+    seq_len: int,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> dict[str, float | int]:
     """What generation costs on a device (the model's) with weights in `dtype`: medians over repetitions after a warm-up.
 
     The prompt fills half of a window of seq_len; a few tokens are decoded from there:
@@ -104,10 +122,14 @@ def prompt_length(seq_len: int) -> int:
     return max(1, seq_len // 2)
 
 
-def serve(model: DecoderLM, batch: int, seq_len: int, steps: int = STEPS) -> tuple[float, list[float]]:
+def serve(
+    model: DecoderLM, batch: int, seq_len: int, steps: int = STEPS
+) -> tuple[float, list[float]]:
     """Seconds to the first token of random prompts, and of each step after it."""
     device, length = next(model.parameters()).device, prompt_length(seq_len)
-    tokens = torch.randint(model.config.vocab_size, (batch, length), generator=torch.Generator().manual_seed(0)).to(device)
+    tokens = torch.randint(
+        model.config.vocab_size, (batch, length), generator=torch.Generator().manual_seed(0)
+    ).to(device)
     cache, seconds = Cache(model, batch, length + steps), []
     for _ in range(steps):
         synchronize(device)
@@ -149,7 +171,11 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         out = operation(*args, **(kwargs or {}))
-        inputs = {tensor.untyped_storage()._cdata for tensor in torch.utils._pytree.tree_leaves(args) if isinstance(tensor, Tensor)}
+        inputs = {
+            tensor.untyped_storage()._cdata
+            for tensor in torch.utils._pytree.tree_leaves(args)
+            if isinstance(tensor, Tensor)
+        }
         for tensor in torch.utils._pytree.tree_leaves(out):
             if isinstance(tensor, Tensor):
                 self.add(tensor, inputs)

@@ -18,8 +18,13 @@ class Interrupt:
         self.caught, self.message, self.before = False, "", {}
 
     def __enter__(self):
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python lets nobody listen
-            self.before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        if (
+            threading.current_thread() is threading.main_thread()
+        ):  # elsewhere Python lets nobody listen
+            self.before = {
+                number: signal.signal(number, self._note)
+                for number in (signal.SIGTERM, signal.SIGINT)
+            }
         return self
 
     def __exit__(self, *_):

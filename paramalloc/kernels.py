@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 BLOCK = 128  # queries at a time: the products skip most of what the causal mask would throw away
-SCORES = 2**26  # of one call, B H T^2: beyond, the probabilities that backward needs take more memory than they save time
+SCORES = (
+    2**26
+)  # of one call, B H T^2: beyond, the probabilities that backward needs take more memory than they save time
 LOGITS = 2**23  # of a chunk at most: 32 MB in float32, about a cache
 
 
@@ -30,7 +32,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     """softmax(q k^T / sqrt(E)) v of q (B, H, T, E) over the keys k, v (B, H_kv, S, E) that mask (..., T, S) lets each see;
     without a mask, one query that sees all, or as many queries as keys, causal."""
     causal = mask is None and q.shape[2] == k.shape[2]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=q.shape[1] > k.shape[1])
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=q.shape[1] > k.shape[1]
+    )
 
 
 class BlockedAttention(torch.autograd.Function):
@@ -41,12 +45,17 @@ class BlockedAttention(torch.autograd.Function):
 
     @staticmethod
     def blocks(length: int) -> list[slice]:
-        size = length if length <= 2 * BLOCK else BLOCK  # few and small products cost more than what they skip
+        size = (
+            length if length <= 2 * BLOCK else BLOCK
+        )  # few and small products cost more than what they skip
         return [slice(start, min(start + size, length)) for start in range(0, length, size)]
 
     @staticmethod
     def forward(ctx, q, k, v):
-        shape, (q, k, v) = q.shape, (x.flatten(0, 1).contiguous() for x in (q, k, v))  # (B H, T, E): products need no copies
+        shape, (q, k, v) = (
+            q.shape,
+            (x.flatten(0, 1).contiguous() for x in (q, k, v)),
+        )  # (B H, T, E): products need no copies
         future = torch.full((2 * BLOCK, 2 * BLOCK), -torch.inf, dtype=q.dtype).triu(1)
         out, kept = torch.empty_like(q), []
         for rows in BlockedAttention.blocks(q.shape[1]):
@@ -78,7 +87,10 @@ def cross_entropy(x: Tensor, table: Tensor, targets: Tensor) -> Tensor:
     """Mean nats of targets (N,) under softmax(x table^T), x (N, D), table (V, D); in float32 whatever the products are in."""
     if eager_cpu(x):
         if torch.is_autocast_enabled("cpu"):
-            x, table = x.to(torch.get_autocast_dtype("cpu")), table.to(torch.get_autocast_dtype("cpu"))
+            x, table = (
+                x.to(torch.get_autocast_dtype("cpu")),
+                table.to(torch.get_autocast_dtype("cpu")),
+            )
         return ChunkedCrossEntropy.apply(x, table, targets) / len(targets)
     return F.cross_entropy(F.linear(x, table).float(), targets)
 
@@ -110,15 +122,25 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, table, targets):
         learns, precise = any(ctx.needs_input_grad), torch.promote_types(x.dtype, torch.float32)
-        rows = max(1, min(2 * x.shape[1], LOGITS // len(table)))  # few enough for a cache; fewer, and adding up the table's gradient costs more
-        dx, dtable = (torch.empty_like(x), torch.zeros_like(table, dtype=precise)) if learns else (None, None)
+        rows = max(
+            1, min(2 * x.shape[1], LOGITS // len(table))
+        )  # few enough for a cache; fewer, and adding up the table's gradient costs more
+        dx, dtable = (
+            (torch.empty_like(x), torch.zeros_like(table, dtype=precise))
+            if learns
+            else (None, None)
+        )
         total = x.new_zeros((), dtype=torch.float64)
         for part, truth, start in zip(x.split(rows), targets.split(rows), range(0, len(x), rows)):
             logs = torch.log_softmax(part @ table.T, -1, dtype=precise)
             total -= logs.gather(1, truth[:, None]).sum(dtype=torch.float64)
             if learns:
-                slope = logs.exp_().scatter_add_(1, truth[:, None], logs.new_full((len(part), 1), -1.0)).to(x.dtype)
-                torch.mm(slope, table, out=dx[start:start + rows])
+                slope = (
+                    logs.exp_()
+                    .scatter_add_(1, truth[:, None], logs.new_full((len(part), 1), -1.0))
+                    .to(x.dtype)
+                )
+                torch.mm(slope, table, out=dx[start : start + rows])
                 dtable += slope.T @ part
         ctx.save_for_backward(dx, dtable)
         return total.to(precise)

@@ -3,7 +3,12 @@
 import pandas as pd
 
 WIDTH, HEIGHT = 600, 380  # pixels of plotting area; axes and legend come on top
-SIDES = {"right": (9, 0, "left"), "left": (-9, 0, "right"), "above": (0, -15, "center"), "below": (0, 15, "center")}
+SIDES = {
+    "right": (9, 0, "left"),
+    "left": (-9, 0, "right"),
+    "above": (0, -15, "center"),
+    "below": (0, 15, "center"),
+}
 
 
 def place_labels(cells: pd.DataFrame, xs: list[float], ys: list[float], sense: str) -> pd.DataFrame:
@@ -19,8 +24,16 @@ def place_labels(cells: pd.DataFrame, xs: list[float], ys: list[float], sense: s
     for i in cells.sort_values("front", ascending=False, kind="stable").index:
         boxes = {name: _label_box(px[i], py[i], cells.cell[i], name) for name in SIDES}
         side[i] = next((name for name, box in boxes.items() if _free(box, taken)), "")
-        if cells.front[i] and not side[i]:  # one on the front is named all the same, where it covers least
-            side[i] = min(SIDES, key=lambda name: (not _inside(boxes[name]), sum(_meet(boxes[name], other) for other in taken)))
+        if (
+            cells.front[i] and not side[i]
+        ):  # one on the front is named all the same, where it covers least
+            side[i] = min(
+                SIDES,
+                key=lambda name: (
+                    not _inside(boxes[name]),
+                    sum(_meet(boxes[name], other) for other in taken),
+                ),
+            )
         taken += [boxes[side[i]]] if side[i] else []
     return cells.assign(side=side)
 
@@ -28,9 +41,14 @@ def place_labels(cells: pd.DataFrame, xs: list[float], ys: list[float], sense: s
 def _step_boxes(px: pd.Series, py: pd.Series, sense: str) -> list[tuple]:
     """The front's step line, in pixels, as thin boxes (left, right, top, bottom)."""
     points = sorted(zip(px, py))
-    corners = [(a[0], b[1]) if sense == "more" else (b[0], a[1]) for a, b in zip(points, points[1:])]
+    corners = [
+        (a[0], b[1]) if sense == "more" else (b[0], a[1]) for a, b in zip(points, points[1:])
+    ]
     ends = [*zip(points, corners), *zip(corners, points[1:])]
-    return [(min(a[0], b[0]), max(a[0], b[0]) + 1, min(a[1], b[1]), max(a[1], b[1]) + 1) for a, b in ends]
+    return [
+        (min(a[0], b[0]), max(a[0], b[0]) + 1, min(a[1], b[1]), max(a[1], b[1]) + 1)
+        for a, b in ends
+    ]
 
 
 def _label_box(x: float, y: float, text: str, side: str) -> tuple:

@@ -20,7 +20,9 @@ from pathlib import Path
 
 from .values import UserError
 
-SILENCE = float(os.environ.get("PARAMALLOC_LEASE_SILENCE", 60))  # seconds without a heartbeat after which a holder is dead
+SILENCE = float(
+    os.environ.get("PARAMALLOC_LEASE_SILENCE", 60)
+)  # seconds without a heartbeat after which a holder is dead
 
 
 class LeaseLost(UserError):
@@ -55,7 +57,9 @@ class Lease:
 
     def check(self):
         if not self.desk.exists():
-            raise LeaseLost(f"another process took over run {self.folder.name}, which this one held: it ends here") from None
+            raise LeaseLost(
+                f"another process took over run {self.folder.name}, which this one held: it ends here"
+            ) from None
 
     def replace(self, made: Path, place: Path):
         """Rename what was made in `desk` to its place, for good: it and its new name have reached the disk."""
@@ -148,13 +152,21 @@ def claim(root: Path, number: int) -> Path | None:
         shutil.rmtree(desk, ignore_errors=True)
         return None
     clean(root, number)
-    if old := [path.name for path in root.iterdir() if path.is_dir() and path.name[0] != "." and int(path.name) < number]:
-        raise PermissionError(errno.EACCES, f"the lease {old[0]} of a former holder cannot be put away", str(root))
+    if old := [
+        path.name
+        for path in root.iterdir()
+        if path.is_dir() and path.name[0] != "." and int(path.name) < number
+    ]:
+        raise PermissionError(
+            errno.EACCES, f"the lease {old[0]} of a former holder cannot be put away", str(root)
+        )
     return desk
 
 
 def newest(root: Path) -> int:
-    return max((int(path.name.split(".")[0]) for path in root.iterdir() if path.name[0] != "."), default=0)
+    return max(
+        (int(path.name.split(".")[0]) for path in root.iterdir() if path.name[0] != "."), default=0
+    )
 
 
 def clean(root: Path, number: int):
@@ -185,7 +197,9 @@ class Watch:
             return number, None
         if holder["host"] == myself()["host"] and has_ended(holder["pid"], holder["started"]):
             return number, None
-        if beat != self.seen:  # the clock of another host may differ: what counts is that a beat is new
+        if (
+            beat != self.seen
+        ):  # the clock of another host may differ: what counts is that a beat is new
             self.seen, self.since = beat, time.monotonic()
         return number, holder if time.monotonic() - self.since < SILENCE else None
 
@@ -194,8 +208,15 @@ def myself() -> dict:
     """A host is a machine since it was switched on, with its processes: two containers of one name are two."""
     places = []
     with suppress(OSError):
-        places = [Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8], os.readlink("/proc/self/ns/pid")]
-    return {"host": " ".join([socket.gethostname(), *places]), "pid": os.getpid(), "started": started(os.getpid())}
+        places = [
+            Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8],
+            os.readlink("/proc/self/ns/pid"),
+        ]
+    return {
+        "host": " ".join([socket.gethostname(), *places]),
+        "pid": os.getpid(),
+        "started": started(os.getpid()),
+    }
 
 
 def started(pid: int) -> str | None:

@@ -17,7 +17,9 @@ def count_parameters(model: ModelConfig) -> dict[str, int]:
     queries, keys = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     table = model.vocab_size * d
     groups = {
-        "embedding": (model.vocab_size + d) * model.d_embed if model.embedding == "factorized" else table,
+        "embedding": (model.vocab_size + d) * model.d_embed
+        if model.embedding == "factorized"
+        else table,
         "attention": layers * 2 * d * (queries + keys),
         "mlp": layers * model.mlp_matrices * d * model.d_ff,
         "norm": (2 * layers + 1) * d,
@@ -42,14 +44,23 @@ def flops_per_token(model: ModelConfig, seq_len: int) -> dict[str, int]:
         weights += model.d_embed * model.d_model  # down from the table, and up to it again
     attention = 2 * model.n_layers * model.n_heads * model.d_head * seq_len
     forward = 2 * weights + attention
-    return {"matmul": 2 * weights, "attention": attention, "attention_full": 2 * attention, "forward": forward,
-            "forward_full": forward + attention, "train": 3 * forward, "train_full": 3 * (forward + attention)}
+    return {
+        "matmul": 2 * weights,
+        "attention": attention,
+        "attention_full": 2 * attention,
+        "forward": forward,
+        "forward_full": forward + attention,
+        "train": 3 * forward,
+        "train_full": 3 * (forward + attention),
+    }
 
 
 # -------------------------------------------------------------------- memory
 
 
-def memory_bytes(model: ModelConfig, seq_len: int, batch_tokens: int, value_bytes: int = 2) -> dict[str, int]:
+def memory_bytes(
+    model: ModelConfig, seq_len: int, batch_tokens: int, value_bytes: int = 2
+) -> dict[str, int]:
     """Bytes by purpose, with weights and activations in values of `value_bytes` (2: bf16).
 
     To generate: `weights`, and per token of context `kv_per_token` = 2 L k values; `kv_cache` is seq_len of these.
@@ -61,8 +72,17 @@ def memory_bytes(model: ModelConfig, seq_len: int, batch_tokens: int, value_byte
     total = count_parameters(model)["total"]
     kv_per_token = 2 * model.n_layers * model.n_kv_heads * model.d_head * value_bytes
     activations = batch_tokens * (value_bytes * saved_values(model) + 4 * model.vocab_size)
-    training = {"parameters": 4 * total, "gradients": 4 * total, "optimizer": 8 * total, "activations": activations}
-    inference = {"weights": value_bytes * total, "kv_per_token": kv_per_token, "kv_cache": kv_per_token * seq_len}
+    training = {
+        "parameters": 4 * total,
+        "gradients": 4 * total,
+        "optimizer": 8 * total,
+        "activations": activations,
+    }
+    inference = {
+        "weights": value_bytes * total,
+        "kv_per_token": kv_per_token,
+        "kv_cache": kv_per_token * seq_len,
+    }
     return inference | training | {"training": sum(training.values())}
 
 
@@ -75,7 +95,11 @@ def saved_values(model: ModelConfig) -> int:
     """
     d, queries, keys = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     layer = 6 * d + 3 * queries + 3 * keys + (4 if model.gated else 2) * model.d_ff
-    return model.n_layers * layer + 3 * d + (2 * model.d_embed if model.embedding == "factorized" else 0)
+    return (
+        model.n_layers * layer
+        + 3 * d
+        + (2 * model.d_embed if model.embedding == "factorized" else 0)
+    )
 
 
 # ------------------------------------------------------------------ roofline
@@ -102,9 +126,15 @@ HARDWARE = {
 
 def peak_flops(device: str) -> float | None:
     """Of the card that torch calls `device` ("NVIDIA H100 80GB HBM3"); None where it is not in HARDWARE."""
-    cards = {"NVIDIA H200": "H200 SXM", "NVIDIA H100 80GB HBM3": "H100 SXM", "NVIDIA A100-SXM4-80GB": "A100 SXM 80GB",
-             "NVIDIA GeForce RTX 4090": "RTX 4090", "Tesla V100-SXM2-16GB": "V100 SXM2", "Tesla V100-SXM2-32GB": "V100 SXM2",
-             "Tesla T4": "T4"}
+    cards = {
+        "NVIDIA H200": "H200 SXM",
+        "NVIDIA H100 80GB HBM3": "H100 SXM",
+        "NVIDIA A100-SXM4-80GB": "A100 SXM 80GB",
+        "NVIDIA GeForce RTX 4090": "RTX 4090",
+        "Tesla V100-SXM2-16GB": "V100 SXM2",
+        "Tesla V100-SXM2-32GB": "V100 SXM2",
+        "Tesla T4": "T4",
+    }
     return HARDWARE[cards[device]].flops if device in cards else None
 
 
@@ -113,10 +143,19 @@ def products(model: ModelConfig, seq_len: int) -> dict[str, tuple[int, int, int]
 
     The logits of the head are counted as never written, as in a fused cross-entropy.
     """
-    d, f, layers, wide = model.d_model, model.d_ff, model.n_layers, (2 if model.gated else 1) * model.d_ff
+    d, f, layers, wide = (
+        model.d_model,
+        model.d_ff,
+        model.n_layers,
+        (2 if model.gated else 1) * model.d_ff,
+    )
     queries, keys = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     qkv = queries + 2 * keys
-    product = lambda rows, columns, values, times=1: (2 * rows * columns * times, values * times, rows * columns * times)
+    product = lambda rows, columns, values, times=1: (
+        2 * rows * columns * times,
+        values * times,
+        rows * columns * times,
+    )
     found = {
         "qkv": product(d, qkv, d + qkv, layers),
         "attention": (2 * queries * seq_len * layers, (qkv + queries) * layers, 0),
@@ -130,7 +169,9 @@ def products(model: ModelConfig, seq_len: int) -> dict[str, tuple[int, int, int]
     return found | {"head": product(d, model.vocab_size, d)}
 
 
-def roofline(model: ModelConfig, hardware: str, seq_len: int, batch_tokens: int) -> dict[str, float | str]:
+def roofline(
+    model: ModelConfig, hardware: str, seq_len: int, batch_tokens: int
+) -> dict[str, float | str]:
     """The least time on `hardware` (a name in HARDWARE), each operation at its own roof (Williams et al. 2009):
 
         seconds = sum over operations of max(FLOPs / peak FLOPs, bytes / bandwidth)
@@ -147,7 +188,10 @@ def roofline(model: ModelConfig, hardware: str, seq_len: int, batch_tokens: int)
     train = sum(map(max, compute, memory)) + per_step
     weights = sum(count for _, _, count in operations.values())
     cache = memory_bytes(model, seq_len, batch_tokens)["kv_cache"]
-    arithmetic, reading = flops_per_token(model, seq_len)["forward_full"] / peak.flops, (2 * weights + cache) / peak.bandwidth
+    arithmetic, reading = (
+        flops_per_token(model, seq_len)["forward_full"] / peak.flops,
+        (2 * weights + cache) / peak.bandwidth,
+    )
     return {
         "train_s_per_token": train,
         "train_tokens_per_s": 1 / train,

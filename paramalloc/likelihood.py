@@ -39,7 +39,9 @@ def packs(texts: list[list[int]], scored: list[int]) -> Iterator[Pack]:
                 pack.parents.append(node)
             node = child
             if depth >= len(ids) - scored[text]:
-                pack.places.append((text, pack.pairs.setdefault((node, following), len(pack.pairs))))
+                pack.places.append(
+                    (text, pack.pairs.setdefault((node, following), len(pack.pairs)))
+                )
     if pack.tokens:
         yield pack
 
@@ -54,7 +56,9 @@ def lineage(parents: list[int], size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @torch.inference_mode()
-def log_likelihoods(model: DecoderLM, texts: list[list[int]], scored: list[int], greedy: bool = False, progress=None) -> tuple[np.ndarray, np.ndarray | None]:
+def log_likelihoods(
+    model: DecoderLM, texts: list[list[int]], scored: list[int], greedy: bool = False, progress=None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Log-probability of the last `scored` tokens of each text, summed, and if `greedy` whether each was the likeliest.
 
     A text begins with a token that is only a context. (texts,) float64, (texts,) bool or None. Texts are merged to trees: a node
@@ -64,16 +68,35 @@ def log_likelihoods(model: DecoderLM, texts: list[list[int]], scored: list[int],
     total, missed, done = np.zeros(len(texts)), np.zeros(len(texts)), 0
     for batch in batches(sorted(packs(texts, scored), key=lambda pack: len(pack.tokens))):
         size = len(batch[-1].tokens)
-        seen, depth = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*(lineage(pack.parents, size) for pack in batch)))
-        tokens = torch.tensor([pack.tokens + [0] * (size - len(pack.tokens)) for pack in batch], device=device)
+        seen, depth = (
+            torch.from_numpy(np.stack(part)).to(device)
+            for part in zip(*(lineage(pack.parents, size) for pack in batch))
+        )
+        tokens = torch.tensor(
+            [pack.tokens + [0] * (size - len(pack.tokens)) for pack in batch], device=device
+        )
         contexts = [lambda k, v: (k, v, seen[:, None])] * len(model.blocks)
-        hidden, table = model.read_out(tokens, depth[:, None], contexts).flatten(0, 1), model.tables[-1]
-        node, token = torch.tensor([(row * size + node, token) for row, pack in enumerate(batch) for node, token in pack.pairs], device=device).T
-        before, which = node.unique(return_inverse=True)  # a node is normalised once, whatever follows it
+        hidden, table = (
+            model.read_out(tokens, depth[:, None], contexts).flatten(0, 1),
+            model.tables[-1],
+        )
+        node, token = torch.tensor(
+            [
+                (row * size + node, token)
+                for row, pack in enumerate(batch)
+                for node, token in pack.pairs
+            ],
+            device=device,
+        ).T
+        before, which = node.unique(
+            return_inverse=True
+        )  # a node is normalised once, whatever follows it
         sums, likeliest = normalizers(hidden[before], table, greedy)
         log_p = (hidden[node] * table[token]).sum(-1) - sums[which]
         first = np.cumsum([0] + [len(pack.pairs) for pack in batch])
-        text, pair = np.concatenate([np.add(pack.places, (0, start)) for pack, start in zip(batch, first)]).T
+        text, pair = np.concatenate(
+            [np.add(pack.places, (0, start)) for pack, start in zip(batch, first)]
+        ).T
         np.add.at(total, text, log_p.double().cpu().numpy()[pair])
         if greedy:
             np.add.at(missed, text, (likeliest[which] != token).cpu().numpy()[pair])

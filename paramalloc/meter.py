@@ -11,7 +11,13 @@ class Meter:
 
     def __init__(self, config: TrainConfig, run: Run, on_record):
         self.config, self.run, self.on_record = config, run, on_record
-        self.seconds, self.steps, self.mark, self.before, self.started = 0.0, 0, None, 0.0, time.perf_counter()
+        self.seconds, self.steps, self.mark, self.before, self.started = (
+            0.0,
+            0,
+            None,
+            0.0,
+            time.perf_counter(),
+        )
         self.state = {"run_id": run.id}
 
     @property
@@ -36,8 +42,14 @@ class Meter:
         tokens, rate = step * self.config.batch_tokens, self.tokens_per_s
         self.run.record(step=step, tokens=tokens, tokens_per_s=rate, **values)
         budget = self.config.steps * self.config.batch_tokens
-        self.state = {"run_id": self.run.id, "tokens": tokens, "budget": budget, "tokens_per_s": rate,
-                      "time_left_s": (budget - tokens) / rate if rate else None, "done": False} | values
+        self.state = {
+            "run_id": self.run.id,
+            "tokens": tokens,
+            "budget": budget,
+            "tokens_per_s": rate,
+            "time_left_s": (budget - tokens) / rate if rate else None,
+            "done": False,
+        } | values
         if self.on_record:
             self.on_record(self.state)
         self.mark = time.perf_counter(), step
@@ -62,5 +74,9 @@ class Meter:
 
     def totals(self, step: int) -> dict:
         """What a result says of the training; dev_curve's losses to five digits, metrics.jsonl has all."""
-        return {"steps": step, "tokens_trained": step * self.config.batch_tokens, "tokens_per_s": self.tokens_per_s,
-                "dev_curve": [[row["tokens"], round(row["dev_loss"], 5)] for row in self.run.probes()]}
+        return {
+            "steps": step,
+            "tokens_trained": step * self.config.batch_tokens,
+            "tokens_per_s": self.tokens_per_s,
+            "dev_curve": [[row["tokens"], round(row["dev_loss"], 5)] for row in self.run.probes()],
+        }

@@ -20,7 +20,9 @@ ROPE_BASE = 10_000.0
 def rotary(positions: Tensor, d_head: int) -> Tensor:
     """(cos, cos) and (-sin, sin) of t * ROPE_BASE^(-2i / d_head) at positions (..., T): (2, ..., T, d_head)
     (Su et al. 2021, eq. 15)."""
-    frequency = ROPE_BASE ** (-torch.arange(0, d_head, 2, device=positions.device, dtype=torch.float32) / d_head)
+    frequency = ROPE_BASE ** (
+        -torch.arange(0, d_head, 2, device=positions.device, dtype=torch.float32) / d_head
+    )
     angle = positions.float()[..., None] * frequency
     cos, sin = angle.cos(), angle.sin()
     return torch.stack((torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)))
@@ -49,12 +51,16 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.heads, self.kv_heads, self.d_head = config.n_heads, config.n_kv_heads, config.d_head
-        self.qkv = nn.Linear(config.d_model, (self.heads + 2 * self.kv_heads) * self.d_head, bias=False)
+        self.qkv = nn.Linear(
+            config.d_model, (self.heads + 2 * self.kv_heads) * self.d_head, bias=False
+        )
         self.out = nn.Linear(self.heads * self.d_head, config.d_model, bias=False)
 
     def forward(self, x: Tensor, cos_sin: Tensor, context=None) -> Tensor:
         batch, length, _ = x.shape
-        heads = self.qkv(x).view(batch, length, -1, self.d_head).transpose(1, 2)  # (B, H + 2 H_kv, T, E)
+        heads = (
+            self.qkv(x).view(batch, length, -1, self.d_head).transpose(1, 2)
+        )  # (B, H + 2 H_kv, T, E)
         qk, v = heads.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
         q, k = rotate(qk, cos_sin).split((self.heads, self.kv_heads), dim=1)
         out = attention(q, k, v) if context is None else attend(q, *context(k, v))
@@ -109,10 +115,16 @@ class DecoderLM(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_embed or config.d_model)
-        self.projection = nn.Linear(config.d_model, config.d_embed, bias=False) if config.d_embed else None
+        self.projection = (
+            nn.Linear(config.d_model, config.d_embed, bias=False) if config.d_embed else None
+        )
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = RMSNorm(config.d_model)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False) if config.embedding == "untied" else None
+        self.head = (
+            nn.Linear(config.d_model, config.vocab_size, bias=False)
+            if config.embedding == "untied"
+            else None
+        )
         self.init_weights(parametrization)
 
     @torch.no_grad()
@@ -138,7 +150,9 @@ class DecoderLM(nn.Module):
         cos_sin = rotary(positions, self.config.d_head)
         x = self.embedding(tokens)
         if self.projection is not None:
-            x = F.linear(x, self.projection.weight.T).to(x.dtype)  # (B, T, d_embed) -> (B, T, D), in float32 as in a tied model
+            x = F.linear(x, self.projection.weight.T).to(
+                x.dtype
+            )  # (B, T, d_embed) -> (B, T, D), in float32 as in a tied model
         for block, context in zip(self.blocks, contexts or [None] * len(self.blocks)):
             x = block(x, cos_sin, context)
         return self.norm(x)
@@ -146,7 +160,9 @@ class DecoderLM(nn.Module):
     def read_out(self, tokens: Tensor, positions: Tensor | None = None, contexts=None) -> Tensor:
         """Tokens (B, T) -> what the head's table is multiplied with (B, T, D), or (B, T, d_embed) when factorized."""
         x = self.hidden(tokens, positions, contexts)
-        return x if self.projection is None else self.projection(x)  # the transpose of the way in, as in a tied embedding
+        return (
+            x if self.projection is None else self.projection(x)
+        )  # the transpose of the way in, as in a tied embedding
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, T) -> logits (B, T, V) of the next token."""
@@ -158,4 +174,6 @@ class DecoderLM(nn.Module):
 
     def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy in nats of targets (B, T) after tokens (B, T), in float32 whatever the products are in."""
-        return cross_entropy(self.read_out(tokens).flatten(0, 1), self.tables[-1], targets.flatten())
+        return cross_entropy(
+            self.read_out(tokens).flatten(0, 1), self.tables[-1], targets.flatten()
+        )

@@ -30,11 +30,17 @@ class KneserNey:
     def __init__(self, tokens: np.ndarray, vocab_size: int, order: int = 5):
         stream = np.concatenate(([EOT], tokens)).astype(np.int64)
         self.vocab_size, self.levels, shorter = vocab_size, [], None
-        heads = np.zeros(len(stream), dtype=np.int64)  # of each token: the number of the h before it, -1 where there is none
+        heads = np.zeros(
+            len(stream), dtype=np.int64
+        )  # of each token: the number of the h before it, -1 where there is none
         for n in range(1, order + 1):
             ends = np.flatnonzero(heads >= 0)
-            keys, places, numbers, counts = np.unique(heads[ends] * vocab_size + stream[ends], return_index=True,
-                                                      return_inverse=True, return_counts=True)
+            keys, places, numbers, counts = np.unique(
+                heads[ends] * vocab_size + stream[ends],
+                return_index=True,
+                return_inverse=True,
+                return_counts=True,
+            )
             places = ends[places]  # where each n-gram ends first
             if shorter:
                 self._keep_shorter(*shorter, places)
@@ -56,7 +62,9 @@ class KneserNey:
         head, ones, twos = keys // self.vocab_size, max(1, (counts == 1).sum()), (counts == 2).sum()
         discount, total = ones / (ones + 2 * twos), np.bincount(head, counts)
         left = discount * np.bincount(head, counts > 0) / np.maximum(total, 1)
-        self.levels.append((keys, np.maximum(counts - discount, 0) / total[head], np.where(total, left, 1.0)))
+        self.levels.append(
+            (keys, np.maximum(counts - discount, 0) / total[head], np.where(total, left, 1.0))
+        )
 
     @staticmethod
     def _heads(grams: np.ndarray, stream: np.ndarray, n: int) -> np.ndarray:

@@ -21,20 +21,26 @@ def make_optimizers(model: DecoderLM, config: TrainConfig) -> list[torch.optim.O
         else:
             adam.setdefault((own.lr, own.decay, own.eps * EPS), []).append(weight)
     keys = ("lr_scale", "weight_decay", "eps")
-    groups = lambda found: [dict(zip(keys, key)) | {"params": weights} for key, weights in found.items()]
+    groups = lambda found: [
+        dict(zip(keys, key)) | {"params": weights} for key, weights in found.items()
+    ]
     made = [torch.optim.AdamW(decayed(groups(adam), config), lr=config.lr, **ADAM)]
     return made + ([make_muon(decayed(groups(muon), config), config)] if muon else [])
 
 
 def decayed(groups: list[dict], config: TrainConfig) -> list[dict]:
-    return [group | {"weight_decay": group["weight_decay"] * config.weight_decay} for group in groups]
+    return [
+        group | {"weight_decay": group["weight_decay"] * config.weight_decay} for group in groups
+    ]
 
 
 def make_muon(groups: list[dict], config: TrainConfig) -> torch.optim.Optimizer:
     """Momentum made orthogonal (Jordan et al. 2024), at the base shape as large as a step of AdamW at the same lr (Liu et al.
     2025, arXiv 2502.16982). Query, key and value are one matrix here, and so are gate and up."""
     if not hasattr(torch.optim, "Muon"):
-        raise ConfigError(f"optimizer 'muon' needs torch 2.9 or later, and this is {torch.__version__}: use adamw")
+        raise ConfigError(
+            f"optimizer 'muon' needs torch 2.9 or later, and this is {torch.__version__}: use adamw"
+        )
     return torch.optim.Muon(groups, lr=config.lr, adjust_lr_fn="match_rms_adamw")
 
 

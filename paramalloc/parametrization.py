@@ -15,7 +15,11 @@ from .config import ModelConfig
 # against 4.54 (notebooks/transfer), as what writes to the stream learnt too fast in shallow shapes.
 BASE_WIDTH, BASE_DEPTH, BASE_GLU = 128, 2, 8 / 3
 
-TABLES, WRITERS, GAINS = ("embedding", "head"), ("out", "down"), ("attention_norm", "mlp_norm", "norm")
+TABLES, WRITERS, GAINS = (
+    ("embedding", "head"),
+    ("out", "down"),
+    ("attention_norm", "mlp_norm", "norm"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,9 @@ class Rule:
     muon: float = 1.0
 
 
-def rule(name: str, shape: ModelConfig, parametrization: str = "standard", embed_lr: float = 1.0) -> Rule:
+def rule(
+    name: str, shape: ModelConfig, parametrization: str = "standard", embed_lr: float = 1.0
+) -> Rule:
     """The rule of the weight of that name in a `DecoderLM` of this shape. `embed_lr` multiplies the lr of the tables."""
     kind = name.split(".")[-2]
     return {"standard": standard, "completep": completep}[parametrization](kind, shape, embed_lr)

@@ -1,6 +1,6 @@
 """How long a training step takes on this machine, and scoring a token: a few of each, on random tokens.
 
-    python -m paramalloc.probe < configs.json        one JSON object a line, one for each config
+python -m paramalloc.probe < configs.json        one JSON object a line, one for each config
 """
 
 import json
@@ -25,7 +25,12 @@ AT_MOST = 4_096  # tokens of a probed step on a CPU, where time grows in proport
 def probe(config: TrainConfig) -> dict[str, float]:
     """Seconds of a step (the median, after one that warms up; from a part of a large one on a CPU) and of scoring a token."""
     device, shape = pick_device(config.device), allocation(config).model
-    learner = Learner(config, DecoderLM(shape, config.parametrization), device, pick_precision(config.precision, device))
+    learner = Learner(
+        config,
+        DecoderLM(shape, config.parametrization),
+        device,
+        pick_precision(config.precision, device),
+    )
     rows = config.batch_tokens // config.seq_len
     probed = max(1, min(rows, AT_MOST // config.seq_len)) if device.type == "cpu" else rows
     batch = torch.randint(shape.vocab_size, (2, probed, config.seq_len), device=device)
@@ -33,7 +38,10 @@ def probe(config: TrainConfig) -> dict[str, float]:
     tokens = np.random.default_rng(0).integers(1, shape.vocab_size, SCORED)
     score = lambda: split_losses(learner.model, tokens, config.seq_len)
     score()
-    return {"step_s": statistics.median(seconds[1:]) * rows / probed, "score_s": timed(device, score) / SCORED}
+    return {
+        "step_s": statistics.median(seconds[1:]) * rows / probed,
+        "score_s": timed(device, score) / SCORED,
+    }
 
 
 def timed(device: torch.device, work) -> float:

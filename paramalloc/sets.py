@@ -29,7 +29,10 @@ class Set:
 
     @property
     def sha256(self) -> str:
-        asked = json.dumps([[item.group, item.context, item.choices, item.gold] for item in self.items], ensure_ascii=False)
+        asked = json.dumps(
+            [[item.group, item.context, item.choices, item.gold] for item in self.items],
+            ensure_ascii=False,
+        )
         return hashlib.sha256(asked.encode()).hexdigest()
 
 
@@ -62,26 +65,43 @@ def lambada(row: dict) -> Choices:
 
 
 def question(text: str, choices: list[str], gold: int) -> Choices:
-    return Choices("question", f"Question: {text}\nAnswer:", tuple(" " + choice for choice in choices), int(gold))
+    return Choices(
+        "question",
+        f"Question: {text}\nAnswer:",
+        tuple(" " + choice for choice in choices),
+        int(gold),
+    )
 
 
 def local(row: dict) -> Choices:
-    return question(row["query"].removeprefix("Question: ").rstrip("\n"), row["choices"], row["gold"])
+    return question(
+        row["query"].removeprefix("Question: ").rstrip("\n"), row["choices"], row["gold"]
+    )
 
 
 def arc(row: dict) -> Choices:
     if "query" in row:
         return local(row)
-    return question(row["question"], row["choices"]["text"], list(row["choices"]["label"]).index(row["answerKey"]))
+    return question(
+        row["question"],
+        row["choices"]["text"],
+        list(row["choices"]["label"]).index(row["answerKey"]),
+    )
 
 
 def piqa(row: dict) -> Choices:
-    return local(row) if "query" in row else question(row["goal"], [row["sol1"], row["sol2"]], row["label"])
+    return (
+        local(row)
+        if "query" in row
+        else question(row["goal"], [row["sol1"], row["sol2"]], row["label"])
+    )
 
 
 SETS = {
     "blimp": Where("blimp/*.jsonl*", "nyu-mll/blimp", "train", blimp, "*"),
-    "lambada": Where("smallbench/lambada_test.jsonl*", "EleutherAI/lambada_openai", "test", lambada, "default"),
+    "lambada": Where(
+        "smallbench/lambada_test.jsonl*", "EleutherAI/lambada_openai", "test", lambada, "default"
+    ),
     "arc_easy": Where("smallbench/arc_easy.jsonl*", "allenai/ai2_arc", "test", arc, "ARC-Easy"),
     "piqa": Where("smallbench/piqa.jsonl*", "baber/piqa", "validation", piqa),
 }
@@ -96,14 +116,22 @@ def load_sets(source: str) -> tuple[list[Set], dict[str, str]]:
         try:
             rows = hub_rows(name, where) if source == "hub" else local_rows(where, ROOT / source)
             items = [where.read(row) for row in rows]
-            items = [item for item in items if item.context or len(set(item.choices)) == len(item.choices)]
+            items = [
+                item
+                for item in items
+                if item.context or len(set(item.choices)) == len(item.choices)
+            ]
             if not items or not all(0 <= item.gold < len(item.choices) for item in items):
-                raise ValueError("no items" if not items else "a right answer that is not among the choices")
+                raise ValueError(
+                    "no items" if not items else "a right answer that is not among the choices"
+                )
             sets.append(Set(name, items))
         except DataError as error:
             missing[name] = str(error)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
-            missing[name] = f"{name} is not in the form that is read here ({type(error).__name__}: {error})"
+            missing[name] = (
+                f"{name} is not in the form that is read here ({type(error).__name__}: {error})"
+            )
     return sets, missing
 
 
@@ -111,9 +139,13 @@ def local_rows(where: Where, folder: Path) -> list[dict]:
     files = [path for path in sorted(folder.glob(where.files)) if FILE.search(path.name)]
     names = [path.name.split(".jsonl")[0] for path in files]
     if len(set(names)) < len(names):
-        raise DataError(f"{files[0].parent} holds a file of {where.files.rstrip('*')} twice, packed and not: remove one")
+        raise DataError(
+            f"{files[0].parent} holds a file of {where.files.rstrip('*')} twice, packed and not: remove one"
+        )
     if not files:
-        raise DataError(f"put {where.files.rstrip('*')} into {folder}, or set smallbench_data to hub (then {where.hub} is downloaded)")
+        raise DataError(
+            f"put {where.files.rstrip('*')} into {folder}, or set smallbench_data to hub (then {where.hub} is downloaded)"
+        )
     try:
         texts = [OPEN.get(file.suffix, lambda path: path.open("rb"))(file).read() for file in files]
         return [json.loads(line) for text in texts for line in text.splitlines()]
@@ -123,9 +155,21 @@ def local_rows(where: Where, folder: Path) -> list[dict]:
 
 def hub_rows(name: str, where: Where) -> list[dict]:
     with reaching(name, "put a local copy into a folder and name that folder in smallbench_data"):
-        from datasets import disable_progress_bars, get_dataset_config_names, load_dataset  # seconds to import
+        from datasets import (
+            disable_progress_bars,
+            get_dataset_config_names,
+            load_dataset,
+        )  # seconds to import
 
         disable_progress_bars()
         revision = revision_on_hub(where.hub, None)
-        configs = sorted(get_dataset_config_names(where.hub, revision=revision)) if where.config == "*" else [where.config]
-        return [row for config in configs for row in load_dataset(where.hub, config, split=where.split, revision=revision)]
+        configs = (
+            sorted(get_dataset_config_names(where.hub, revision=revision))
+            if where.config == "*"
+            else [where.config]
+        )
+        return [
+            row
+            for config in configs
+            for row in load_dataset(where.hub, config, split=where.split, revision=revision)
+        ]

@@ -29,15 +29,29 @@ from .config import ROOT, DataError
 
 SPLITS = ("train", "valid", "test")
 HUB = {
-    "wikitext-2": ("Salesforce/wikitext", "wikitext-2-v1", "b08601e04326c79dfdd32d625aee71d232d685c3"),
-    "wikitext-103": ("Salesforce/wikitext", "wikitext-103-v1", "b08601e04326c79dfdd32d625aee71d232d685c3"),
+    "wikitext-2": (
+        "Salesforce/wikitext",
+        "wikitext-2-v1",
+        "b08601e04326c79dfdd32d625aee71d232d685c3",
+    ),
+    "wikitext-103": (
+        "Salesforce/wikitext",
+        "wikitext-103-v1",
+        "b08601e04326c79dfdd32d625aee71d232d685c3",
+    ),
     "wmt": ("wmt/wmt14", "de-en", None),  # and any wmtNN:xx-en
 }
 KNOWN = ", ".join(["builtin", *HUB, "wmt14:de-en and the like"])
 LOCAL = "name a local folder, as in -p dataset path/to/folder"
-BYTES_PER_TOKEN = 5  # a little more than English takes: the text that is streamed suffices for the token budget
+BYTES_PER_TOKEN = (
+    5  # a little more than English takes: the text that is streamed suffices for the token budget
+)
 FILE = re.compile(r"\.((txt|jsonl)(\.(gz|xz|zst))?|parquet)$", re.I)
-OPEN = {".gz": gzip.open, ".xz": lzma.open, ".zst": lambda path: pa.input_stream(str(path), compression="zstd")}
+OPEN = {
+    ".gz": gzip.open,
+    ".xz": lzma.open,
+    ".zst": lambda path: pa.input_stream(str(path), compression="zstd"),
+}
 UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error, pa.ArrowException)
 TITLE = re.compile(r" = [^=].* = \r?\n")
 
@@ -69,10 +83,16 @@ def _resolve(name: str, tokens: int | None) -> Part:
     """A known corpus, else a file or folder."""
     if name == "builtin":
         record = {"name": name, "versions": builtin.versions()}
-        return Part(name, [record], lambda: [Source(s, functools.partial(builtin.documents, s)) for s in SPLITS])
+        return Part(
+            name,
+            [record],
+            lambda: [Source(s, functools.partial(builtin.documents, s)) for s in SPLITS],
+        )
     if name in HUB or re.fullmatch(r"wmt\d\d:[a-z]{2}-en", name):
         return _hub(name, tokens)
-    path = Path(os.path.abspath(ROOT / os.path.expanduser(name)))  # the name of `..` is that of the folder
+    path = Path(
+        os.path.abspath(ROOT / os.path.expanduser(name))
+    )  # the name of `..` is that of the folder
     if not name or not path.exists():  # an empty name would mean the whole repository
         raise DataError(f"dataset {name!r}: no such file or folder, and no known corpus ({KNOWN})")
     return _files(path)
@@ -84,9 +104,13 @@ def _resolve(name: str, tokens: int | None) -> Part:
 def _files(path: Path) -> Part:
     root = path if path.is_dir() else path.parent
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [file for file in files if FILE.search(file.name) and file.name[0] != "." and file.is_file()]
+    files = [
+        file for file in files if FILE.search(file.name) and file.name[0] != "." and file.is_file()
+    ]
     if not files:
-        raise DataError(f"{path}: no .txt, .jsonl or .parquet file in it (text also as .gz, .xz, .zst)")
+        raise DataError(
+            f"{path}: no .txt, .jsonl or .parquet file in it (text also as .gz, .xz, .zst)"
+        )
     names = [file.relative_to(root).as_posix() for file in files]
     splits = [_split_of(name) for name in names]
     missing = frozenset(SPLITS) - {*splits}
@@ -97,8 +121,16 @@ def _files(path: Path) -> Part:
 
 def _split_of(name: str) -> str:
     """The last word (a run of letters) that names a split, so that newstest2021 is no test; else train."""
-    splits = {"train": "train", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
-    return next((splits[w] for w in reversed(re.findall("[a-z]+", name.lower())) if w in splits), "train")
+    splits = {
+        "train": "train",
+        "valid": "valid",
+        "validation": "valid",
+        "dev": "valid",
+        "test": "test",
+    }
+    return next(
+        (splits[w] for w in reversed(re.findall("[a-z]+", name.lower())) if w in splits), "train"
+    )
 
 
 def sha256(path: Path) -> str:
@@ -113,7 +145,12 @@ def _file(path: Path, split: str, missing: frozenset[str]) -> Source:
     held_out = missing if split == "train" else frozenset()
     kind = FILE.search(path.name)[1].lower()
     if not kind.startswith("txt"):
-        return Source(split, functools.partial(_parquet if kind == "parquet" else _jsonl, path), False, held_out)
+        return Source(
+            split,
+            functools.partial(_parquet if kind == "parquet" else _jsonl, path),
+            False,
+            held_out,
+        )
     wikitext = bool(TITLE.fullmatch(next(filter(str.strip, _lines(path)), "")))
     cut = articles if wikitext else paragraphs
     return Source(split, lambda: cut(_lines(path)), wikitext, held_out)
@@ -123,12 +160,16 @@ def _lines(path: Path) -> Iterator[str]:
     """The lines with their ends, as they are in the file (without a byte-order mark)."""
     offset = 0
     try:
-        with io.BufferedReader(OPEN.get(path.suffix.lower(), functools.partial(open, mode="rb"))(path)) as file:
+        with io.BufferedReader(
+            OPEN.get(path.suffix.lower(), functools.partial(open, mode="rb"))(path)
+        ) as file:
             for line in file:
                 yield (line if offset else line.removeprefix(codecs.BOM_UTF8)).decode()
                 offset += len(line)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: bad byte at offset {offset + error.start}: convert it") from error
+        raise DataError(
+            f"{path} is not UTF-8 text: bad byte at offset {offset + error.start}: convert it"
+        ) from error
     except UNREADABLE as error:
         raise DataError(f"cannot read {path}: {error}") from error
 
@@ -166,7 +207,9 @@ def _jsonl(path: Path) -> Iterator[str]:
             record = dict(json.loads(line))
         except (ValueError, TypeError) as error:
             raise DataError(f"{path}, line {number}: not a JSON object") from error
-        field = field or _text_field(path, [k for k, v in record.items() if isinstance(v, str)], list(record))
+        field = field or _text_field(
+            path, [k for k, v in record.items() if isinstance(v, str)], list(record)
+        )
         if not isinstance(record.get(field), str):
             raise DataError(f"{path}, line {number}: no text in the field {field!r}")
         yield record[field].encode("utf-8", "replace").decode()  # "\ud800" is JSON, but no text
@@ -176,7 +219,11 @@ def _parquet(path: Path) -> Iterator[str]:
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
-            strings = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+            strings = [
+                f.name
+                for f in schema
+                if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)
+            ]
             field = _text_field(path, strings, schema.names)
             for batch in file.iter_batches(batch_size=1000, columns=[field]):
                 yield from filter(None, batch.column(0).to_pylist())
@@ -187,7 +234,9 @@ def _parquet(path: Path) -> Iterator[str]:
 def _text_field(path: Path, strings: list[str], columns: list[str]) -> str:
     if "text" in strings or len(strings) == 1:
         return "text" if "text" in strings else strings[0]
-    raise DataError(f"{path}: which column is the text? Name it `text` (columns: {', '.join(columns)})")
+    raise DataError(
+        f"{path}: which column is the text? Name it `text` (columns: {', '.join(columns)})"
+    )
 
 
 # The Hugging Face hub
@@ -199,7 +248,9 @@ def _hub(name: str, tokens: int | None) -> Part:
     record = {"name": name, "hub": repo, "config": config, "revision": revision}
     if name.startswith("wmt"):
         if not tokens:
-            raise DataError(f"{name} is streamed to a token budget: give tokens, as in -p tokens 50_000_000")
+            raise DataError(
+                f"{name} is streamed to a token budget: give tokens, as in -p tokens 50_000_000"
+            )
         record["tokens"] = tokens
     return Part(name, [record], lambda: _load(record))
 
@@ -211,11 +262,16 @@ def _load(record: dict) -> list[Source]:
 
         disable_progress_bars()
         record["commit"] = revision_on_hub(record["hub"], record["revision"])
-        splits = load_dataset(record["hub"], record["config"], revision=record["commit"], streaming=bool(budget))
+        splits = load_dataset(
+            record["hub"], record["config"], revision=record["commit"], streaming=bool(budget)
+        )
     names = {"validation" if split == "valid" else split: split for split in SPLITS}
     if budget:
         limits = {n: BYTES_PER_TOKEN * budget if n == "train" else math.inf for n in names}
-        return [Source(names[n], _Spool(name, functools.partial(_english, splits[n], limits[n]))) for n in names]
+        return [
+            Source(names[n], _Spool(name, functools.partial(_english, splits[n], limits[n])))
+            for n in names
+        ]
     return [Source(names[n], functools.partial(_wikitext, splits[n]), wikitext=True) for n in names]
 
 

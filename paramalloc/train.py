@@ -11,9 +11,17 @@ from .checkpoint import Keeper
 from .config import TrainConfig, UserError
 from .data import Batches, Corpus
 from .device import (
-    OutOfMemory, autocast, device_name, keep_freed_memory, memory, peak_memory, pick_device, pick_precision, ran_out,
+    OutOfMemory,
+    autocast,
+    device_name,
+    keep_freed_memory,
+    memory,
+    peak_memory,
+    pick_device,
+    pick_precision,
+    ran_out,
     reset_peak_memory,
-)  # fmt: skip
+)
 from .early_stop import early_stop
 from .evaluate import mean_loss, perplexity
 from .interrupt import Interrupt
@@ -54,21 +62,34 @@ class Feed:
 
     def __call__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.resident:
-            return tuple(torch.from_numpy(part).to(self.device).contiguous() for part in self.batches(step))
+            return tuple(
+                torch.from_numpy(part).to(self.device).contiguous() for part in self.batches(step)
+            )
         starts = torch.from_numpy(self.batches.starts(step)).to(self.device, non_blocking=True)
         rows = self.tokens[(starts[:, None] + self.offsets) % len(self.tokens)].long()
-        return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()  # a graph is compiled for strides, and probes are dense
+        return rows[:, :-1].contiguous(), rows[
+            :, 1:
+        ].contiguous()  # a graph is compiled for strides, and probes are dense
 
 
 class Learner:
     """A model with its optimizers on a device: `step` trains it on one batch, `probe` scores it."""
 
     def __init__(self, config: TrainConfig, model: DecoderLM, device: torch.device, precision: str):
-        self.config, self.model, self.device, self.precision = config, model.to(device), device, precision
+        self.config, self.model, self.device, self.precision = (
+            config,
+            model.to(device),
+            device,
+            precision,
+        )
         self.optimizers = make_optimizers(self.model, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         wanted = config.compile == "on" or config.compile == "auto" and device.type == "cuda"
-        self.compiled = compiled(model, config.seq_len, config.batch_tokens, precision, device) if wanted else None
+        self.compiled = (
+            compiled(model, config.seq_len, config.batch_tokens, precision, device)
+            if wanted
+            else None
+        )
         self.loss = self.compiled or model.loss
         self.bad, self.good = torch.zeros((), device=device), torch.zeros((), device=device)
 
@@ -106,7 +127,11 @@ class Learner:
 
     def probe(self, tokens: np.ndarray) -> dict[str, float]:
         with autocast(self.precision, self.device):
-            batch = {"batch_tokens": self.config.batch_tokens, "compiled": self.compiled} if self.compiled else {}
+            batch = (
+                {"batch_tokens": self.config.batch_tokens, "compiled": self.compiled}
+                if self.compiled
+                else {}
+            )
             loss = mean_loss(self.model, tokens, self.config.seq_len, **batch)
         return {"dev_loss": loss, "dev_ppl": perplexity(loss)}
 
@@ -124,20 +149,34 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
         return run.result
     try:
         with run.held(tell_who(run.id)), Interrupt() as interrupt:
-            return run.result if run.finished else train_held(run, config, corpus, interrupt, on_record)
+            return (
+                run.result
+                if run.finished
+                else train_held(run, config, corpus, interrupt, on_record)
+            )
     except (OSError, SafetensorError) as error:
-        raise DiskError(f"cannot write run {run.id}: {' '.join(str(error).split())}. Make room or name other outputs; the same "
-                        f"command goes on from the last checkpoint in {run.folder}") from None
+        raise DiskError(
+            f"cannot write run {run.id}: {' '.join(str(error).split())}. Make room or name other outputs; the same "
+            f"command goes on from the last checkpoint in {run.folder}"
+        ) from None
     except Exception as error:
         if not ran_out(error):
             raise
-        raise OutOfMemory(f"out of memory with batch_tokens {config.batch_tokens}: {what_fits(config)}") from None
+        raise OutOfMemory(
+            f"out of memory with batch_tokens {config.batch_tokens}: {what_fits(config)}"
+        ) from None
 
 
 def what_fits(config: TrainConfig) -> str:
     """The largest batch_tokens, halved as often as needed, whose predicted memory is within four fifths of the device's."""
-    room, shape, rows = memory(pick_device(config.device)), allocation(config).model, config.batch_tokens // config.seq_len
-    needs = lambda rows: memory_bytes(shape, config.seq_len, rows * config.seq_len, 4 if config.precision == "fp32" else 2)["training"]
+    room, shape, rows = (
+        memory(pick_device(config.device)),
+        allocation(config).model,
+        config.batch_tokens // config.seq_len,
+    )
+    needs = lambda rows: memory_bytes(
+        shape, config.seq_len, rows * config.seq_len, 4 if config.precision == "fp32" else 2
+    )["training"]
     while rows := rows // 2:
         if room is None or needs(rows) < 0.8 * room:
             return f"batch_tokens {rows * config.seq_len} should fit (it is another run)"
@@ -157,31 +196,58 @@ def tell_who(run_id: str):
     return tell
 
 
-def train_held(run: Run, config: TrainConfig, corpus: Corpus, interrupt: "Interrupt", on_record) -> dict:
+def train_held(
+    run: Run, config: TrainConfig, corpus: Corpus, interrupt: "Interrupt", on_record
+) -> dict:
     shape, device = allocation(config), pick_device(config.device)
     precision = pick_precision(config.precision, device)
-    batches = Feed(Batches(corpus.split("train"), config.seq_len, config.batch_tokens // config.seq_len, config.seed), device)
+    batches = Feed(
+        Batches(
+            corpus.split("train"),
+            config.seq_len,
+            config.batch_tokens // config.seq_len,
+            config.seed,
+        ),
+        device,
+    )
     probe = spread(corpus.split("valid"), config.seq_len, config.probe_tokens)
     keep_freed_memory()
     reset_peak_memory(device)
     torch.manual_seed(config.seed)
     learner = Learner(config, DecoderLM(shape.model, config.parametrization), device, precision)
-    machine = {"device": device_name(device), "precision": precision, "threads": torch.get_num_threads(),
-               "compiled": learner.compiled is not None}
+    machine = {
+        "device": device_name(device),
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "compiled": learner.compiled is not None,
+    }
     identity = describe_run(run.id, config, shape, corpus) | machine
-    about = {"parameters": asdict(config), "ledger": shape.params, "provenance": provenance(corpus), **identity}
-    stop, meter = early_stop(config, run, corpus.fingerprint, lambda: interrupt.caught), Meter(config, run, on_record)
+    about = {
+        "parameters": asdict(config),
+        "ledger": shape.params,
+        "provenance": provenance(corpus),
+        **identity,
+    }
+    stop, meter = (
+        early_stop(config, run, corpus.fingerprint, lambda: interrupt.caught),
+        Meter(config, run, on_record),
+    )
     keeper = Keeper(run, learner, meter, stop, config.checkpoint_seconds)
     step, losses = keeper.go_on(about)
 
-    status, probe_steps = "stopped_early" if stop.fired and config.early_stop == "kill" else "completed", config.probe_steps
+    status, probe_steps = (
+        "stopped_early" if stop.fired and config.early_stop == "kill" else "completed",
+        config.probe_steps,
+    )
     while step < config.steps and status == "completed":
         step += 1
         x, y = batches(step - 1)
         losses.append(learner.step(x, y, config.lr * schedule(step, config.steps, config.warmup)))
         probing = step in probe_steps
         if probing or step % config.log_every == 0:
-            train_loss = torch.stack(losses).mean().item()  # the only place that waits for the device
+            train_loss = (
+                torch.stack(losses).mean().item()
+            )  # the only place that waits for the device
             meter.lap(step)
             losses.clear()
             if learner.bad:
@@ -189,23 +255,40 @@ def train_held(run: Run, config: TrainConfig, corpus: Corpus, interrupt: "Interr
                 break
             scored = learner.probe(probe) if probing else {}
             fired = bool(scored) and stop(step * config.batch_tokens, scored["dev_ppl"])
-            meter.record(step, train_loss=train_loss, **scored)  # after the rule, which may wait for the baseline
+            meter.record(
+                step, train_loss=train_loss, **scored
+            )  # after the rule, which may wait for the baseline
             if fired and config.early_stop == "kill":
                 status = "stopped_early"
         if interrupt.caught or keeper.due() or status == "stopped_early":
             keeper.save(step, losses)
-            interrupt.obey(f"run {run.id} was interrupted at step {step} of {config.steps}; the same command goes on from there")
+            interrupt.obey(
+                f"run {run.id} was interrupted at step {step} of {config.steps}; the same command goes on from there"
+            )
 
     if status == "completed":
         keeper.save(step, [], final=True)
-    interrupt.at_once(f"run {run.id} was interrupted after step {step}; the same command goes on from there")
-    result = identity | meter.totals(step) | {"status": status, "early_stop": config.early_stop if stop.compared else None,
-                                                    "flagged_at_tokens": stop.fired}
+    interrupt.at_once(
+        f"run {run.id} was interrupted after step {step}; the same command goes on from there"
+    )
+    result = (
+        identity
+        | meter.totals(step)
+        | {
+            "status": status,
+            "early_stop": config.early_stop if stop.compared else None,
+            "flagged_at_tokens": stop.fired,
+        }
+    )
     result["train_flops"] = result["flops_per_token"] * result["tokens_trained"]
     if status == "completed":
-        result |= {"peak_memory_bytes": peak_memory(device)} | measure(learner.model, config, corpus, run.lease, precision, meter.evaluating)
+        result |= {"peak_memory_bytes": peak_memory(device)} | measure(
+            learner.model, config, corpus, run.lease, precision, meter.evaluating
+        )
     elif status == "diverged":
-        print(f"run {run.id} diverged: the loss or a gradient of step {step} is not finite. {keeper.says()}")
+        print(
+            f"run {run.id} diverged: the loss or a gradient of step {step} is not finite. {keeper.says()}"
+        )
     meter.end()
     wall, peak = meter.wall, peak_flops(result["device"])
     rate = result["tokens_per_s"]
@@ -220,5 +303,7 @@ def train_held(run: Run, config: TrainConfig, corpus: Corpus, interrupt: "Interr
 def spread(tokens: np.ndarray, seq_len: int, count: int) -> np.ndarray:
     """About `count` of the tokens, as whole windows of seq_len spread evenly: a probe of all of a split's text."""
     windows = max(1, len(tokens) // seq_len)
-    starts = np.linspace(0, windows - 1, min(windows, max(1, count // seq_len))).astype(int) * seq_len
-    return np.concatenate([tokens[start:start + seq_len] for start in starts])
+    starts = (
+        np.linspace(0, windows - 1, min(windows, max(1, count // seq_len))).astype(int) * seq_len
+    )
+    return np.concatenate([tokens[start : start + seq_len] for start in starts])

@@ -21,27 +21,65 @@ VOCABULARY, D_HEAD = 256, 32
 STEPS = (1, 10)
 
 
-def coordinate_check(parametrization: str, widths=(64, 128, 256, 512), depths=(2, 4, 8, 16, 32), lr: float = 1e-3,
-                     embedding: str = "tied", optimizer: str = "adamw", seeds: int = 1) -> pd.DataFrame:
+def coordinate_check(
+    parametrization: str,
+    widths=(64, 128, 256, 512),
+    depths=(2, 4, 8, 16, 32),
+    lr: float = 1e-3,
+    embedding: str = "tied",
+    optimizer: str = "adamw",
+    seeds: int = 1,
+) -> pd.DataFrame:
     """Root mean square of the change after 1 and 10 steps, for each width (at 4 layers) and depth (at width 64): of the residual
     stream after the last block, of the final hidden state before its gain, and of the logits. One row for each of them and seed.
     """
     shapes = {"width": [(width, 4) for width in widths], "depth": [(64, depth) for depth in depths]}
-    rows = [{"parametrization": parametrization, "axis": axis, "d_model": width, "n_layers": depth, **change}
-            for axis, sizes in shapes.items() for width, depth in sizes
-            for seed in range(seeds) for change in changes(square(width, depth, embedding), parametrization, lr, optimizer, seed)]
+    rows = [
+        {
+            "parametrization": parametrization,
+            "axis": axis,
+            "d_model": width,
+            "n_layers": depth,
+            **change,
+        }
+        for axis, sizes in shapes.items()
+        for width, depth in sizes
+        for seed in range(seeds)
+        for change in changes(square(width, depth, embedding), parametrization, lr, optimizer, seed)
+    ]
     return pd.DataFrame(rows)
 
 
 def square(width: int, depth: int, embedding: str) -> ModelConfig:
     """A shape of that width and depth in which everything else is in proportion."""
-    return ModelConfig(VOCABULARY, width, depth, width // D_HEAD, width // D_HEAD, D_HEAD, 8 * width // 3 // 8 * 8, embedding,
-                       width // 2 if embedding == "factorized" else None)
+    return ModelConfig(
+        VOCABULARY,
+        width,
+        depth,
+        width // D_HEAD,
+        width // D_HEAD,
+        D_HEAD,
+        8 * width // 3 // 8 * 8,
+        embedding,
+        width // 2 if embedding == "factorized" else None,
+    )
 
 
-def changes(shape: ModelConfig, parametrization: str, lr: float, optimizer: str, seed: int) -> list[dict]:
-    config = TrainConfig.from_dict({"parametrization": parametrization, "optimizer": optimizer, "profile": "quick", "embed_lr": 1.0,
-                                    "seq_len": 64, "batch_tokens": 512, "vocab_size": VOCABULARY + 1, "weight_decay": 0.0})
+def changes(
+    shape: ModelConfig, parametrization: str, lr: float, optimizer: str, seed: int
+) -> list[dict]:
+    config = TrainConfig.from_dict(
+        {
+            "parametrization": parametrization,
+            "optimizer": optimizer,
+            "profile": "quick",
+            "embed_lr": 1.0,
+            "seq_len": 64,
+            "batch_tokens": 512,
+            "vocab_size": VOCABULARY + 1,
+            "weight_decay": 0.0,
+        }
+    )
     torch.manual_seed(seed)
     learner = Learner(config, DecoderLM(shape, parametrization), torch.device("cpu"), "fp32")
     x, y = torch.from_numpy(np.random.default_rng(seed).integers(0, VOCABULARY, (2, 8, 64)))
@@ -51,7 +89,10 @@ def changes(shape: ModelConfig, parametrization: str, lr: float, optimizer: str,
         if step in STEPS:
             now = activations(learner.model, x)
             moved = {what: (now[what] - before[what]).square().mean().sqrt().item() for what in now}
-            rows += [{"seed": seed, "step": step, "what": what, "change": change} for what, change in moved.items()]
+            rows += [
+                {"seed": seed, "step": step, "what": what, "change": change}
+                for what, change in moved.items()
+            ]
     return rows
 
 
@@ -61,14 +102,22 @@ def activations(model: DecoderLM, x: Tensor) -> dict[str, Tensor]:
     hook = model.norm.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     logits = model(x)
     hook.remove()
-    return {"residual stream": seen[0], "final hidden state": F.rms_norm(seen[0], seen[0].shape[-1:]), "logits": logits}
+    return {
+        "residual stream": seen[0],
+        "final hidden state": F.rms_norm(seen[0], seen[0].shape[-1:]),
+        "logits": logits,
+    }
 
 
 def slopes(found: pd.DataFrame) -> pd.DataFrame:
     """The exponent of each change in the width and in the depth: the slope of a line through log change against log size."""
     size = {"width": "d_model", "depth": "n_layers"}
-    fit = lambda rows: np.polyfit(np.log(rows[size[rows.name[1]]].to_numpy(float)), np.log(rows.change), 1)[0]
-    groups = found.groupby(["parametrization", "axis", "what", "step"])[["d_model", "n_layers", "change"]]
+    fit = lambda rows: np.polyfit(
+        np.log(rows[size[rows.name[1]]].to_numpy(float)), np.log(rows.change), 1
+    )[0]
+    groups = found.groupby(["parametrization", "axis", "what", "step"])[
+        ["d_model", "n_layers", "change"]
+    ]
     return groups.apply(fit).rename("slope").reset_index()
 
 
@@ -93,7 +142,10 @@ def optima(runs: pd.DataFrame) -> pd.DataFrame:
     seeds; at the edge of what was tried, or beside a rate that diverged, it is that best one, and `edge` is true. A shape that
     diverged at all rates has an infinite `best_loss` and no `best_lr`.
     """
-    found = [dict(zip(SHAPE, key)) | optimum(own.droplevel(SHAPE)) for key, own in mean_losses(runs).groupby(level=SHAPE)]
+    found = [
+        dict(zip(SHAPE, key)) | optimum(own.droplevel(SHAPE))
+        for key, own in mean_losses(runs).groupby(level=SHAPE)
+    ]
     return pd.DataFrame(found, columns=[*SHAPE, "best_lr", "best_loss", "edge"])
 
 
@@ -102,17 +154,23 @@ def optimum(losses: pd.Series) -> dict:
     if found := parabola(losses):
         _, x, y, _ = found
         return {"best_lr": math.exp(x), "best_loss": y, "edge": False}
-    return {"best_lr": losses.idxmin() if np.isfinite(losses.min()) else math.nan, "best_loss": losses.min(), "edge": True}
+    return {
+        "best_lr": losses.idxmin() if np.isfinite(losses.min()) else math.nan,
+        "best_loss": losses.min(),
+        "edge": True,
+    }
 
 
 def parabola(losses: pd.Series) -> tuple | None:
     """y + a (ln lr - x)^2 through the lowest loss and its neighbours, as ((the neighbours' ln lr), x, y, a); None at an edge."""
     at = int(losses.to_numpy().argmin())
-    near = losses.iloc[max(at - 1, 0):at + 2]
+    near = losses.iloc[max(at - 1, 0) : at + 2]
     if len(near) < 3 or not np.isfinite(near).all():
         return None
     rates = [math.log(lr) for lr in near.index]
-    a, b, c = np.polyfit(np.subtract(rates, rates[1]), near, 2)  # around the middle one: less rounding
+    a, b, c = np.polyfit(
+        np.subtract(rates, rates[1]), near, 2
+    )  # around the middle one: less rounding
     return (rates[0], rates[2]), float(rates[1] - b / (2 * a)), float(c - b * b / (4 * a)), float(a)
 
 
@@ -153,10 +211,23 @@ def moves(runs: pd.DataFrame, base: tuple[int, int]) -> pd.DataFrame:
             if len(line) < 2 or at_base.empty:
                 continue
             rates = np.log2(line.best_lr.to_numpy(float))
-            regrets = [regret(losses[tuple(shape)], at_base.best_lr.item()) for shape in line[SHAPE].itertuples(index=False)]
-            rows.append({"parametrization": name, "embed_lr": embed_lr, "axis": axis, "octaves": rates[-1] - rates[0],
-                         "at_least": bool(line.edge.any()), "regret": largest(regrets)})
-    return pd.DataFrame(rows, columns=["parametrization", "embed_lr", "axis", "octaves", "at_least", "regret"])
+            regrets = [
+                regret(losses[tuple(shape)], at_base.best_lr.item())
+                for shape in line[SHAPE].itertuples(index=False)
+            ]
+            rows.append(
+                {
+                    "parametrization": name,
+                    "embed_lr": embed_lr,
+                    "axis": axis,
+                    "octaves": rates[-1] - rates[0],
+                    "at_least": bool(line.edge.any()),
+                    "regret": largest(regrets),
+                }
+            )
+    return pd.DataFrame(
+        rows, columns=["parametrization", "embed_lr", "axis", "octaves", "at_least", "regret"]
+    )
 
 
 def verdict(runs: pd.DataFrame, base: tuple[int, int]) -> Note:
@@ -166,16 +237,22 @@ def verdict(runs: pd.DataFrame, base: tuple[int, int]) -> Note:
     moved = moved[moved.groupby(["embed_lr", "axis"]).parametrization.transform("nunique") == 2]
     common = sorted(moved.embed_lr.unique())
     if not common:
-        return Note("no runs to compare yet: `paramalloc sweep transfer --yes`, then this notebook with `runs` transfer")
+        return Note(
+            "no runs to compare yet: `paramalloc sweep transfer --yes`, then this notebook with `runs` transfer"
+        )
     runs = runs[runs.embed_lr.isin(common)]
     costs = moved.groupby("parametrization").regret.agg(largest).sort_values()
     reached = optima(runs).pivot(index=SHAPE[1:], columns="parametrization", values="best_loss")
-    reached = reached.replace(math.inf, math.nan).dropna().mean()  # a shape that diverged at all rates has no best loss
+    reached = (
+        reached.replace(math.inf, math.nan).dropna().mean()
+    )  # a shape that diverged at all rates has no best loss
     better, other = costs.index
-    return Note(f"**With the best rate of {base[0]} × {base[1]} for all shapes, the one that it suits worst {cost(costs[better])} under "
-                f"`{better}` and {cost(costs[other])} under `{other}`** (embed_lr {' and '.join(f'{value:g}' for value in common)}). "
-                f"With a rate for each shape the mean dev loss is {reached[better]:.3f} under `{better}` and {reached[other]:.3f} under "
-                f"`{other}`. {seeds(runs)}.")
+    return Note(
+        f"**With the best rate of {base[0]} × {base[1]} for all shapes, the one that it suits worst {cost(costs[better])} under "
+        f"`{better}` and {cost(costs[other])} under `{other}`** (embed_lr {' and '.join(f'{value:g}' for value in common)}). "
+        f"With a rate for each shape the mean dev loss is {reached[better]:.3f} under `{better}` and {reached[other]:.3f} under "
+        f"`{other}`. {seeds(runs)}."
+    )
 
 
 def nats(regret: float) -> str:
@@ -186,11 +263,17 @@ def nats(regret: float) -> str:
 def cost(regret: float) -> str:
     """A regret as the verb of a sentence."""
     known = nats(regret) if regret == math.inf else f"loses {nats(regret)} nats"
-    return "loses an amount that is not known (it was not tried at that rate)" if math.isnan(regret) else known
+    return (
+        "loses an amount that is not known (it was not tried at that rate)"
+        if math.isnan(regret)
+        else known
+    )
 
 
 def seeds(runs: pd.DataFrame) -> str:
     """`One seed`, `3 seeds`, or `1 to 3 seeds`: of each shape and rate."""
-    counts = runs[runs.status.isin(["completed", "diverged"])].groupby([*SHAPE, "lr"]).seed.nunique()
+    counts = (
+        runs[runs.status.isin(["completed", "diverged"])].groupby([*SHAPE, "lr"]).seed.nunique()
+    )
     few, many = counts.min(), counts.max()
     return "One seed" if many == 1 else f"{many} seeds" if few == many else f"{few} to {many} seeds"

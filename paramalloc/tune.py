@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from .config import TUNING_SEED, ConfigError, TrainConfig
 from .values import as_number, convert, refuse_unknown
 
-LOWEST, HIGHEST = (TrainConfig.__dataclass_fields__["lr"].metadata[name] for name in ("low", "high"))
-FEWEST, UNEVEN = 5, 1.15  # learning rates in a grid; how far the ratio of two neighbours may be from the mean ratio
+LOWEST, HIGHEST = (
+    TrainConfig.__dataclass_fields__["lr"].metadata[name] for name in ("low", "high")
+)
+FEWEST, UNEVEN = (
+    5,
+    1.15,
+)  # learning rates in a grid; how far the ratio of two neighbours may be from the mean ratio
 
 
 @dataclass(frozen=True)
@@ -21,10 +26,16 @@ class Tuning:
 
     def __post_init__(self):
         ratios = [high / low for low, high in zip(self.lr, self.lr[1:])]
-        if len(self.lr) < FEWEST or any(not self.ratio / UNEVEN < ratio < self.ratio * UNEVEN for ratio in ratios):
-            raise ConfigError(f"tune: lr must be at least {FEWEST} values in about equal ratios, as in [1e-3, 2e-3, 4e-3, 8e-3, 16e-3]")
+        if len(self.lr) < FEWEST or any(
+            not self.ratio / UNEVEN < ratio < self.ratio * UNEVEN for ratio in ratios
+        ):
+            raise ConfigError(
+                f"tune: lr must be at least {FEWEST} values in about equal ratios, as in [1e-3, 2e-3, 4e-3, 8e-3, 16e-3]"
+            )
         if min(self.seed) < TUNING_SEED:
-            raise ConfigError(f"tune: a seed of {min(self.seed)} is for a claim; those that choose a learning rate begin at {TUNING_SEED}")
+            raise ConfigError(
+                f"tune: a seed of {min(self.seed)} is for a claim; those that choose a learning rate begin at {TUNING_SEED}"
+            )
 
     @property
     def ratio(self) -> float:
@@ -40,9 +51,18 @@ class Tuning:
         """Checked; ConfigError names what is wrong."""
         refuse_unknown(content, cls.__dataclass_fields__, "key of tune")
         specs = TrainConfig.__dataclass_fields__
-        given = {name: convert(specs[name], content[name]) for name in ("lr", "seed") if name in content}
-        given = {name: tuple(sorted(set(value))) if isinstance(value, tuple) else (value,) for name, value in given.items()}
-        more = {"extend": as_number("tune: extend", content["extend"], int)} if "extend" in content else {}
+        given = {
+            name: convert(specs[name], content[name]) for name in ("lr", "seed") if name in content
+        }
+        given = {
+            name: tuple(sorted(set(value))) if isinstance(value, tuple) else (value,)
+            for name, value in given.items()
+        }
+        more = (
+            {"extend": as_number("tune: extend", content["extend"], int)}
+            if "extend" in content
+            else {}
+        )
         return cls(**{"lr": ()} | given | more)
 
 
@@ -53,7 +73,13 @@ def next_lrs(losses: dict[float, float], tuning: Tuning) -> tuple:
     if not losses:
         return tuning.lr
     best, lowest, highest = best_lr(losses), min(losses), max(losses)
-    lr = highest * tuning.ratio if best == highest else lowest / tuning.ratio if best in (lowest, None) else None
+    lr = (
+        highest * tuning.ratio
+        if best == highest
+        else lowest / tuning.ratio
+        if best in (lowest, None)
+        else None
+    )
     if lr is None or len(losses) >= len(tuning.lr) + tuning.extend or not LOWEST <= lr <= HIGHEST:
         return ()
     return (float(f"{lr:.3g}"),)

@@ -74,7 +74,9 @@ def convert(spec, value):
         return tuple(convert(spec, item) for item in value)
     result = as_number(name, value, rule["kind"])
     if not rule["low"] <= result <= rule["high"]:
-        raise ConfigError(f"{name} must be between {rule['low']:g} and {rule['high']:g}, not {value}")
+        raise ConfigError(
+            f"{name} must be between {rule['low']:g} and {rule['high']:g}, not {value}"
+        )
     return result
 
 

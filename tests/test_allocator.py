@@ -33,16 +33,24 @@ def test_the_reference_cells_are_within_their_tolerances(share, glu):
 def test_the_twelve_cells_of_both_profiles_are_twelve_shapes():
     """No two cells of a grid are the same model, at 10M and in the quick profile."""
     study = {allocate(10**7, share, glu, 16_000).model for share, glu in GRID}
-    quick = {allocate(10**6, share, glu, 4_096, tolerance=0.01, multiple=4).model for share, glu in GRID}
+    quick = {
+        allocate(10**6, share, glu, 4_096, tolerance=0.01, multiple=4).model for share, glu in GRID
+    }
     assert len(study) == len(quick) == 12
 
 
 KINDS = st.sampled_from(("tied", "untied", "factorized"))
-REQUESTS = st.fixed_dictionaries({
-    "total_params": st.integers(1_000_000, 100_000_000), "vocab_size": st.integers(256, 65_536),
-    "embed_share": st.floats(0.01, 0.95), "glu": st.floats(0.5, 8.0), "embedding": KINDS,
-    "n_kv_heads": st.sampled_from((None, None, 1, 2, 3)), "mlp": st.sampled_from(("swiglu", "swiglu", "relu2")),
-})
+REQUESTS = st.fixed_dictionaries(
+    {
+        "total_params": st.integers(1_000_000, 100_000_000),
+        "vocab_size": st.integers(256, 65_536),
+        "embed_share": st.floats(0.01, 0.95),
+        "glu": st.floats(0.5, 8.0),
+        "embedding": KINDS,
+        "n_kv_heads": st.sampled_from((None, None, 1, 2, 3)),
+        "mlp": st.sampled_from(("swiglu", "swiglu", "relu2")),
+    }
+)
 
 
 @given(REQUESTS)
@@ -57,13 +65,24 @@ def test_an_answer_keeps_every_constraint_and_the_rest_is_infeasible(request):
     event(request["embedding"])
     model = found.model
     asked = request["total_params"]
-    assert abs(found.params["total"] - asked) <= 0.005 * asked  # the quotient of a total at exactly 0.5 % rounds to more than that
-    assert abs(found.embed_share - request["embed_share"]) <= min(0.05, request["embed_share"] / 2) + 1e-9
+    assert (
+        abs(found.params["total"] - asked) <= 0.005 * asked
+    )  # the quotient of a total at exactly 0.5 % rounds to more than that
+    assert (
+        abs(found.embed_share - request["embed_share"])
+        <= min(0.05, request["embed_share"] / 2) + 1e-9
+    )
     assert abs(math.log(found.glu / request["glu"])) <= math.log(1.25) + 1e-9
     assert model.n_heads * model.d_head == model.d_model and 24 <= model.d_head <= 64
-    assert model.n_heads % model.n_kv_heads == 0 and model.n_kv_heads == (request["n_kv_heads"] or model.n_heads)
-    assert not any(size % 8 for size in (model.d_model, model.d_ff, model.d_head, model.d_embed or 0))
-    assert (model.d_embed is None) == (request["embedding"] != "factorized") and (model.d_embed or 0) <= model.d_model
+    assert model.n_heads % model.n_kv_heads == 0 and model.n_kv_heads == (
+        request["n_kv_heads"] or model.n_heads
+    )
+    assert not any(
+        size % 8 for size in (model.d_model, model.d_ff, model.d_head, model.d_embed or 0)
+    )
+    assert (model.d_embed is None) == (request["embedding"] != "factorized") and (
+        model.d_embed or 0
+    ) <= model.d_model
     if model.n_layers <= 64:  # building hundreds of layers takes seconds
         assert found.params["total"] == unique_parameters(model)
     assert allocate(**request) == found
@@ -74,11 +93,17 @@ def unique_parameters(shape: ModelConfig) -> int:
         return sum(weight.numel() for weight in set(DecoderLM(shape).parameters()))
 
 
-SMALL = st.fixed_dictionaries({
-    "total_params": st.integers(20_000, 200_000), "vocab_size": st.sampled_from((257, 300, 512)),
-    "embed_share": st.floats(0.1, 0.9), "glu": st.floats(1.0, 5.0), "embedding": KINDS,
-    "n_kv_heads": st.sampled_from((None, 1, 2)), "mlp": st.sampled_from(("swiglu", "relu2")),
-})
+SMALL = st.fixed_dictionaries(
+    {
+        "total_params": st.integers(20_000, 200_000),
+        "vocab_size": st.sampled_from((257, 300, 512)),
+        "embed_share": st.floats(0.1, 0.9),
+        "glu": st.floats(1.0, 5.0),
+        "embedding": KINDS,
+        "n_kv_heads": st.sampled_from((None, 1, 2)),
+        "mlp": st.sampled_from(("swiglu", "relu2")),
+    }
+)
 
 
 @given(SMALL)
@@ -99,12 +124,25 @@ def test_nothing_in_a_small_domain_is_better(request):
 def objective(model, total, share, glu):
     """`allocate`'s docstring, written out again; None where a limit is broken."""
     gates, table = (3 if model.mlp == "swiglu" else 2), model.vocab_size * model.d_model
-    embedding = {"tied": table, "untied": 2 * table}.get(model.embedding) or (model.vocab_size + model.d_model) * model.d_embed
+    embedding = {"tied": table, "untied": 2 * table}.get(model.embedding) or (
+        model.vocab_size + model.d_model
+    ) * model.d_embed
     off, stretch = embedding / total - share, math.log(model.d_ff * gates / 3 / model.d_model / glu)
-    aspect = math.log(model.d_model / (48 * model.n_layers)) if model.embedding == "factorized" else 0
-    if abs(off) > min(0.05, share / 2) or abs(stretch) > math.log(1.25) or abs(aspect) > math.log(2):
+    aspect = (
+        math.log(model.d_model / (48 * model.n_layers)) if model.embedding == "factorized" else 0
+    )
+    if (
+        abs(off) > min(0.05, share / 2)
+        or abs(stretch) > math.log(1.25)
+        or abs(aspect) > math.log(2)
+    ):
         return None
-    return (off / 0.01) ** 2 + (stretch / math.log(1.05)) ** 2 + (64 / model.d_head - 1) ** 2 + aspect**2
+    return (
+        (off / 0.01) ** 2
+        + (stretch / math.log(1.05)) ** 2
+        + (64 / model.d_head - 1) ** 2
+        + aspect**2
+    )
 
 
 def naive_best(total_params, vocab_size, embed_share, glu, embedding, n_kv_heads, mlp):
@@ -112,8 +150,14 @@ def naive_best(total_params, vocab_size, embed_share, glu, embedding, n_kv_heads
     values, gates = [], 3 if mlp == "swiglu" else 2
     for d in range(24, 330, 8):
         table = {"tied": vocab_size * d, "untied": 2 * vocab_size * d}
-        embeddings = [(None, table[embedding])] if embedding in table else [(e, (vocab_size + d) * e) for e in range(8, d + 1, 8)]
-        for (d_embed, table_size), d_head in itertools.product(embeddings, (24, 32, 40, 48, 56, 64)):
+        embeddings = (
+            [(None, table[embedding])]
+            if embedding in table
+            else [(e, (vocab_size + d) * e) for e in range(8, d + 1, 8)]
+        )
+        for (d_embed, table_size), d_head in itertools.product(
+            embeddings, (24, 32, 40, 48, 56, 64)
+        ):
             heads = d // d_head
             keys = n_kv_heads or heads
             if d % d_head or heads % keys:
@@ -125,7 +169,18 @@ def naive_best(total_params, vocab_size, embed_share, glu, embedding, n_kv_heads
                 for d_ff in range(8, 10 * d + 8, 8):
                     count = rest + layers * gates * d * d_ff
                     if abs(count / total_params - 1) <= 0.01:
-                        shape = ModelConfig(vocab_size, d, layers, heads, keys, d_head, d_ff, embedding, d_embed, mlp)
+                        shape = ModelConfig(
+                            vocab_size,
+                            d,
+                            layers,
+                            heads,
+                            keys,
+                            d_head,
+                            d_ff,
+                            embedding,
+                            d_embed,
+                            mlp,
+                        )
                         values.append(objective(shape, count, embed_share, glu))
     return min((value for value in values if value is not None), default=None)
 
@@ -141,8 +196,13 @@ def test_the_k_best_are_distinct_and_in_order():
 
 def test_who_pays_for_a_factorized_embedding():
     """Width and depth given, the MLP shrinks as the share grows; width given, the depth does, at the same expansion."""
-    ask = lambda share, **given: allocate(10_000_000, share, 2.66, 16_000, "factorized", d_model=288, **given)
-    by_mlp, by_depth = [ask(share, n_layers=6) for share in (0.25, 0.35, 0.45)], [ask(share) for share in (0.25, 0.35, 0.45)]
+    ask = lambda share, **given: allocate(
+        10_000_000, share, 2.66, 16_000, "factorized", d_model=288, **given
+    )
+    by_mlp, by_depth = (
+        [ask(share, n_layers=6) for share in (0.25, 0.35, 0.45)],
+        [ask(share) for share in (0.25, 0.35, 0.45)],
+    )
     for found in (*by_mlp, *by_depth):
         assert found.model.d_model == 288 and abs(found.embed_share - found.requested_share) <= 0.02
     assert all(found.model.n_layers == 6 and found.requested_glu is None for found in by_mlp)
@@ -153,24 +213,44 @@ def test_who_pays_for_a_factorized_embedding():
 
 def test_without_a_gate_the_parameters_stay_equal():
     """relu2 at the same request has the width, depth and MLP parameters of swiglu: d_ff is half as large again."""
-    gated, plain = (allocate(10_000_000, 0.35, 2.66, 16_000, mlp=mlp) for mlp in ("swiglu", "relu2"))
-    assert (plain.model.d_model, plain.model.n_layers) == (gated.model.d_model, gated.model.n_layers)
+    gated, plain = (
+        allocate(10_000_000, 0.35, 2.66, 16_000, mlp=mlp) for mlp in ("swiglu", "relu2")
+    )
+    assert (plain.model.d_model, plain.model.n_layers) == (
+        gated.model.d_model,
+        gated.model.n_layers,
+    )
     assert plain.model.d_ff / gated.model.d_ff == pytest.approx(1.5, rel=0.02)
     assert plain.params["mlp"] / gated.params["mlp"] == pytest.approx(1, rel=0.02)
 
 
 WRONG = [
-    ({"embed_share": 0.9}, "leaves 1,000,000 for the layers, and one layer of width 562 at glu 2.66 holds 3,790,547"),
+    (
+        {"embed_share": 0.9},
+        "leaves 1,000,000 for the layers, and one layer of width 562 at glu 2.66 holds 3,790,547",
+    ),
     ({"embed_share": 0.01}, "is a width of 6, less than one head of 24"),
     ({"embed_share": 0.9, "embedding": "factorized"}, "no factorized embedding of that size"),
-    ({"d_model": 288, "n_layers": 30}, "has d_model 288, n_layers 30 at embed_share 0.35: a total_params that fits is 14,786,208"),
-    ({"d_embed": 96, "embedding": "factorized"}, "has d_embed 96 at embed_share 0.35: the nearest embed_share that fits is"),
+    (
+        {"d_model": 288, "n_layers": 30},
+        "has d_model 288, n_layers 30 at embed_share 0.35: a total_params that fits is 14,786,208",
+    ),
+    (
+        {"d_embed": 96, "embedding": "factorized"},
+        "has d_embed 96 at embed_share 0.35: the nearest embed_share that fits is",
+    ),
     ({"d_model": 100}, "divides d_model 100: name d_head or n_heads, or change d_model"),
     ({"d_model": 96, "n_heads": 5}, "d_model 96 is not a multiple of n_heads 5"),
-    ({"d_model": 96, "n_heads": 3, "d_head": 24}, "d_model 96 is not n_heads 3 x d_head 24: leave one of them out"),
+    (
+        {"d_model": 96, "n_heads": 3, "d_head": 24},
+        "d_model 96 is not n_heads 3 x d_head 24: leave one of them out",
+    ),
     ({"n_heads": 4, "n_kv_heads": 3}, "n_heads 4 is not a multiple of n_kv_heads 3"),
     ({"d_embed": 64}, "d_embed belongs to embedding 'factorized': leave it out"),
-    ({"d_model": 64, "d_embed": 96, "embedding": "factorized"}, "d_embed 96 is larger than d_model 64"),
+    (
+        {"d_model": 64, "d_embed": 96, "embedding": "factorized"},
+        "d_embed 96 is larger than d_model 64",
+    ),
     ({"embedding": "shared"}, "embedding must be one of tied, untied, factorized, not 'shared'"),
     ({"embed_share": 1.5}, "embed_share must be above 0 and below 1, not 1.5"),
     ({"d_model": 54, "n_heads": 6}, "d_head 9 must be even"),
@@ -185,20 +265,32 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("wrong, message", WRONG, ids=lambda value: str(value) if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    "wrong, message", WRONG, ids=lambda value: str(value) if isinstance(value, dict) else ""
+)
 def test_a_refusal_names_the_constraint_that_binds(wrong, message):
     """One line, with what was asked and what stands in its way."""
     with pytest.raises(InfeasibleError) as error:
-        allocate(**{"total_params": 10_000_000, "embed_share": 0.35, "glu": 2.66, "vocab_size": 16_000} | wrong)
+        allocate(
+            **{"total_params": 10_000_000, "embed_share": 0.35, "glu": 2.66, "vocab_size": 16_000}
+            | wrong
+        )
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("same", [np.int64(10_000_000), 10e6, "10_000_000"], ids=repr)
 def test_whole_numbers_of_any_kind_are_understood(same):
     """numpy's, floats and text give the same plain whole numbers; k_best wants at least one."""
-    request = {"embed_share": 0.35, "glu": 2.66, "vocab_size": np.uint16(16_000), "d_model": np.int16(288)}
+    request = {
+        "embed_share": 0.35,
+        "glu": 2.66,
+        "vocab_size": np.uint16(16_000),
+        "d_model": np.int16(288),
+    }
     found = allocate(same, **request)
-    assert found == allocate(10_000_000, 0.35, 2.66, 16_000, d_model=288) and json.dumps(found.details())
+    assert found == allocate(10_000_000, 0.35, 2.66, 16_000, d_model=288) and json.dumps(
+        found.details()
+    )
     with pytest.raises(InfeasibleError, match="k must be at least 1, not 0"):
         k_best(0, same, **request)
 
@@ -219,7 +311,9 @@ def test_an_infeasible_share_names_the_nearest_feasible_one():
     with pytest.raises(InfeasibleError, match="leaves 100,000 for the layers") as error:
         allocate(10_000_000, 0.99, 2.66, 16_000)
     nearest = float(str(error.value).rsplit(" ", 1)[1])
-    assert allocate(10_000_000, nearest, 2.66, 16_000).embed_share == pytest.approx(nearest, abs=0.05)
+    assert allocate(10_000_000, nearest, 2.66, 16_000).embed_share == pytest.approx(
+        nearest, abs=0.05
+    )
 
 
 def test_an_infeasible_error_is_a_value_error():

@@ -34,7 +34,10 @@ def sentences(n, seed=0):
 
 def folder(path, n=60, **files):
     """A folder with train, valid and test text, and what `files` adds or replaces (None removes)."""
-    texts = {name: "\n\n".join(sentences(n, seed)) for seed, name in enumerate(["train", "valid", "test"])} | files
+    texts = {
+        name: "\n\n".join(sentences(n, seed))
+        for seed, name in enumerate(["train", "valid", "test"])
+    } | files
     path.mkdir(exist_ok=True)
     for name, text in texts.items():
         if text is not None:
@@ -52,7 +55,9 @@ def documents(corpus, split):
     """The texts of a split, decoded between its end-of-text tokens."""
     tokens = corpus.split(split).astype(int)
     pieces = np.split(tokens, np.flatnonzero(tokens == EOT) + 1)[:-1]
-    return [corpus.tokenizer.decode(piece[:-1].tolist(), skip_special_tokens=False) for piece in pieces]
+    return [
+        corpus.tokenizer.decode(piece[:-1].tolist(), skip_special_tokens=False) for piece in pieces
+    ]
 
 
 # Tokens
@@ -73,7 +78,10 @@ ODD = [EOT_TEXT, f"a{EOT_TEXT}b", "\x00\r\n\t  \u200b", "e\u0301 👩‍👩‍�
 @pytest.mark.parametrize("text", ODD)
 def test_round_trip_of_odd_text(corpus, text):
     """Special text, control characters, joiners and marks come back as they were."""
-    assert corpus.tokenizer.decode(corpus.tokenizer.encode(text).ids, skip_special_tokens=False) == text
+    assert (
+        corpus.tokenizer.decode(corpus.tokenizer.encode(text).ids, skip_special_tokens=False)
+        == text
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -96,23 +104,35 @@ def test_no_token_is_lost(corpus):
 
 
 def test_literal_end_of_text_is_text(tmp_path):
-    """"<|endoftext|>" inside a document does not end it."""
-    corpus = prepare(str(folder(tmp_path / "c", valid=f"one {EOT_TEXT} two\n\nthree")), 300, tmp_path)
+    """ "<|endoftext|>" inside a document does not end it."""
+    corpus = prepare(
+        str(folder(tmp_path / "c", valid=f"one {EOT_TEXT} two\n\nthree")), 300, tmp_path
+    )
     assert documents(corpus, "valid") == [f"one {EOT_TEXT} two", "three"]
 
 
 def test_tokenizer_sees_train_alone(tmp_path):
     """Text of valid and test does not change the tokenizer."""
     one = prepare(str(folder(tmp_path / "a")), 300, tmp_path)
-    two = prepare(str(folder(tmp_path / "b", valid="zebra " * 500, test="quokka " * 500)), 300, tmp_path)
+    two = prepare(
+        str(folder(tmp_path / "b", valid="zebra " * 500, test="quokka " * 500)), 300, tmp_path
+    )
     assert one.tokenizer.to_str() == two.tokenizer.to_str()
 
 
 def test_counts(tmp_path):
     """Documents, lines, words, UTF-8 bytes and tokens are those of the text as tokenised."""
-    corpus = prepare(str(folder(tmp_path / "c", valid="\n\nüber zwei\nLinien\n \n\ndrei\n")), 300, tmp_path)
+    corpus = prepare(
+        str(folder(tmp_path / "c", valid="\n\nüber zwei\nLinien\n \n\ndrei\n")), 300, tmp_path
+    )
     split = corpus.meta["splits"]["valid"]
-    assert [split[k] for k in ("documents", "lines", "words", "bytes", "ppl_words")] == [2, 3, 4, 17 + 4, 4]
+    assert [split[k] for k in ("documents", "lines", "words", "bytes", "ppl_words")] == [
+        2,
+        3,
+        4,
+        17 + 4,
+        4,
+    ]
     assert split["tokens"] == len(corpus.split("valid")) == corpus.counts("valid").sum()
     assert corpus.split("valid").dtype == np.uint16
 
@@ -155,7 +175,10 @@ def test_y_is_x_shifted():
 def test_epoch_walks_every_window_once(length):
     """In an epoch no token is input twice, fewer than seq_len are left out, and epochs differ."""
     batches, per_epoch = Batches(np.arange(length, dtype=np.uint16), 16, 1, seed=0), length // 16
-    epochs = [np.concatenate([batches(e * per_epoch + i)[0][0] for i in range(per_epoch)]) for e in range(3)]
+    epochs = [
+        np.concatenate([batches(e * per_epoch + i)[0][0] for i in range(per_epoch)])
+        for e in range(3)
+    ]
     for inputs in epochs:
         assert len(set(inputs.tolist())) == len(inputs) == 16 * per_epoch
     assert not np.array_equal(epochs[0], epochs[1])
@@ -194,7 +217,10 @@ def test_text_formats(tmp_path, corpus, kind, suffix):
     for seed, split in enumerate(data.SPLITS):
         texts = sentences(60, seed)
         lines = [json.dumps({"id": str(i), "text": text}) + "\n" for i, text in enumerate(texts)]
-        write(path / f"{split}.{kind}{suffix}", "\n\n".join(texts) if kind == "txt" else "".join(lines))
+        write(
+            path / f"{split}.{kind}{suffix}",
+            "\n\n".join(texts) if kind == "txt" else "".join(lines),
+        )
     assert prepare(str(path), 300, tmp_path).fingerprint == corpus.fingerprint
 
 
@@ -202,14 +228,25 @@ def test_parquet(tmp_path, corpus):
     """Parquet is read from `text`, else from the only column of strings."""
     (tmp_path / "c").mkdir()
     for seed, (split, column) in enumerate(zip(data.SPLITS, ["text", "body", "text"])):
-        pd.DataFrame({column: sentences(60, seed), "n": 1}).to_parquet(tmp_path / "c" / f"{split}.parquet")
+        pd.DataFrame({column: sentences(60, seed), "n": 1}).to_parquet(
+            tmp_path / "c" / f"{split}.parquet"
+        )
     assert prepare(str(tmp_path / "c"), 300, tmp_path).fingerprint == corpus.fingerprint
 
 
-@pytest.mark.parametrize("name, split", [
-    ("train-0.txt", "train"), ("wiki.valid.txt", "valid"), ("validation/0.txt", "valid"), ("my_dev.txt", "valid"),
-    ("Test.TXT", "test"), ("newstest2021.txt", "train"), ("contest.txt", "train"), ("trainer.txt", "train"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, split",
+    [
+        ("train-0.txt", "train"),
+        ("wiki.valid.txt", "valid"),
+        ("validation/0.txt", "valid"),
+        ("my_dev.txt", "valid"),
+        ("Test.TXT", "test"),
+        ("newstest2021.txt", "train"),
+        ("contest.txt", "train"),
+        ("trainer.txt", "train"),
+    ],
+)
 def test_split_by_name(name, split):
     """The split is a word of the name, not a part of a word."""
     assert sources._split_of(name) == split
@@ -219,7 +256,11 @@ def test_held_out_is_disjoint_and_deterministic(tmp_path):
     """A missing split takes whole documents out of train, each to one split, the same ones each time."""
     texts = sentences(1000) + sentences(100)  # a tenth twice
     prepared = [
-        prepare(str(folder(tmp_path / name, train="\n\n".join(texts), valid=None, test=None)), 300, tmp_path / name)
+        prepare(
+            str(folder(tmp_path / name, train="\n\n".join(texts), valid=None, test=None)),
+            300,
+            tmp_path / name,
+        )
         for name in ("a", "b")
     ]
     assert prepared[0].fingerprint == prepared[1].fingerprint
@@ -246,12 +287,28 @@ def test_joined(tmp_path):
 
 def test_path_with_plus_wins(tmp_path):
     """A folder whose name holds a `+` is that folder."""
-    assert prepare(str(folder(tmp_path / "c+c")), 300, tmp_path).meta["splits"]["train"]["documents"] == 60
+    assert (
+        prepare(str(folder(tmp_path / "c+c")), 300, tmp_path).meta["splits"]["train"]["documents"]
+        == 60
+    )
 
 
 # WikiText
 
-LINES = ["", "= Cat =", "", "A cat , ( n", "= 3 = 3 =", "= = Diet = =", "", "Mice .", "", "= Dog =", "", "Woof ."]
+LINES = [
+    "",
+    "= Cat =",
+    "",
+    "A cat , ( n",
+    "= 3 = 3 =",
+    "= = Diet = =",
+    "",
+    "Mice .",
+    "",
+    "= Dog =",
+    "",
+    "Woof .",
+]
 WIKI = "".join(f" {line} \n" if line else " \n" for line in LINES)
 
 
@@ -290,10 +347,18 @@ def hub(tmp_path, monkeypatch):
         for split in ("train", "validation", "test"):
             card += f"  - {{split: {split}, path: {config}/{split}-*}}\n"
             (tmp_path / "hub" / config).mkdir(parents=True, exist_ok=True)
-            pd.DataFrame({column: rows}).to_parquet(tmp_path / "hub" / config / f"{split}-0.parquet")
+            pd.DataFrame({column: rows}).to_parquet(
+                tmp_path / "hub" / config / f"{split}-0.parquet"
+            )
     (tmp_path / "hub" / "README.md").write_text(card + "---\n")
-    monkeypatch.setattr(sources, "HUB", {"wikitext-2": (str(tmp_path / "hub"), "wikitext-2-v1", None),
-                                         "wmt": (str(tmp_path / "hub"), "de-en", None)})  # fmt: skip
+    monkeypatch.setattr(
+        sources,
+        "HUB",
+        {
+            "wikitext-2": (str(tmp_path / "hub"), "wikitext-2-v1", None),
+            "wmt": (str(tmp_path / "hub"), "de-en", None),
+        },
+    )
     monkeypatch.setattr(sources, "revision_on_hub", lambda repo, revision: None)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     return tmp_path / "hub"
@@ -318,9 +383,16 @@ def test_wmt_is_cut_to_the_budget(hub, tmp_path):
 def test_prepared_hub_corpus_needs_no_network(hub, tmp_path, monkeypatch):
     """What was prepared by that name is found again without asking the hub; another budget is not."""
     first = prepare("wmt", 280, tmp_path, tokens=4000)
-    monkeypatch.setattr(sources, "revision_on_hub", lambda repo, revision: (_ for _ in ()).throw(ConnectionError("no network")))
+    monkeypatch.setattr(
+        sources,
+        "revision_on_hub",
+        lambda repo, revision: (_ for _ in ()).throw(ConnectionError("no network")),
+    )
     assert prepare("wmt", 280, tmp_path, tokens=4000).folder == first.folder
-    with pytest.raises(DataError, match=r"cannot load wmt from the Hugging Face hub \(no network\): check the network"):
+    with pytest.raises(
+        DataError,
+        match=r"cannot load wmt from the Hugging Face hub \(no network\): check the network",
+    ):
         prepare("wmt", 280, tmp_path, tokens=5000)
 
 
@@ -333,11 +405,18 @@ def test_wmt_needs_a_budget(tmp_path):
 def test_no_network_is_said_at_once(tmp_path):
     """Without a network the hub's name is refused within seconds, in one line."""
     code = f"from paramalloc.data import prepare; prepare('wikitext-2', 300, {str(tmp_path)!r})"
-    env = os.environ | {"HF_ENDPOINT": "http://localhost:9", "PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path)}
+    env = os.environ | {
+        "HF_ENDPOINT": "http://localhost:9",
+        "PYTHONPATH": str(ROOT),
+        "HF_HOME": str(tmp_path),
+    }
     start = time.monotonic()
     result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert time.monotonic() - start < 30  # about 5 on an idle machine
-    assert "DataError: cannot load wikitext-2 from the Hugging Face hub (" in result.stderr.splitlines()[-1]
+    assert (
+        "DataError: cannot load wikitext-2 from the Hugging Face hub ("
+        in result.stderr.splitlines()[-1]
+    )
 
 
 # Once, whole, streaming
@@ -354,16 +433,21 @@ def test_second_preparation_is_found(tmp_path, monkeypatch):
 
 def test_changed_text_is_prepared_again(tmp_path):
     """Other bytes in a file, another vocabulary: another folder."""
-    folders = {prepare(str(folder(tmp_path / "c")), 300, tmp_path).folder,
-               prepare(str(folder(tmp_path / "c")), 299, tmp_path).folder,
-               prepare(str(folder(tmp_path / "c", test="other")), 300, tmp_path).folder}  # fmt: skip
+    folders = {
+        prepare(str(folder(tmp_path / "c")), 300, tmp_path).folder,
+        prepare(str(folder(tmp_path / "c")), 299, tmp_path).folder,
+        prepare(str(folder(tmp_path / "c", test="other")), 300, tmp_path).folder,
+    }
     assert len(folders) == 3
 
 
 def test_racing_preparations_agree(tmp_path):
     """Of two that make the same thing at once, one wins and both have it; nothing else stays."""
     path, found = folder(tmp_path / "c"), []
-    race = [threading.Thread(target=lambda: found.append(prepare(str(path), 300, tmp_path))) for _ in range(3)]
+    race = [
+        threading.Thread(target=lambda: found.append(prepare(str(path), 300, tmp_path)))
+        for _ in range(3)
+    ]
     [thread.start() for thread in race]
     [thread.join() for thread in race]
     assert found[0] == found[1] == found[2]
@@ -397,7 +481,9 @@ def test_memory_does_not_grow(tmp_path):
     command = [sys.executable, "-c", PEAK, tmp_path, small, large]
     output = subprocess.check_output(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True)
     first, second = map(int, output.split())
-    assert second - first < 60  # MB; the text alone is 18 MB more, as encodings it would be gigabytes
+    assert (
+        second - first < 60
+    )  # MB; the text alone is 18 MB more, as encodings it would be gigabytes
 
 
 # Refused
@@ -421,7 +507,12 @@ def test_vocabulary_must_fit(tmp_path, vocab_size):
 def test_vocabulary_too_large_for_the_text(tmp_path):
     """The message names the largest vocabulary that works, and it does work."""
     path = folder(tmp_path / "c")
-    refuse(tmp_path, path, r"only (\d+) of the 4096 tokens could be learnt.*use a vocab_size of at most", 4096)
+    refuse(
+        tmp_path,
+        path,
+        r"only (\d+) of the 4096 tokens could be learnt.*use a vocab_size of at most",
+        4096,
+    )
     with pytest.raises(DataError) as caught:
         prepare(str(path), 4096, tmp_path)
     most = int(str(caught.value).split("only ")[1].split()[0])
@@ -431,7 +522,9 @@ def test_vocabulary_too_large_for_the_text(tmp_path):
 @pytest.mark.parametrize("name", ["wikitext2", ""])
 def test_unknown_name(tmp_path, name):
     """A name that is neither lists the known corpora."""
-    refuse(tmp_path, name, f"'{name}': no such file or folder.*builtin, wikitext-2, wikitext-103, wmt")
+    refuse(
+        tmp_path, name, f"'{name}': no such file or folder.*builtin, wikitext-2, wikitext-103, wmt"
+    )
 
 
 def test_missing_in_a_join(tmp_path):
@@ -453,7 +546,9 @@ def test_not_utf8(tmp_path):
     refuse(tmp_path, path, r"train-2.txt is not UTF-8 text: bad byte at offset 8")
 
 
-@pytest.mark.parametrize("name", ["broken.txt.gz", "broken.txt.xz", "broken.jsonl.zst", "broken.parquet"])
+@pytest.mark.parametrize(
+    "name", ["broken.txt.gz", "broken.txt.xz", "broken.jsonl.zst", "broken.parquet"]
+)
 def test_broken_file(tmp_path, name):
     """A file that is not in its format is named."""
     path = folder(tmp_path / "c")
@@ -461,12 +556,15 @@ def test_broken_file(tmp_path, name):
     refuse(tmp_path, path, f"cannot read .*{name}")
 
 
-@pytest.mark.parametrize("line, message", [
-    ('{"a": "x", "b": "y"}', r"which column is the text\? Name it `text` \(columns: a, b\)"),
-    ('{"text": "x"}\n{"text": 3}', "line 2: no text in the field 'text'"),
-    ('{"text": "x"}\n{"text": ', "line 2: not a JSON object"),
-    ("[1]", "line 1: not a JSON object"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ('{"a": "x", "b": "y"}', r"which column is the text\? Name it `text` \(columns: a, b\)"),
+        ('{"text": "x"}\n{"text": 3}', "line 2: no text in the field 'text'"),
+        ('{"text": "x"}\n{"text": ', "line 2: not a JSON object"),
+        ("[1]", "line 1: not a JSON object"),
+    ],
+)
 def test_jsonl_without_text(tmp_path, line, message):
     """A record without text is named by file and line."""
     path = folder(tmp_path / "c")
@@ -477,8 +575,12 @@ def test_jsonl_without_text(tmp_path, line, message):
 def test_split_without_text(tmp_path):
     """A split that the hold-out leaves empty, or whose file is blank, is named."""
     refuse(tmp_path, folder(tmp_path / "a", test=" \n\n"), "no text for the test split")
-    refuse(tmp_path, folder(tmp_path / "b", n=3, train=("a cat " * 99 + "\n\n") * 3, valid=None, test="x"),
-           "no text for the valid split.*are held out", 258)  # fmt: skip
+    refuse(
+        tmp_path,
+        folder(tmp_path / "b", n=3, train=("a cat " * 99 + "\n\n") * 3, valid=None, test="x"),
+        "no text for the valid split.*are held out",
+        258,
+    )
     refuse(tmp_path, folder(tmp_path / "c", train=None), "no text for the train split")
 
 
@@ -507,16 +609,22 @@ def test_builtin_has_no_duplicates(prose):
 
 def test_builtin_takes_only_what_is_always_installed():
     """The versions name Python and direct or certain dependencies; optional packages are not among them."""
-    assert not {"transformers", "jupyterlab", "hypothesis", "pytest", "nbval"} & builtin.versions().keys()
+    assert (
+        not {"transformers", "jupyterlab", "hypothesis", "pytest", "nbval"}
+        & builtin.versions().keys()
+    )
     assert {"python", "torch", "numpy"} <= builtin.versions().keys()
 
 
-@pytest.mark.parametrize("text, kept", [
-    ("This sentence has more than six ordinary words.", True),
-    (">>> print(this is a doctest with many words in it)", False),
-    ("| a | table | with | many | cells | in | it |", False),
-    ("x = f(y[0], z[1]) + g(a, b, c, d, e) * 2", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, kept",
+    [
+        ("This sentence has more than six ordinary words.", True),
+        (">>> print(this is a doctest with many words in it)", False),
+        ("| a | table | with | many | cells | in | it |", False),
+        ("x = f(y[0], z[1]) + g(a, b, c, d, e) * 2", False),
+    ],
+)
 def test_builtin_is_prose(text, kept):
     """Paragraphs of words stay; examples, tables and code go."""
     assert bool(builtin._prose(text)) == kept
@@ -529,7 +637,9 @@ def test_tables(corpus):
     """The tables of the notebook: counts agree with meta.json, ranks follow counts, odd tokens are literals."""
     table, counts = data.describe(corpus), data.token_counts(corpus)
     assert table.loc["train", "tokens"] == counts["count"].sum() == len(corpus.split("train"))
-    assert counts["count"].is_monotonic_decreasing and counts["rank"].tolist() == list(range(1, 301))
+    assert counts["count"].is_monotonic_decreasing and counts["rank"].tolist() == list(
+        range(1, 301)
+    )
     assert data.frequent_tokens(corpus, 3)["rank"].tolist() == [1, 2, 3]
     assert data.longest_tokens(corpus, 1)["token"].item() == repr(EOT_TEXT)
     assert repr("\n") in set(counts["token"])

@@ -9,10 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paramalloc.config import ModelConfig
-from paramalloc.evaluate import by_document, by_frequency, by_group, mean_loss, scores, split_losses, windows
+from paramalloc.evaluate import (
+    by_document,
+    by_frequency,
+    by_group,
+    mean_loss,
+    scores,
+    split_losses,
+    windows,
+)
 from paramalloc.model import DecoderLM
 
-TINY = ModelConfig(vocab_size=300, d_model=24, n_layers=2, n_heads=1, n_kv_heads=1, d_head=24, d_ff=64)
+TINY = ModelConfig(
+    vocab_size=300, d_model=24, n_layers=2, n_heads=1, n_kv_heads=1, d_head=24, d_ff=64
+)
 
 
 @given(st.integers(1, 400), st.integers(1, 64), st.data(), st.integers(1, 300))
@@ -23,8 +33,12 @@ def test_the_tokens_scored_are_the_splits_tokens(length, seq_len, data, batch_to
     tokens = np.random.default_rng(0).integers(1, 300, length).astype(np.uint16)
     batches = list(windows(tokens, seq_len, stride, batch_tokens))
     assert np.array_equal(np.concatenate([y[:, -new:].ravel() for _, y, new in batches]), tokens)
-    assert np.array_equal(np.concatenate([x[:, -new:].ravel() for x, _, new in batches]), [0, *tokens[:-1]])
-    assert all(x.shape[1] <= seq_len and x.size <= max(batch_tokens, x.shape[1]) for x, _, _ in batches)
+    assert np.array_equal(
+        np.concatenate([x[:, -new:].ravel() for x, _, new in batches]), [0, *tokens[:-1]]
+    )
+    assert all(
+        x.shape[1] <= seq_len and x.size <= max(batch_tokens, x.shape[1]) for x, _, _ in batches
+    )
     assert all(x.shape[1] - new >= seq_len - stride for x, _, new in batches[1:] if stride)
 
 
@@ -35,15 +49,22 @@ def test_each_token_after_its_own_window(length, seq_len, stride):
     batching; mean_loss is their mean where no windows overlap."""
     torch.manual_seed(0)
     stride, double = min(stride, seq_len), DecoderLM(TINY).double()
-    model, tokens = DecoderLM(TINY), np.random.default_rng(1).integers(0, 300, length).astype(np.uint16)
+    model, tokens = (
+        DecoderLM(TINY),
+        np.random.default_rng(1).integers(0, 300, length).astype(np.uint16),
+    )
     model.load_state_dict(double.state_dict())
     stream, expected = torch.tensor([0, *tokens.tolist()]), []
     for place in range(length):
-        first = 0 if place < seq_len else -(-(place + 1 - seq_len) // stride) * stride  # the earliest window that reaches it
-        log_p = double(stream[None, first:place + 1])[0, -1].log_softmax(-1)
+        first = (
+            0 if place < seq_len else -(-(place + 1 - seq_len) // stride) * stride
+        )  # the earliest window that reaches it
+        log_p = double(stream[None, first : place + 1])[0, -1].log_softmax(-1)
         expected.append(-log_p[stream[place + 1]].item())
     for batch_tokens in (1, 64, 8192):
-        np.testing.assert_allclose(split_losses(model, tokens, seq_len, stride, batch_tokens), expected, rtol=1e-4)
+        np.testing.assert_allclose(
+            split_losses(model, tokens, seq_len, stride, batch_tokens), expected, rtol=1e-4
+        )
     if stride == seq_len:
         assert mean_loss(model, tokens, seq_len) == pytest.approx(np.mean(expected), rel=1e-5)
 
@@ -80,7 +101,9 @@ def test_losses_by_frequency():
     assert sum(row["tokens"] * (row["loss"] or 0) for row in found) == pytest.approx(losses.sum())
     # 500, 300 and 150 of 1,435 counts have their middles at 0.17, 0.45 and 0.61
     assert [row["types"] for row in found[:7]] == [0, 1, 0, 0, 1, 0, 1 + 11]
-    assert found[0]["loss"] is None and found[1]["loss"] == pytest.approx(losses[tokens == 0].mean())
+    assert found[0]["loss"] is None and found[1]["loss"] == pytest.approx(
+        losses[tokens == 0].mean()
+    )
 
 
 def test_scores_by_hand():

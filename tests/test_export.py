@@ -22,10 +22,15 @@ KINDS = ("tied", "untied", "factorized")
 def exported(request, tiny, tiny_corpus, tmp_path_factory):
     """A tiny trained run beside its corpus, our model with its weights, and the folder that was exported."""
     outputs = tiny_corpus.folder.parents[1]
-    config = TrainConfig.from_dict(tiny | {"outputs": str(outputs), "embedding": request.param, "tokens": 20_480, "seq_len": 32})
+    config = TrainConfig.from_dict(
+        tiny
+        | {"outputs": str(outputs), "embedding": request.param, "tokens": 20_480, "seq_len": 32}
+    )
     [result] = train(config, tiny_corpus)
     run = Run(config, tiny_corpus.fingerprint)
-    model = DecoderLM(ModelConfig(**{name: read_json(run.folder / "config.json")[name] for name in SHAPE}))
+    model = DecoderLM(
+        ModelConfig(**{name: read_json(run.folder / "config.json")[name] for name in SHAPE})
+    )
     model.load_state_dict(load_file(run.folder / "checkpoint" / "final" / "model.safetensors"))
     folder = tmp_path_factory.mktemp("export") / "new"
     assert main(["export", run.id, str(folder), "--outputs", str(outputs)]) == 0
@@ -38,7 +43,10 @@ def test_logits_are_the_same(exported):
     model, folder, _ = exported
     tokens = torch.randint(model.config.vocab_size, (3, 32))
     theirs = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
-    assert type(theirs).__name__ == "LlamaForCausalLM" and next(theirs.parameters()).dtype == torch.float32
+    assert (
+        type(theirs).__name__ == "LlamaForCausalLM"
+        and next(theirs.parameters()).dtype == torch.float32
+    )
     torch.testing.assert_close(model(tokens), theirs.eval()(tokens).logits, atol=1e-4, rtol=1e-4)
 
 
@@ -49,7 +57,7 @@ def test_the_dev_loss_is_the_same(exported, tiny_corpus):
     theirs = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
     stream, nats = np.concatenate(([0], tiny_corpus.split("valid"))).astype(np.int64), 0.0
     for start in range(0, len(stream) - 1, 32):
-        window = torch.from_numpy(stream[start:start + 33])
+        window = torch.from_numpy(stream[start : start + 33])
         log_probabilities = theirs(window[None, :-1]).logits[0].log_softmax(-1)
         nats -= log_probabilities.gather(1, window[1:, None]).double().sum().item()
     assert nats / (len(stream) - 1) == pytest.approx(result["dev_loss"], rel=1e-4)
@@ -67,13 +75,25 @@ def test_the_tokenizer_is_the_same(exported, tiny_corpus):
 def test_the_card_says_what_it_holds(exported):
     """Allocation, results and text; a factorized export says how many more (or, so tiny, fewer) parameters it holds."""
     model, folder, result = exported
-    said, held = (folder / "README.md").read_text(), sum(w.numel() for w in load_file(folder / "model.safetensors").values())
-    assert f"| parameters, total | {result['total_params']:,} |" in said and f"{result['dev_bpb']:.4f}" in said
-    assert ("multiplied out" in said) == (model.config.embedding == "factorized") == (held != result["total_params"])
+    said, held = (
+        (folder / "README.md").read_text(),
+        sum(w.numel() for w in load_file(folder / "model.safetensors").values()),
+    )
+    assert (
+        f"| parameters, total | {result['total_params']:,} |" in said
+        and f"{result['dev_bpb']:.4f}" in said
+    )
+    assert (
+        ("multiplied out" in said)
+        == (model.config.embedding == "factorized")
+        == (held != result["total_params"])
+    )
     assert f"{held:,}" in said
 
 
-def test_what_cannot_be_exported_is_refused(exported, tiny, tiny_corpus, capsys, monkeypatch, tmp_path):
+def test_what_cannot_be_exported_is_refused(
+    exported, tiny, tiny_corpus, capsys, monkeypatch, tmp_path
+):
     """No such run, a folder in use, a shape without a Llama equivalent: one line each, nothing written."""
     outputs = tiny_corpus.folder.parents[1]
     assert main(["export", "nosuchrun", "x", "--outputs", str(outputs)]) == 2
@@ -82,7 +102,9 @@ def test_what_cannot_be_exported_is_refused(exported, tiny, tiny_corpus, capsys,
         export(exported[2]["run_id"], exported[1], outputs)
     monkeypatch.chdir(outputs / "runs")
     export(exported[2]["run_id"], tmp_path / "relative")  # a folder as it is typed
-    config = TrainConfig.from_dict(tiny | {"outputs": str(outputs), "mlp": "relu2", "tokens": 2048, "probes": 1})
+    config = TrainConfig.from_dict(
+        tiny | {"outputs": str(outputs), "mlp": "relu2", "tokens": 2048, "probes": 1}
+    )
     train(config, tiny_corpus)
     target = outputs / "never"
     with pytest.raises(ExportError, match="no Llama equivalent"):

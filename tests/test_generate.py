@@ -10,7 +10,11 @@ from paramalloc.generate import Cache, LiveBytes, generate, held, inference_cost
 from paramalloc.model import DecoderLM
 
 SHAPE = dict(vocab_size=300, d_model=32, n_layers=3, n_heads=4, n_kv_heads=2, d_head=8, d_ff=64)
-MODELS = {"tied": {}, "untied": {"embedding": "untied"}, "factorized": {"embedding": "factorized", "d_embed": 16}}
+MODELS = {
+    "tied": {},
+    "untied": {"embedding": "untied"},
+    "factorized": {"embedding": "factorized", "d_embed": 16},
+}
 
 
 @pytest.fixture(params=MODELS)
@@ -39,7 +43,14 @@ def test_transformers_generates_the_same(model):
     theirs = LlamaForCausalLM(LlamaConfig(**llama_config(model.config, 64))).eval()
     theirs.load_state_dict(llama_weights(model.state_dict(), model.config), strict=False)
     theirs.tie_weights()
-    found = theirs.generate(PROMPT, attention_mask=torch.ones_like(PROMPT), max_new_tokens=40, do_sample=False, eos_token_id=None, pad_token_id=0)
+    found = theirs.generate(
+        PROMPT,
+        attention_mask=torch.ones_like(PROMPT),
+        max_new_tokens=40,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
     assert torch.equal(found, generate(model, PROMPT, 40))
 
 
@@ -56,11 +67,16 @@ def test_the_cache_in_pieces(model):
 
 def test_sampling_keeps_to_the_nucleus():
     """Of probabilities 0.5, 0.3, 0.15, 0.05, the nucleus of 0.7 is the first two, drawn 5 to 3; that of 0.2 is the first."""
-    logits, generator = torch.tensor([0.15, 0.5, 0.05, 0.3]).log().expand(8000, 4), torch.Generator().manual_seed(0)
+    logits, generator = (
+        torch.tensor([0.15, 0.5, 0.05, 0.3]).log().expand(8000, 4),
+        torch.Generator().manual_seed(0),
+    )
     drawn = pick(logits, 1.0, 0.7, generator).flatten().bincount(minlength=4) / 8000
     assert drawn[0] == drawn[2] == 0 and drawn[1].item() == pytest.approx(5 / 8, abs=0.03)
     assert (pick(logits, 1.0, 0.2, generator) == 1).all() and (pick(logits, 0.0, 1.0) == 1).all()
-    cold = pick(logits, 0.5, 1.0, generator).flatten().bincount(minlength=4) / 8000  # squares: 0.25 of 0.365
+    cold = (
+        pick(logits, 0.5, 1.0, generator).flatten().bincount(minlength=4) / 8000
+    )  # squares: 0.25 of 0.365
     assert cold[1].item() == pytest.approx(0.25 / 0.365, abs=0.03)
 
 
@@ -73,15 +89,28 @@ def test_costs_are_those_of_the_shape(model):
     """Bytes of weights and of the cache are those of the shape; 32 together decode more tokens a second than one alone."""
     cost = inference_cost(model, 32)
     assert cost["weight_bytes"] == 4 * sum(weight.numel() for weight in model.parameters())
-    assert cost["kv_bytes_per_token"] == 4 * 2 * 3 * 2 * 8  # float32, keys and values, layers, heads, width
+    assert (
+        cost["kv_bytes_per_token"] == 4 * 2 * 3 * 2 * 8
+    )  # float32, keys and values, layers, heads, width
     assert inference_cost(model, 32, torch.bfloat16)["kv_bytes_per_token"] == 2 * 2 * 3 * 2 * 8
-    assert all(cost[name] > 0 for name in ("decode_ms_per_token", "decode_ms_per_token_32", "time_to_first_token_ms", "prefill_tokens_per_s"))
+    assert all(
+        cost[name] > 0
+        for name in (
+            "decode_ms_per_token",
+            "decode_ms_per_token_32",
+            "time_to_first_token_ms",
+            "prefill_tokens_per_s",
+        )
+    )
     assert cost["decode_ms_per_token_32"] < 32 * cost["decode_ms_per_token"]
-    assert cost["inference_memory_bytes"] > cost["weight_bytes"] + 32 * 32 * cost["kv_bytes_per_token"]
+    assert (
+        cost["inference_memory_bytes"] > cost["weight_bytes"] + 32 * 32 * cost["kv_bytes_per_token"]
+    )
 
 
 def test_live_bytes_by_hand():
     """Two tensors of 4 kB live at the same time count twice, one after the other once; views count nothing."""
+
     def together():
         a = torch.zeros(1000)
         return a.view(10, 100)[2:], torch.zeros(1000)

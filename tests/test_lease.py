@@ -33,8 +33,13 @@ while True:
 @pytest.fixture
 def first(tmp_path):
     """A process that holds the lease of a run and writes to it all the time."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env=os.environ | {"PARAMALLOC_LEASE_SILENCE": "1"})
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PARAMALLOC_LEASE_SILENCE": "1"},
+    )
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
@@ -45,7 +50,10 @@ def test_numbers_only_grow(tmp_path):
     """Each holder has a higher number than all before it, also after a release; of old ones nothing heaps up."""
     for number in range(1, 6):
         with held(tmp_path / "lease") as lease:
-            assert int(lease.desk.name) == number == newest(tmp_path / "lease") and lease.folder == tmp_path
+            assert (
+                int(lease.desk.name) == number == newest(tmp_path / "lease")
+                and lease.folder == tmp_path
+            )
     assert [path.name for path in (tmp_path / "lease").iterdir()] == ["000005.released"]
 
 
@@ -55,7 +63,9 @@ def test_who_comes_second_waits(first, tmp_path):
 
     def waiting(holder):
         told.append(holder["pid"])
-        if len(told) == 8:  # 1.6 s, longer than the silence after which one without a heartbeat were dead
+        if (
+            len(told) == 8
+        ):  # 1.6 s, longer than the silence after which one without a heartbeat were dead
             first.kill()
             first.wait()
 
@@ -96,7 +106,9 @@ def test_of_many_processes_one_at_a_time(tmp_path):
         process.start()
     for process in processes:
         process.join(60)
-    assert (tmp_path / "count").read_text() == "90" and not any(process.exitcode for process in processes)
+    assert (tmp_path / "count").read_text() == "90" and not any(
+        process.exitcode for process in processes
+    )
 
 
 def test_the_clock_of_another_host_does_not_matter(tmp_path, monkeypatch):
@@ -126,7 +138,9 @@ def test_another_process_of_the_same_number_is_not_the_holder(tmp_path):
 @pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC, errno.EROFS])
 def test_a_folder_that_cannot_be_written_is_an_error_and_no_wait(tmp_path, monkeypatch, number):
     """Only a faster claimant is a reason to try again."""
-    monkeypatch.setattr(leases.os, "rename", lambda *_: (_ for _ in ()).throw(OSError(number, "no")))
+    monkeypatch.setattr(
+        leases.os, "rename", lambda *_: (_ for _ in ()).throw(OSError(number, "no"))
+    )
     with pytest.raises(OSError):
         acquire(tmp_path / "lease")
 

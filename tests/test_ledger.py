@@ -11,7 +11,15 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from paramalloc import allocate, kernels
 from paramalloc.config import ModelConfig
-from paramalloc.ledger import HARDWARE, count_parameters, flops_per_token, memory_bytes, peak_flops, products, roofline
+from paramalloc.ledger import (
+    HARDWARE,
+    count_parameters,
+    flops_per_token,
+    memory_bytes,
+    peak_flops,
+    products,
+    roofline,
+)
 from paramalloc.model import DecoderLM
 
 KINDS = ("tied", "untied", "factorized")
@@ -20,12 +28,23 @@ KINDS = ("tied", "untied", "factorized")
 def make_shape(vocab, layers, heads, groups, d_head, d_ff, embedding, d_embed, mlp) -> ModelConfig:
     d_model = heads * groups * d_head
     d_embed = min(d_embed, d_model) if embedding == "factorized" else None
-    return ModelConfig(vocab, d_model, layers, heads * groups, heads, d_head, d_ff, embedding, d_embed, mlp)
+    return ModelConfig(
+        vocab, d_model, layers, heads * groups, heads, d_head, d_ff, embedding, d_embed, mlp
+    )
 
 
-shapes = st.builds(make_shape, st.integers(257, 70_000), st.integers(1, 12), st.integers(1, 4), st.integers(1, 3),
-                   st.sampled_from((2, 24, 64)), st.integers(1, 900), st.sampled_from(KINDS), st.integers(1, 300),
-                   st.sampled_from(("swiglu", "relu2")))
+shapes = st.builds(
+    make_shape,
+    st.integers(257, 70_000),
+    st.integers(1, 12),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.sampled_from((2, 24, 64)),
+    st.integers(1, 900),
+    st.sampled_from(KINDS),
+    st.integers(1, 300),
+    st.sampled_from(("swiglu", "relu2")),
+)
 
 
 @given(shapes)
@@ -35,16 +54,35 @@ def test_the_groups_are_the_torch_models(shape):
     with torch.device("meta"):
         model = DecoderLM(shape)
     params = count_parameters(shape)
-    count = lambda *parts: sum(w.numel() for name, w in model.named_parameters() if any(part in name for part in parts))
-    assert sum(size for name, size in params.items() if name != "total") == params["total"] == count("")
-    assert params["norm"] == count("norm") and params["attention"] == count("attention.") and params["mlp"] == count("mlp.")
-    assert params["embedding"] == count("embedding", "projection") and params["head"] == count("head.")
+    count = lambda *parts: sum(
+        w.numel() for name, w in model.named_parameters() if any(part in name for part in parts)
+    )
+    assert (
+        sum(size for name, size in params.items() if name != "total")
+        == params["total"]
+        == count("")
+    )
+    assert (
+        params["norm"] == count("norm")
+        and params["attention"] == count("attention.")
+        and params["mlp"] == count("mlp.")
+    )
+    assert params["embedding"] == count("embedding", "projection") and params["head"] == count(
+        "head."
+    )
 
 
 def llama_config(model: ModelConfig) -> LlamaConfig:
-    return LlamaConfig(vocab_size=model.vocab_size, hidden_size=model.d_model, num_hidden_layers=model.n_layers,
-                       num_attention_heads=model.n_heads, num_key_value_heads=model.n_kv_heads, head_dim=model.d_head,
-                       intermediate_size=model.d_ff, tie_word_embeddings=model.embedding == "tied")
+    return LlamaConfig(
+        vocab_size=model.vocab_size,
+        hidden_size=model.d_model,
+        num_hidden_layers=model.n_layers,
+        num_attention_heads=model.n_heads,
+        num_key_value_heads=model.n_kv_heads,
+        head_dim=model.d_head,
+        intermediate_size=model.d_ff,
+        tie_word_embeddings=model.embedding == "tied",
+    )
 
 
 @pytest.mark.parametrize("embedding", ("tied", "untied"))
@@ -71,7 +109,10 @@ def test_flops_are_what_torch_counts(embedding, mlp, monkeypatch):
         loss.backward()
     expected = flops_per_token(shape, 32)
     assert forward.get_total_flops() == tokens.numel() * expected["forward_full"]
-    assert forward.get_total_flops() + backward.get_total_flops() == tokens.numel() * expected["train_full"]
+    assert (
+        forward.get_total_flops() + backward.get_total_flops()
+        == tokens.numel() * expected["train_full"]
+    )
     assert expected["train_full"] - expected["train"] == 3 * expected["attention"]
     assert expected["attention_full"] == 2 * expected["attention"]
     assert sum(flops for flops, _, _ in products(shape, 32).values()) == expected["forward"]
@@ -97,14 +138,19 @@ def test_activations_are_what_autograd_keeps(embedding, mlp, monkeypatch):
     assert loss.requires_grad
     saved = sum(size for _, size in kept.values())
     expected = memory_bytes(shape, 64, tokens.numel(), value_bytes=4)
-    assert saved == pytest.approx(expected["activations"], rel=0.03)  # statistics of norms and softmax, angles, targets
+    assert saved == pytest.approx(
+        expected["activations"], rel=0.03
+    )  # statistics of norms and softmax, angles, targets
 
 
 def test_memory_by_purpose():
     """AdamW in float32 is 16 bytes a parameter; a cache holds a key and a value of every layer."""
     found = allocate(10_000_000, 0.35, 2.66, 16_000, n_kv_heads=2)
     bytes_of, model = memory_bytes(found.model, 512, 4096), found.model
-    assert bytes_of["parameters"] + bytes_of["gradients"] + bytes_of["optimizer"] == 16 * found.params["total"]
+    assert (
+        bytes_of["parameters"] + bytes_of["gradients"] + bytes_of["optimizer"]
+        == 16 * found.params["total"]
+    )
     assert bytes_of["weights"] == 2 * found.params["total"]
     assert bytes_of["kv_per_token"] == 2 * model.n_layers * 2 * model.d_head * 2
     assert bytes_of["kv_cache"] == 512 * bytes_of["kv_per_token"]
@@ -117,14 +163,29 @@ def test_the_roofline_is_below_the_peaks(hardware):
     for shape in (deep, wide):
         roof, peak = roofline(shape, hardware, 512, 32_768), HARDWARE[hardware]
         assert roof["train_s_per_token"] >= flops_per_token(shape, 512)["train"] / peak.flops
-        assert roof["decode_s_per_token"] >= 2 * count_parameters(shape)["total"] * 0.99 / peak.bandwidth
+        assert (
+            roof["decode_s_per_token"]
+            >= 2 * count_parameters(shape)["total"] * 0.99 / peak.bandwidth
+        )
         assert roof["train_tokens_per_s"] * roof["train_s_per_token"] == pytest.approx(1)
-    assert roofline(wide, hardware, 512, 32_768)["train_s_per_token"] < roofline(deep, hardware, 512, 32_768)["train_s_per_token"]
+    assert (
+        roofline(wide, hardware, 512, 32_768)["train_s_per_token"]
+        < roofline(deep, hardware, 512, 32_768)["train_s_per_token"]
+    )
 
 
-@pytest.mark.parametrize("device, flops", [("NVIDIA H100 80GB HBM3", 989e12), ("Tesla V100-SXM2-16GB", 125e12), ("cpu", None),
-                                           ("NVIDIA H100 PCIe", None), ("Tesla T4", 65e12), ("NVIDIA T400 4GB", None),
-                                           ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None)])
+@pytest.mark.parametrize(
+    "device, flops",
+    [
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("Tesla V100-SXM2-16GB", 125e12),
+        ("cpu", None),
+        ("NVIDIA H100 PCIe", None),
+        ("Tesla T4", 65e12),
+        ("NVIDIA T400 4GB", None),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
+    ],
+)
 def test_a_card_is_known_by_the_name_torch_gives_it(device, flops):
     """Utilisation is counted against that card's own peak, and not at all where it is not known."""
     assert peak_flops(device) == flops

@@ -10,7 +10,9 @@ from paramalloc.config import ModelConfig
 from paramalloc.export import llama_config, llama_weights
 from paramalloc.model import DecoderLM, rotary, rotate
 
-TINY = ModelConfig(vocab_size=300, d_model=48, n_layers=3, n_heads=4, n_kv_heads=2, d_head=12, d_ff=100)
+TINY = ModelConfig(
+    vocab_size=300, d_model=48, n_layers=3, n_heads=4, n_kv_heads=2, d_head=12, d_ff=100
+)
 
 
 @pytest.fixture
@@ -22,7 +24,9 @@ def model():
 def as_llama(model: DecoderLM) -> LlamaForCausalLM:
     """The same weights in transformers' model; a factorized embedding is multiplied out."""
     llama = LlamaForCausalLM(LlamaConfig(**llama_config(model.config, 512)))
-    llama.load_state_dict(llama_weights(model.state_dict(), model.config), strict=False)  # a tied head has no entry
+    llama.load_state_dict(
+        llama_weights(model.state_dict(), model.config), strict=False
+    )  # a tied head has no entry
     llama.tie_weights()
     return llama.eval()
 
@@ -31,13 +35,17 @@ def as_llama(model: DecoderLM) -> LlamaForCausalLM:
 @pytest.mark.parametrize("embedding", ("tied", "untied", "factorized"))
 def test_logits_and_loss_are_those_of_transformers_llama(embedding):
     """The same weights give the same logits and the same loss in LlamaForCausalLM, grouped-query attention included."""
-    model = DecoderLM(replace(TINY, embedding=embedding, d_embed=16 if embedding == "factorized" else None))
+    model = DecoderLM(
+        replace(TINY, embedding=embedding, d_embed=16 if embedding == "factorized" else None)
+    )
     for weight in model.parameters():
         weight.copy_(torch.randn_like(weight) * 0.2)
     tokens, llama = torch.randint(300, (2, 40)), as_llama(model)
     torch.testing.assert_close(model(tokens), llama(tokens).logits, atol=2e-4, rtol=1e-4)
     theirs = llama(tokens, labels=tokens).loss
-    torch.testing.assert_close(model.loss(tokens[:, :-1], tokens[:, 1:]), theirs, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(
+        model.loss(tokens[:, :-1], tokens[:, 1:]), theirs, atol=1e-4, rtol=1e-5
+    )
 
 
 @torch.no_grad()
@@ -47,14 +55,18 @@ def test_no_token_sees_a_later_one(model):
     other = tokens.clone()
     other[0, 10] = (other[0, 10] + 1) % 300
     before, after = model(tokens), model(other)
-    assert torch.equal(before[:, :10], after[:, :10]) and not torch.equal(before[:, 10], after[:, 10])
+    assert torch.equal(before[:, :10], after[:, :10]) and not torch.equal(
+        before[:, 10], after[:, 10]
+    )
 
 
 def test_attention_scores_depend_on_distance_alone():
     """RoPE: rotated query and key at t and s have the product they have at t + 5 and s + 5."""
     q, k = torch.randn(2, 1, 1, 1, 16)
     turn = lambda x, t: rotate(x, rotary(torch.arange(32), 16)[:, t : t + 1])
-    torch.testing.assert_close((turn(q, 3) * turn(k, 1)).sum(), (turn(q, 8) * turn(k, 6)).sum(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        (turn(q, 3) * turn(k, 1)).sum(), (turn(q, 8) * turn(k, 6)).sum(), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_gradients_are_those_of_float64(model):
@@ -72,9 +84,13 @@ def test_gradients_are_those_of_float64(model):
 def test_an_untrained_model_is_as_uncertain_as_a_uniform_guess(embedding):
     """The first loss is close to ln V: above it by half the variance of the logits, 0.2 (factorized, with its few directions: up to 0.4)."""
     torch.manual_seed(0)
-    model = DecoderLM(replace(TINY, embedding=embedding, d_embed=16 if embedding == "factorized" else None))
+    model = DecoderLM(
+        replace(TINY, embedding=embedding, d_embed=16 if embedding == "factorized" else None)
+    )
     tokens, targets = torch.randint(300, (2, 4, 64))
-    assert model.loss(tokens, targets).item() == pytest.approx(torch.tensor(300.0).log().item(), abs=0.45)
+    assert model.loss(tokens, targets).item() == pytest.approx(
+        torch.tensor(300.0).log().item(), abs=0.45
+    )
 
 
 def test_the_control_without_a_gate_is_a_squared_relu():

@@ -10,7 +10,9 @@ from paramalloc.model import DecoderLM
 from paramalloc.optimizer import make_optimizers
 from paramalloc.parametrization import rule
 
-SHAPE = ModelConfig(vocab_size=300, d_model=64, n_layers=2, n_heads=2, n_kv_heads=2, d_head=32, d_ff=176)
+SHAPE = ModelConfig(
+    vocab_size=300, d_model=64, n_layers=2, n_heads=2, n_kv_heads=2, d_head=32, d_ff=176
+)
 
 
 def recipe(**changed) -> TrainConfig:
@@ -22,9 +24,14 @@ def recipe(**changed) -> TrainConfig:
 @pytest.mark.parametrize("embedding", ("tied", "untied", "factorized"))
 def test_every_weight_learns_once_at_its_own_rate(embedding, parametrization, optimizer):
     """The groups hold each weight once; lr, decay and epsilon are those of its rule, but of what Muon moves."""
-    model = DecoderLM(replace(SHAPE, embedding=embedding, d_embed=16 if embedding == "factorized" else None), parametrization)
+    model = DecoderLM(
+        replace(SHAPE, embedding=embedding, d_embed=16 if embedding == "factorized" else None),
+        parametrization,
+    )
     config = recipe(parametrization=parametrization, optimizer=optimizer, embed_lr=3.0)
-    groups = [(made, group) for made in make_optimizers(model, config) for group in made.param_groups]
+    groups = [
+        (made, group) for made in make_optimizers(model, config) for group in made.param_groups
+    ]
     held = [weight for _, group in groups for weight in group["params"]]
     assert sorted(map(id, held)) == sorted(map(id, model.parameters()))
     names = {id(weight): name for name, weight in model.named_parameters()}
@@ -32,9 +39,13 @@ def test_every_weight_learns_once_at_its_own_rate(embedding, parametrization, op
         for name in (names[id(weight)] for weight in group["params"]):
             one = rule(name, model.config, parametrization, 3.0)
             if isinstance(made, torch.optim.AdamW):
-                assert (group["lr_scale"], group["weight_decay"], group["eps"]) == pytest.approx((one.lr, 0.1 * one.decay, 1e-8 * one.eps))
+                assert (group["lr_scale"], group["weight_decay"], group["eps"]) == pytest.approx(
+                    (one.lr, 0.1 * one.decay, 1e-8 * one.eps)
+                )
             else:
-                assert (group["lr_scale"], group["weight_decay"]) == pytest.approx((one.muon, 0.1 / one.muon))
+                assert (group["lr_scale"], group["weight_decay"]) == pytest.approx(
+                    (one.muon, 0.1 / one.muon)
+                )
                 assert "embedding" not in name and "head" not in name and "norm" not in name
 
 
@@ -49,7 +60,9 @@ def test_a_step_of_muon_is_orthogonal():
     muon.step()
     for weight, old in before.items():
         if weight.grad.norm() > 0:
-            values = torch.linalg.svdvals((weight - old).detach()) / (0.1 * 0.2 * max(weight.shape) ** 0.5)
+            values = torch.linalg.svdvals((weight - old).detach()) / (
+                0.1 * 0.2 * max(weight.shape) ** 0.5
+            )
             assert values.quantile(0.2) > 0.5 and values.max() < 1.5
 
 

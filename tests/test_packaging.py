@@ -20,8 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # Low to high: an import only ever points to a name on the left.
-ORDER = ("values config ledger search allocator device kernels parametrization model optimizer generate builtin sources data evaluate likelihood ngram sets lease smallbench runs early_stop checkpoint measure interrupt meter train transfer export probe engines tune sweep plan status analyze labels plots report "
-         "widgets cli").split()
+ORDER = (
+    "values config ledger search allocator device kernels parametrization model optimizer generate builtin sources data evaluate likelihood ngram sets lease smallbench runs early_stop checkpoint measure interrupt meter train transfer export probe engines tune sweep plan status analyze labels plots report "
+    "widgets cli"
+).split()
 MODULES = sorted((ROOT / "paramalloc").rglob("*.py"))
 PAIRS = sorted((ROOT / "notebooks").glob("*.py"))
 
@@ -58,6 +60,7 @@ def imports(path: Path):
 
 # ---- dependencies
 
+
 def test_pins_and_dependencies_are_the_same_packages():
     """requirements.txt pins what pyproject.toml names, nothing less and nothing more."""
     assert pinned().keys() == declared().keys()
@@ -75,7 +78,11 @@ def test_every_import_is_declared():
     ours = {"paramalloc", *(path.parent.name for path in tests), *(path.stem for path in tests)}
     found = {name.split(".")[0] for path in [*MODULES, *PAIRS, *tests] for name in imports(path)}
     distributions = packages_distributions()
-    needed = {canonicalize_name(d) for m in found - ours - sys.stdlib_module_names for d in distributions.get(m, [m])}
+    needed = {
+        canonicalize_name(d)
+        for m in found - ours - sys.stdlib_module_names
+        for d in distributions.get(m, [m])
+    }
     assert needed - declared().keys() - {"packaging"} == set()  # packaging is part of pytest
 
 
@@ -91,16 +98,21 @@ def test_conda_environment_agrees_with_pyproject():
 
 # ---- citation
 
+
 def test_licence_and_citation_agree():
     """LICENSE, CITATION.cff, pyproject.toml and the README's BibTeX name one title, author, year and licence."""
     licence = (ROOT / "LICENSE").read_text()
     cff = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     citation = cff["preferred-citation"]
-    bibtex = re.search(r"@\w+\{stellux2024param,(.*?)\n\}", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    bibtex = re.search(
+        r"@\w+\{stellux2024param,(.*?)\n\}", (ROOT / "README.md").read_text(), re.DOTALL
+    ).group(1)
     fields = dict(re.findall(r"(\w+)\s*=\s*[{\"]+(.*?)[}\"]+,?\s*$", bibtex, re.MULTILINE))
 
-    author, = PROJECT["authors"]
-    assert licence.startswith("MIT License") and f"(c) {citation['year']} {author['name']}" in licence
+    (author,) = PROJECT["authors"]
+    assert (
+        licence.startswith("MIT License") and f"(c) {citation['year']} {author['name']}" in licence
+    )
     assert cff["license"] == PROJECT["license"] == "MIT"
     assert cff["version"] == PROJECT["version"]
     assert cff["authors"] == citation["authors"] == [author] == [{"name": fields["author"]}]
@@ -110,6 +122,7 @@ def test_licence_and_citation_agree():
 
 # ---- the module
 
+
 def test_light_modules_import_no_torch():
     """Allocating, reading runs and analysing them start at once: torch takes seconds to import."""
     light = "paramalloc paramalloc.config paramalloc.allocator paramalloc.runs paramalloc.analyze"
@@ -117,36 +130,49 @@ def test_light_modules_import_no_torch():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "paramalloc")))
+@pytest.mark.parametrize(
+    "path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "paramalloc"))
+)
 def test_imports_point_down(path):
     """A module imports only modules below it, so that every file can be read knowing only those before it."""
     module = module_of(path)
     if module.startswith("__"):
         return  # the package's face may show any of its modules
-    used = {name.split(".")[1] for name in imports(path) if name.startswith("paramalloc.")} - {module}
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("paramalloc.")} - {
+        module
+    }
     assert module in ORDER, f"give {module} its place in ORDER"
     assert used & set(ORDER) <= set(ORDER[: ORDER.index(module)])
 
 
 # ---- the tree
 
+
 def test_no_file_names_a_machine():
     """No absolute path of a home or a build folder is left in a file: it would work on one machine only."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True
+    )
     if listed.returncode:
         pytest.skip("needs a git clone")
     homes = "|".join(["home/[a-z]", "Users/[A-Za-z]", "root/", "tmp/[a-z]", "private/var/"])
     local = re.compile(rf"(?<![\w.~}})])/(?:{homes})|{re.escape(str(ROOT))}(?!\w)")
     files = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
     texts = {path: path.read_bytes().decode(errors="ignore") for path in files if path.is_file()}
-    assert {str(path): local.search(text).group() for path, text in texts.items() if local.search(text)} == {}
+    assert {
+        str(path): local.search(text).group() for path, text in texts.items() if local.search(text)
+    } == {}
 
 
 @pytest.mark.parametrize("path", PAIRS, ids=lambda path: path.stem)
 def test_notebook_pair_agrees(path):
     """The .ipynb holds the cells of its .py: the same types, sources and tags (`jupytext --sync` makes it so)."""
+
     def cells(file):
-        return [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in jupytext.read(file).cells]
+        return [
+            (c.cell_type, c.source, c.metadata.get("tags", [])) for c in jupytext.read(file).cells
+        ]
+
     assert cells(path) == cells(path.with_suffix(".ipynb"))
 
 

@@ -17,7 +17,14 @@ from paramalloc.sweep import load_sweep
 def sweep(tiny, tmp_path):
     """Four cells of two seeds: one run finished, one held, one cell that cannot be."""
     path = tmp_path / "four.yaml"
-    path.write_text(yaml.safe_dump({"axes": {"embed_share": [0.2, 0.25, 0.35, 0.97]}, "parameters": tiny | {"seed": [0, 1]}}))
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "axes": {"embed_share": [0.2, 0.25, 0.35, 0.97]},
+                "parameters": tiny | {"seed": [0, 1]},
+            }
+        )
+    )
     corpus = prepare(tiny["dataset"], tiny["vocab_size"], tmp_path)
     plan = load_sweep(str(path), outputs=str(tmp_path))
     done = Run(plan.cells[0].config.runs()[0], corpus.fingerprint)
@@ -33,11 +40,26 @@ def test_what_would_be_done_is_told(sweep, tmp_path):
     held = Run(plan.cells[1].config.runs()[1], corpus.fingerprint)
     with held.held():
         frame = dry_run(plan, jobs=2)
-    assert list(frame.what.str.split(":").str[0]) == ["skip", "run", "run", "wait", "run", "run", "cannot be"]
-    assert frame[frame.what == "run"].seconds.between(plans.START_S, 60).all() and frame[frame.what != "run"].seconds.isna().all()
+    assert list(frame.what.str.split(":").str[0]) == [
+        "skip",
+        "run",
+        "run",
+        "wait",
+        "run",
+        "run",
+        "cannot be",
+    ]
+    assert (
+        frame[frame.what == "run"].seconds.between(plans.START_S, 60).all()
+        and frame[frame.what != "run"].seconds.isna().all()
+    )
     text = shown(frame, 2, tmp_path)
-    assert "4 of 7 runs to train" in text and "GB that are free" in text and "skip: completed" in text
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted({held.id, Run(plan.cells[0].config.runs()[0], corpus.fingerprint).id})
+    assert (
+        "4 of 7 runs to train" in text and "GB that are free" in text and "skip: completed" in text
+    )
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted(
+        {held.id, Run(plan.cells[0].config.runs()[0], corpus.fingerprint).id}
+    )
 
 
 def test_a_large_step_is_predicted_from_a_part_of_it(tiny, monkeypatch):
@@ -45,7 +67,11 @@ def test_a_large_step_is_predicted_from_a_part_of_it(tiny, monkeypatch):
     config, sizes = TrainConfig.from_dict(tiny | {"batch_tokens": 8192}), []
     step = probes.Learner.step
     monkeypatch.setattr(probes, "AT_MOST", 1024)
-    monkeypatch.setattr(probes.Learner, "step", lambda self, x, y, lr: (sizes.append(x.numel()), step(self, x, y, lr))[1])
+    monkeypatch.setattr(
+        probes.Learner,
+        "step",
+        lambda self, x, y, lr: (sizes.append(x.numel()), step(self, x, y, lr))[1],
+    )
     monkeypatch.setattr(probes, "timed", lambda device, work: (work(), 2.0)[1])
     assert probes.probe(config)["step_s"] == 16.0 and sizes == [1024] * probes.STEPS
 
@@ -55,15 +81,35 @@ def test_the_prediction_by_hand(sweep):
     _, plan, corpus = sweep
     config, splits = plan.cells[0].config, corpus.meta["splits"]
     scored = splits["valid"]["tokens"] + splits["test"]["tokens"] + 8 * 1024
-    assert predicted(config, {"step_s": 0.5, "score_s": 1e-3}) == pytest.approx(plans.START_S + 40 * 0.5 + scored * 1e-3)
+    assert predicted(config, {"step_s": 0.5, "score_s": 1e-3}) == pytest.approx(
+        plans.START_S + 40 * 0.5 + scored * 1e-3
+    )
 
 
 def test_a_study_on_a_laptop_wants_yes(tmp_path, capsys):
     """The 12 cells of 50M tokens are days on a CPU: refused in one line, before anything is prepared or made."""
-    assert rough_seconds(load_sweep("grid", profile="study", outputs=str(tmp_path))) > 24 * plans.HOUR
-    assert main(["sweep", "grid", "--profile", "study", "--dataset", "builtin", "--outputs", str(tmp_path / "o")]) == 2
+    assert (
+        rough_seconds(load_sweep("grid", profile="study", outputs=str(tmp_path))) > 24 * plans.HOUR
+    )
+    assert (
+        main(
+            [
+                "sweep",
+                "grid",
+                "--profile",
+                "study",
+                "--dataset",
+                "builtin",
+                "--outputs",
+                str(tmp_path / "o"),
+            ]
+        )
+        == 2
+    )
     said = capsys.readouterr().err
-    assert "add --yes to start it" in said and said.count("\n") == 1 and not (tmp_path / "o").exists()
+    assert (
+        "add --yes to start it" in said and said.count("\n") == 1 and not (tmp_path / "o").exists()
+    )
     assert rough_seconds(load_sweep("grid", profile="quick", outputs=str(tmp_path))) < plans.HOUR
 
 

@@ -40,7 +40,9 @@ def request(table: Path, row: pd.Series) -> TrainConfig:
     return TrainConfig.from_dict({name: value for name, value in values.items() if pd.notna(value)})
 
 
-@pytest.mark.parametrize("table", sorted(PUBLISHED.rglob("results.csv")), ids=lambda table: table.parent.name)
+@pytest.mark.parametrize(
+    "table", sorted(PUBLISHED.rglob("results.csv")), ids=lambda table: table.parent.name
+)
 def test_a_published_id_follows_from_its_row(table):
     """Every run id of a published table, recomputed from what its row records of the request.
 

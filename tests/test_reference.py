@@ -37,11 +37,16 @@ def test_something_is_published():
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
 def test_a_published_report_is_its_table(folder, tmp_path):
     """`paramalloc report results.csv` writes every table, sentence and figure again, byte for byte, and the same rows."""
-    assert main(["report", str(folder / "results.csv"), "--name", "again", "--outputs", str(tmp_path)]) == 0
+    assert (
+        main(["report", str(folder / "results.csv"), "--name", "again", "--outputs", str(tmp_path)])
+        == 0
+    )
     again = tmp_path / "reports" / "again"
     assert told(again / "RESULTS.md") == told(folder / "RESULTS.md")
     figures = {file.name: file.read_bytes() for file in (folder / "figures").iterdir()}
-    assert {file.name: file.read_bytes() for file in (again / "figures").iterdir()} == figures and figures
+    assert {
+        file.name: file.read_bytes() for file in (again / "figures").iterdir()
+    } == figures and figures
     assert (again / "results.csv").read_bytes() == (folder / "results.csv").read_bytes()
 
 
@@ -49,8 +54,16 @@ def test_a_published_report_is_its_table(folder, tmp_path):
 def test_a_published_folder_names_no_machine(folder):
     """No absolute path of who ran it, in text, table or figure; all of it is small enough for a repository."""
     files = [file for file in folder.rglob("*") if file.is_file()]
-    texts = [file.read_text(encoding="utf-8") for file in files if file.suffix in (".md", ".csv", ".svg", ".html")]
-    assert not [text for text in texts if any(path in text for path in ("/home/", "/tmp/", f"{ROOT.parent}/"))]
+    texts = [
+        file.read_text(encoding="utf-8")
+        for file in files
+        if file.suffix in (".md", ".csv", ".svg", ".html")
+    ]
+    assert not [
+        text
+        for text in texts
+        if any(path in text for path in ("/home/", "/tmp/", f"{ROOT.parent}/"))
+    ]
     assert sum(file.stat().st_size for file in files) < 8e6
 
 
@@ -59,9 +72,15 @@ def test_the_readme_opens_with_the_answer_of_the_rows():
     runs = read_results(ROOT / "outputs" / "reference" / "results.csv")
     found = verdict(runs)
     first, *_, last = found.sentences
-    assert f"**{first}** {last} {scale(runs)} {len(found.close)} of 12 cells may be the best at this noise." in said_in_the_readme()
+    assert (
+        f"**{first}** {last} {scale(runs)} {len(found.close)} of 12 cells may be the best at this noise."
+        in said_in_the_readme()
+    )
     grid = runs[(runs.tokens == 5_000_000) & runs.seed.isin([0, 1, 2])]
-    assert len(grid) == 36 and "(the grid's are those of 5,000,000 tokens and seeds 0, 1, 2)" in said_in_the_readme()
+    assert (
+        len(grid) == 36
+        and "(the grid's are those of 5,000,000 tokens and seeds 0, 1, 2)" in said_in_the_readme()
+    )
 
 
 def test_the_rows_that_the_report_names_give_its_means():
@@ -70,10 +89,18 @@ def test_the_rows_that_the_report_names_give_its_means():
     tokens = int(re.search(r"`tokens` (\d+) and the table's `lr`", results)[1])
     rows = pd.read_csv(ROOT / "outputs" / "reference" / "results.csv")
     rows = rows[(rows.status == "completed") & (rows.tokens == tokens) & (rows.seed < 1000)]
-    found = re.findall(r"^\| (\d+) % × ([\d.]+) \| ([\d.]+) \| .*\| 3 \| ([\d.]+) \| completed", results, re.MULTILINE)
+    found = re.findall(
+        r"^\| (\d+) % × ([\d.]+) \| ([\d.]+) \| .*\| 3 \| ([\d.]+) \| completed",
+        results,
+        re.MULTILINE,
+    )
     assert len(found) == 12
     for share, glu, mean, lr in found:
-        own = rows[np.isclose(rows.requested_share, int(share) / 100) & np.isclose(rows.requested_glu, float(glu)) & np.isclose(rows.lr, float(lr))]
+        own = rows[
+            np.isclose(rows.requested_share, int(share) / 100)
+            & np.isclose(rows.requested_glu, float(glu))
+            & np.isclose(rows.lr, float(lr))
+        ]
         assert f"{own.dev_loss.mean():.4f}" == mean and len(own) == 3
 
 
@@ -82,25 +109,49 @@ def test_the_readme_says_what_a_rate_of_its_own_would_gain_a_cell():
     runs = read_results(ROOT / "outputs" / "reference" / "results.csv")
     check = rate_check(runs[(runs.tokens == 5e6) | (runs.tokens == 1e6) & (runs.seed == 1000)])
     shares = check.groupby("requested_share").gain.mean()
-    assert (f"{check.gain.mean():.3f} nats in the mean of {len(check)} cells, of which {by_chance(check, noise(runs).sigma)[0]:.3f} would be chance, and no share's "
-            f"mean is more than {shares.max() - shares.min():.3f} from another's") in said_in_the_readme()
-    assert set(check.tokens) == {1e6} and f"So at that budget the rate explains little of the {main_effects(runs).difference.max():.3f} nats" in said_in_the_readme()
+    assert (
+        f"{check.gain.mean():.3f} nats in the mean of {len(check)} cells, of which {by_chance(check, noise(runs).sigma)[0]:.3f} would be chance, and no share's "
+        f"mean is more than {shares.max() - shares.min():.3f} from another's"
+    ) in said_in_the_readme()
+    assert (
+        set(check.tokens) == {1e6}
+        and f"So at that budget the rate explains little of the {main_effects(runs).difference.max():.3f} nats"
+        in said_in_the_readme()
+    )
 
 
 def test_the_readme_says_what_the_larger_study_takes():
     """The FLOPs by the ledger; the minutes from the 505 s that an H200 took for twelve runs (LOG.md)."""
-    runs = [run for cell in load_sweep("reference", profile="study").cells for run in cell.config.runs()]
-    flops = sum(run.tokens * flops_per_token(allocation(run).model, run.seq_len)["train"] for run in runs)
-    assert f"{flops / 1e15:.0f} PFLOP for the same {len(runs)} runs, about {len(runs) / 12 * 505 / 60:.0f} minutes" in said_in_the_readme()
+    runs = [
+        run for cell in load_sweep("reference", profile="study").cells for run in cell.config.runs()
+    ]
+    flops = sum(
+        run.tokens * flops_per_token(allocation(run).model, run.seq_len)["train"] for run in runs
+    )
+    assert (
+        f"{flops / 1e15:.0f} PFLOP for the same {len(runs)} runs, about {len(runs) / 12 * 505 / 60:.0f} minutes"
+        in said_in_the_readme()
+    )
 
 
-@pytest.mark.parametrize("folder, size, tokens, words", [("wikitext-2", 1e6, 5e6, " nats per token at 25, 35 and 45 %"), ("spot_check", 1e7, 2e6, "")])
+@pytest.mark.parametrize(
+    "folder, size, tokens, words",
+    [("wikitext-2", 1e6, 5e6, " nats per token at 25, 35 and 45 %"), ("spot_check", 1e7, 2e6, "")],
+)
 def test_the_readme_says_what_three_shares_gave(folder, size, tokens, words):
     """One seed a share, so only the losses are told; their rows are beside them."""
-    runs = read_results(ROOT / "outputs" / "reference" / folder / "results.csv").sort_values("requested_share")
-    assert list(runs.requested_share) == [0.25, 0.35, 0.45] and runs.seed.nunique() == 1 and set(runs.requested_glu) == {2.66}
+    runs = read_results(ROOT / "outputs" / "reference" / folder / "results.csv").sort_values(
+        "requested_share"
+    )
+    assert (
+        list(runs.requested_share) == [0.25, 0.35, 0.45]
+        and runs.seed.nunique() == 1
+        and set(runs.requested_glu) == {2.66}
+    )
     assert np.allclose(runs.total_params, size, rtol=0.02) and set(runs.tokens) == {tokens}
     first, second, third = runs.dev_loss
-    said = (f"at {size / 1e6:.0f}M parameters, {tokens / 1e6:.0f}M tokens and × 2.66 gave {first:.3f}, {second:.3f} and {third:.3f}{words} "
-            f"([rows](outputs/reference/{folder}/results.csv)")
+    said = (
+        f"at {size / 1e6:.0f}M parameters, {tokens / 1e6:.0f}M tokens and × 2.66 gave {first:.3f}, {second:.3f} and {third:.3f}{words} "
+        f"([rows](outputs/reference/{folder}/results.csv)"
+    )
     assert said in said_in_the_readme()

@@ -12,7 +12,9 @@ from paramalloc.config import ROOT
 from paramalloc.runs import as_csv
 
 pytestmark = pytest.mark.browser
-SHOTS = os.environ.get("SHOTS")  # a folder that keeps the screenshots, for whoever wants to look at them
+SHOTS = os.environ.get(
+    "SHOTS"
+)  # a folder that keeps the screenshots, for whoever wants to look at them
 HOSTILE = 'x</script><script>document.title = "owned"</script>'
 CHARTS = 14  # of a study without the arms that no run belongs to
 
@@ -22,8 +24,19 @@ def report(tmp_path_factory):
     """report.html as `paramalloc report` writes it, over the record of a study on a corpus with a hostile name."""
     folder = tmp_path_factory.mktemp("study")
     (folder / "study.csv").write_text(as_csv(study().assign(dataset=HOSTILE)))
-    words = "from paramalloc.cli import main; main()", "report", str(folder / "study.csv"), "--outputs", str(folder)
-    subprocess.run([sys.executable, "-c", *words], cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    words = (
+        "from paramalloc.cli import main; main()",
+        "report",
+        str(folder / "study.csv"),
+        "--outputs",
+        str(folder),
+    )
+    subprocess.run(
+        [sys.executable, "-c", *words],
+        cwd=ROOT,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     return folder / "reports" / "study" / "report.html"
 
 
@@ -33,12 +46,19 @@ def opened(browser, report):
     pages = []
 
     def open_(**options):
-        page = browser.new_context(**{"viewport": {"width": 1200, "height": 900}} | options).new_page()
+        page = browser.new_context(
+            **{"viewport": {"width": 1200, "height": 900}} | options
+        ).new_page()
         page.set_default_timeout(90_000)  # other work may hold the cores
         page.said, page.asked = [], []
         page.on("console", lambda message: page.said.append(message.text))
         page.on("pageerror", lambda error: page.said.append(str(error)))
-        page.route("**/*", lambda route: route.continue_() if route.request.url == report.as_uri() else refuse(page, route))
+        page.route(
+            "**/*",
+            lambda route: (
+                route.continue_() if route.request.url == report.as_uri() else refuse(page, route)
+            ),
+        )
         page.goto(report.as_uri())
         pages.append(page)
         return page
@@ -57,7 +77,10 @@ def refuse(page, route):
 def draw_all(page):
     """Unfold everything, and wait until every chart is drawn."""
     page.evaluate("document.querySelectorAll('details.more').forEach((fold) => (fold.open = true))")
-    page.wait_for_function("() => [...document.querySelectorAll('figure.chart')].every((figure) => figure.classList.contains('drawn'))", polling=100)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('figure.chart')].every((figure) => figure.classList.contains('drawn'))",
+        polling=100,
+    )
 
 
 def keep(page, name):
@@ -79,9 +102,15 @@ def test_it_asks_for_nothing_and_reports_no_error(opened, scheme):
     assert page.asked == [] and page.said == []
     assert "owned" not in page.title()
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    ink = figure(page, "good and fast to train").locator(".mark-text text").first.evaluate("e => getComputedStyle(e).fill")
+    ink = (
+        figure(page, "good and fast to train")
+        .locator(".mark-text text")
+        .first.evaluate("e => getComputedStyle(e).fill")
+    )
     brightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (ground, ink)]
-    assert (brightness[0] > brightness[1]) == (scheme == "light") and abs(brightness[0] - brightness[1]) > 300
+    assert (brightness[0] > brightness[1]) == (scheme == "light") and abs(
+        brightness[0] - brightness[1]
+    ) > 300
 
 
 def test_a_mark_tells_its_numbers(opened):
@@ -91,7 +120,10 @@ def test_a_mark_tells_its_numbers(opened):
     figure(page, "lowest dev loss").locator(".mark-text text").first.hover(force=True)
     tooltip = page.locator("#vg-tooltip-element.visible")
     tooltip.wait_for(timeout=5000)
-    assert re.search(r"95 % interval\s*\[5\.\d+, 5\.\d+\]", tooltip.inner_text()) and "learning rate" in tooltip.inner_text()
+    assert (
+        re.search(r"95 % interval\s*\[5\.\d+, 5\.\d+\]", tooltip.inner_text())
+        and "learning rate" in tooltip.inner_text()
+    )
     keep(page, "tooltip")
 
 
@@ -103,7 +135,11 @@ def test_a_legend_entry_singles_out(opened, how):
     chart = figure(page, "more than noise")
     faded = "e => [...e.querySelectorAll('.mark-symbol.role-mark path')].filter((mark) => +(mark.getAttribute('opacity') ?? 1) < 0.5).length"
     entry = chart.locator('[aria-label="Single out worse"]')
-    act = (lambda: entry.click()) if how == "click" else (lambda: (entry.focus(), page.keyboard.press("Enter")))
+    act = (
+        (lambda: entry.click())
+        if how == "click"
+        else (lambda: (entry.focus(), page.keyboard.press("Enter")))
+    )
     assert chart.evaluate(faded) == 0
     act()
     page.wait_for_timeout(200)
@@ -128,9 +164,13 @@ def test_a_small_screen_scrolls_down_only(opened):
     draw_all(page)
     keep(page, "narrow")
     assert page.evaluate("document.documentElement.scrollWidth") == 420
-    sizes = page.evaluate("[...document.querySelectorAll('.live svg text')].map((text) => parseFloat(getComputedStyle(text).fontSize))")
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('.live svg text')].map((text) => parseFloat(getComputedStyle(text).fontSize))"
+    )
     assert min(sizes) >= 10
-    wide = page.evaluate("[...document.querySelectorAll('.live svg')].filter((svg) => svg.clientWidth > 420).length")
+    wide = page.evaluate(
+        "[...document.querySelectorAll('.live svg')].filter((svg) => svg.clientWidth > 420).length"
+    )
     assert wide == 1  # the three panels of the learning curves
 
 
@@ -164,5 +204,9 @@ def test_axe_finds_nothing_serious(opened, scheme):
     draw_all(page)
     page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
     found = Axe().run(page).response["violations"]
-    serious = [(rule["id"], rule["nodes"][0]["html"][:200], len(rule["nodes"])) for rule in found if rule["impact"] in ("serious", "critical")]
+    serious = [
+        (rule["id"], rule["nodes"][0]["html"][:200], len(rule["nodes"]))
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+    ]
     assert serious == []

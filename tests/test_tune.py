@@ -38,42 +38,54 @@ def test_the_search_ends_at_the_best_of_all_that_it_may_reach(place):
         losses |= {lr: abs(math.log(lr) - place) for lr in rates}
     ladder = [1e-3 * 2**n for n in range(-2, 7)]
     nearest = min(ladder, key=lambda lr: abs(math.log(lr) - place))
-    assert best_lr(losses) == pytest.approx(nearest) or abs(math.log(best_lr(losses) / nearest)) < 1.1 * math.log(2) and len(losses) == 6
+    assert (
+        best_lr(losses) == pytest.approx(nearest)
+        or abs(math.log(best_lr(losses) / nearest)) < 1.1 * math.log(2)
+        and len(losses) == 6
+    )
     assert len(losses) <= 7 and not (min(losses) < 1e-3 and max(losses) > 16e-3)
 
 
-@pytest.mark.parametrize("losses, then", [
-    ({}, GRID),
-    (dict(zip(GRID, (5, 4, 3, 4, 5))), ()),
-    (dict(zip(GRID, (3, 4, 5, 6, 7))), (5e-4,)),
-    (dict(zip(GRID, (7, 6, 5, 4, 3))), (32e-3,)),
-    (dict(zip(GRID, (5, 4, 3, math.inf, math.inf))), ()),
-    (dict(zip(GRID, (5, math.inf, math.inf, math.inf, math.inf))), (5e-4,)),
-    (dict.fromkeys(GRID, math.inf), (5e-4,)),
-    (dict(zip((2.5e-4, 5e-4, *GRID), range(7))), ()),
-    (dict(zip((5e-4, *GRID), (4, 3, 5, 6, 7, 8))), ()),
-])
+@pytest.mark.parametrize(
+    "losses, then",
+    [
+        ({}, GRID),
+        (dict(zip(GRID, (5, 4, 3, 4, 5))), ()),
+        (dict(zip(GRID, (3, 4, 5, 6, 7))), (5e-4,)),
+        (dict(zip(GRID, (7, 6, 5, 4, 3))), (32e-3,)),
+        (dict(zip(GRID, (5, 4, 3, math.inf, math.inf))), ()),
+        (dict(zip(GRID, (5, math.inf, math.inf, math.inf, math.inf))), (5e-4,)),
+        (dict.fromkeys(GRID, math.inf), (5e-4,)),
+        (dict(zip((2.5e-4, 5e-4, *GRID), range(7))), ()),
+        (dict(zip((5e-4, *GRID), (4, 3, 5, 6, 7, 8))), ()),
+    ],
+)
 def test_the_next_learning_rates(losses, then):
     """The grid; nothing when the best lies inside, also beside a diverged one; beyond the edge; down if all diverged; the limit."""
     assert next_lrs(losses, Tuning(GRID, extend=2)) == then
 
 
-@pytest.mark.parametrize("changed, message", [
-    ({"tune": TUNE | {"lr": [1e-3, 2e-3, 4e-3, 8e-3]}}, "at least 5 values"),
-    ({"tune": TUNE | {"lr": [1e-3, 2e-3, 4e-3, 8e-3, 9e-3]}}, "in about equal ratios"),
-    ({"tune": {"seed": [1000]}}, "at least 5 values"),
-    ({"tune": TUNE | {"seed": [0, 1000]}}, "a seed of 0 is for a claim"),
-    ({"tune": TUNE | {"sed": 1}}, "unknown key of tune 'sed': did you mean 'seed'"),
-    ({"tune": TUNE | {"extend": "far"}}, "extend must be a number"),
-    ({"tune": [1]}, "must hold names and values"),
-    ({"quick": {"tune": [1]}}, "must hold names and values"),
-    ({"quick": {"axis": {}}}, "unknown key of quick 'axis': did you mean 'axes'"),
-    ({"parameters": {"seed": [0, 1000]}}, "seeds from 1000 on only choose a learning rate"),
-    ({"parameters": {"lr": 1e-3}}, "lr is what tune chooses"),
-])
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"tune": TUNE | {"lr": [1e-3, 2e-3, 4e-3, 8e-3]}}, "at least 5 values"),
+        ({"tune": TUNE | {"lr": [1e-3, 2e-3, 4e-3, 8e-3, 9e-3]}}, "in about equal ratios"),
+        ({"tune": {"seed": [1000]}}, "at least 5 values"),
+        ({"tune": TUNE | {"seed": [0, 1000]}}, "a seed of 0 is for a claim"),
+        ({"tune": TUNE | {"sed": 1}}, "unknown key of tune 'sed': did you mean 'seed'"),
+        ({"tune": TUNE | {"extend": "far"}}, "extend must be a number"),
+        ({"tune": [1]}, "must hold names and values"),
+        ({"quick": {"tune": [1]}}, "must hold names and values"),
+        ({"quick": {"axis": {}}}, "unknown key of quick 'axis': did you mean 'axes'"),
+        ({"parameters": {"seed": [0, 1000]}}, "seeds from 1000 on only choose a learning rate"),
+        ({"parameters": {"lr": 1e-3}}, "lr is what tune chooses"),
+    ],
+)
 def test_a_wrong_tune_is_refused_in_one_line(tmp_path, changed, message):
     path = tmp_path / "x.yaml"
-    path.write_text(yaml.safe_dump({"profile": "quick", "axes": {"glu": [2.66]}, "tune": TUNE} | changed))
+    path.write_text(
+        yaml.safe_dump({"profile": "quick", "axes": {"glu": [2.66]}, "tune": TUNE} | changed)
+    )
     with pytest.raises(ConfigError, match=message) as error:
         load_sweep(str(path))
     assert "\n" not in str(error.value)
@@ -87,7 +99,14 @@ class Untrained:
     executions it is interrupted."""
 
     def __init__(self, corpus, loss, jobs=1, lives=10**6):
-        self.corpus, self.loss, self.jobs, self.lives, self.started, self.trained = corpus, loss, jobs, lives, [], []
+        self.corpus, self.loss, self.jobs, self.lives, self.started, self.trained = (
+            corpus,
+            loss,
+            jobs,
+            lives,
+            [],
+            [],
+        )
 
     def start(self, source, target, parameters, output):
         if len(self.started) == self.lives:
@@ -111,8 +130,18 @@ class Untold:
                     self.engine.trained.append((config.embed_share, config.lr, config.seed))
                     with run.held():
                         run.begin({"tokens": config.tokens})
-                        run.finish({"run_id": run.id, "status": "completed" if loss else "diverged", "dev_loss": loss, "lr": config.lr, "seed": config.seed,
-                                    "requested_share": config.embed_share, "requested_glu": config.glu, "wall_s": 1.0})
+                        run.finish(
+                            {
+                                "run_id": run.id,
+                                "status": "completed" if loss else "diverged",
+                                "dev_loss": loss,
+                                "lr": config.lr,
+                                "seed": config.seed,
+                                "requested_share": config.embed_share,
+                                "requested_glu": config.glu,
+                                "wall_s": 1.0,
+                            }
+                        )
         return 0 if self.polls > 1 else None
 
     def interrupt(self):
@@ -125,16 +154,32 @@ class Untold:
 @pytest.fixture
 def tuned(tiny, tmp_path, monkeypatch):
     """Two cells of two claim seeds, the baseline first; the corpus is prepared, and nobody sleeps."""
-    monkeypatch.setattr(execution, "time", SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic))
+    monkeypatch.setattr(
+        execution, "time", SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
+    )
     path = tmp_path / "tuned.yaml"
     parameters = tiny | {"seed": [0, 1], "early_stop": "flag"}
-    path.write_text(yaml.safe_dump({"axes": {"embed_share": [0.3, 0.35]}, "parameters": parameters, "tune": TUNE}))
-    return load_sweep(str(path), outputs=str(tmp_path)), prepare(tiny["dataset"], tiny["vocab_size"], tmp_path), path
+    path.write_text(
+        yaml.safe_dump(
+            {"axes": {"embed_share": [0.3, 0.35]}, "parameters": parameters, "tune": TUNE}
+        )
+    )
+    return (
+        load_sweep(str(path), outputs=str(tmp_path)),
+        prepare(tiny["dataset"], tiny["vocab_size"], tmp_path),
+        path,
+    )
 
 
-@pytest.mark.parametrize("best, tried, claimed", [
-    (4.2e-3, GRID, 4e-3), (1.1e-3, (5e-4, *GRID), 1e-3), (1e-5, (2.5e-4, 5e-4, *GRID), 2.5e-4), (30e-3, (*GRID, 32e-3, 64e-3), 32e-3),
-])
+@pytest.mark.parametrize(
+    "best, tried, claimed",
+    [
+        (4.2e-3, GRID, 4e-3),
+        (1.1e-3, (5e-4, *GRID), 1e-3),
+        (1e-5, (2.5e-4, 5e-4, *GRID), 2.5e-4),
+        (30e-3, (*GRID, 32e-3, 64e-3), 32e-3),
+    ],
+)
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_each_cell_is_trained_at_its_best_learning_rate(tuned, best, tried, claimed, jobs):
     """Optimum inside, near and beyond the low edge, beyond the high one: the rates tried, then the claim's seeds at the best."""
@@ -143,18 +188,34 @@ def test_each_cell_is_trained_at_its_best_learning_rate(tuned, best, tried, clai
     assert run_sweep(sweep, engine) == {}
     for share in (0.3, 0.35):
         mine = [(lr, seed) for cell, lr, seed in engine.trained if cell == share]
-        assert sorted(mine) == sorted([(lr, seed) for lr in tried for seed in (1000, 1001)] + [(claimed, 0), (claimed, 1)])
-    names = [name for name, _ in engine.started if name.startswith("embed_share-0.3.") or name == "embed_share-0.3"]
-    assert names == [f"embed_share-0.3.tune-{n + 1}" for n in range(len(tried) - 4)] + ["embed_share-0.3"]
-    assert run_sweep(sweep, again := Untrained(corpus, bowl(best), jobs)) == {} and again.started == []
+        assert sorted(mine) == sorted(
+            [(lr, seed) for lr in tried for seed in (1000, 1001)] + [(claimed, 0), (claimed, 1)]
+        )
+    names = [
+        name
+        for name, _ in engine.started
+        if name.startswith("embed_share-0.3.") or name == "embed_share-0.3"
+    ]
+    assert names == [f"embed_share-0.3.tune-{n + 1}" for n in range(len(tried) - 4)] + [
+        "embed_share-0.3"
+    ]
+    assert (
+        run_sweep(sweep, again := Untrained(corpus, bowl(best), jobs)) == {} and again.started == []
+    )
 
 
 def test_a_cell_that_diverges_everywhere_fails_and_the_others_go_on(tuned, capsys):
     """It tries lower ones first, then says what it tried; a learning rate of which one seed diverged is not chosen."""
     sweep, corpus, _ = tuned
-    loss = lambda config: None if config.embed_share == 0.35 or config.lr == 4e-3 and config.seed == 1001 else bowl(4e-3)(config)
+    loss = lambda config: (
+        None
+        if config.embed_share == 0.35 or config.lr == 4e-3 and config.seed == 1001
+        else bowl(4e-3)(config)
+    )
     failed = run_sweep(sweep, engine := Untrained(corpus, loss))
-    assert failed == {"embed_share-0.35": "every learning rate from 0.00025 to 0.016 diverged: give tune a lower grid"}
+    assert failed == {
+        "embed_share-0.35": "every learning rate from 0.00025 to 0.016 diverged: give tune a lower grid"
+    }
     assert "failed (diverged)" in set(table(sweep.config.output_folder, sweep).state)
     assert {lr for share, lr, seed in engine.trained if share == 0.3 and seed == 0} == {2e-3}
     assert "0.002: dev loss 3.480, 0.004: diverged" in capsys.readouterr().out
@@ -177,7 +238,9 @@ def test_early_stop_of_a_claim_compares_with_the_baseline_at_its_own_learning_ra
     sweep, corpus, _ = tuned
     loss = lambda config: bowl(30e-3 if config.embed_share == 0.35 else 4e-3)(config)
     run_sweep(sweep, engine := Untrained(corpus, loss, jobs=4))
-    assert [name for name, _ in engine.started].index("embed_share-0.3") > [name for name, _ in engine.started].index("embed_share-0.35.tune-3")
+    assert [name for name, _ in engine.started].index("embed_share-0.3") > [
+        name for name, _ in engine.started
+    ].index("embed_share-0.35.tune-3")
     for name, parameters in engine.started:
         config = TrainConfig.from_dict(parameters)
         assert config.early_stop == ("off" if "tune" in name else "flag")
@@ -191,24 +254,41 @@ def test_early_stop_of_a_claim_compares_with_the_baseline_at_its_own_learning_ra
 def test_what_belongs_to_a_tuned_sweep_is_known_at_any_time(tuned, tmp_path, monkeypatch):
     """Dry run, status and report: nothing yet, midway, finished; a claim whose learning rate is not known is missing."""
     sweep, corpus, path = tuned
-    monkeypatch.setattr(plans, "measured", lambda configs, jobs: [{"step_s": 1.0, "score_s": 0.0}] * len(configs))
-    reported = lambda: select_runs(AnalysisConfig.from_dict({"runs": str(path), "outputs": str(tmp_path)}))
+    monkeypatch.setattr(
+        plans, "measured", lambda configs, jobs: [{"step_s": 1.0, "score_s": 0.0}] * len(configs)
+    )
+    reported = lambda: select_runs(
+        AnalysisConfig.from_dict({"runs": str(path), "outputs": str(tmp_path)})
+    )
     first, at_first = plans.dry_run(sweep, 1), table(tmp_path, sweep)
-    assert len(first) == len(at_first) == 2 * (10 + 2) and (first.what == "run").all() and first.seconds.notna().all()
+    assert (
+        len(first) == len(at_first) == 2 * (10 + 2)
+        and (first.what == "run").all()
+        and first.seconds.notna().all()
+    )
     assert first.lr.isna().sum() == 4 and set(at_first.state) == {"missing"} and reported().empty
     text = plans.shown(first, 1, tmp_path)
-    assert "tuned: only the first round of learning rates is predicted" in text and "24 of 24 runs" in text
+    assert (
+        "tuned: only the first round of learning rates is predicted" in text
+        and "24 of 24 runs" in text
+    )
 
     with pytest.raises(KeyboardInterrupt):
         run_sweep(sweep, Untrained(corpus, bowl(30e-3), lives=1))
     midway = reported()
-    assert len(midway) == 24 + 2 and (midway.status == "completed").sum() == 10 and midway[midway.lr.isna()].seed.tolist() == [0, 1] * 2
+    assert (
+        len(midway) == 24 + 2
+        and (midway.status == "completed").sum() == 10
+        and midway[midway.lr.isna()].seed.tolist() == [0, 1] * 2
+    )
     assert (plans.dry_run(sweep, 1).what == "skip: completed").sum() == 10
 
     run_sweep(sweep, Untrained(corpus, bowl(30e-3)))
     done = reported()
     assert len(done) == len(load_runs(tmp_path)) == 2 * 16 and (done.status == "completed").all()
-    assert plans.shown(plans.dry_run(sweep, 1), 1, tmp_path).count("tuned") == 0 and set(table(tmp_path, sweep).state) == {"completed"}
+    assert plans.shown(plans.dry_run(sweep, 1), 1, tmp_path).count("tuned") == 0 and set(
+        table(tmp_path, sweep).state
+    ) == {"completed"}
 
 
 @pytest.mark.slow
@@ -216,9 +296,22 @@ def test_a_tuned_sweep_through_papermill(tiny, tmp_path):
     """Real runs: five learning rates at the tuning seed, then the claim; the claim's notebook is the one named after the cell."""
     path, outputs = tmp_path / "real.yaml", tmp_path / "o"
     parameters = tiny | {"tokens": 2048, "probes": 1}
-    path.write_text(yaml.safe_dump({"axes": {"embed_share": [0.35]}, "parameters": parameters, "tune": TUNE | {"seed": 1000, "extend": 0}}))
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "axes": {"embed_share": [0.35]},
+                "parameters": parameters,
+                "tune": TUNE | {"seed": 1000, "extend": 0},
+            }
+        )
+    )
     assert main(["sweep", str(path), "--outputs", str(outputs)]) == 0
     runs = load_runs(outputs)
     tuning, claim = runs[runs.seed == 1000], runs[runs.seed == 0]
-    assert sorted(tuning.lr) == list(GRID) and list(claim.lr) == [tuning.set_index("lr").dev_loss.idxmin()]
-    assert {file.name for file in (outputs / "notebooks" / "real").iterdir()} == {"embed_share-0.35.tune-1.ipynb", "embed_share-0.35.ipynb"}
+    assert sorted(tuning.lr) == list(GRID) and list(claim.lr) == [
+        tuning.set_index("lr").dev_loss.idxmin()
+    ]
+    assert {file.name for file in (outputs / "notebooks" / "real").iterdir()} == {
+        "embed_share-0.35.tune-1.ipynb",
+        "embed_share-0.35.ipynb",
+    }

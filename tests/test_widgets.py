@@ -9,9 +9,18 @@ from paramalloc.allocator import allocation
 from paramalloc.config import ConfigError, ExploreConfig, TrainConfig
 from paramalloc.widgets import CONTEXTS, VOCABULARIES, Explorer
 
-MOVES = [{}, {"embed_share": 0.45, "glu": 4.0}, {"total_params": 1_000_000, "vocab_size": 4_096}, {"embedding": "untied"},
-         {"embedding": "factorized"}, {"embedding": "factorized", "paid_by": "the depth"}, {"mlp": "relu2"},
-         {"embedding": "factorized", "paid_by": "the MLP"}, *({"seq_len": length} for length in CONTEXTS), {"vocab_size": VOCABULARIES[0], "total_params": 1_000_000, "embed_share": 0.05}]
+MOVES = [
+    {},
+    {"embed_share": 0.45, "glu": 4.0},
+    {"total_params": 1_000_000, "vocab_size": 4_096},
+    {"embedding": "untied"},
+    {"embedding": "factorized"},
+    {"embedding": "factorized", "paid_by": "the depth"},
+    {"mlp": "relu2"},
+    {"embedding": "factorized", "paid_by": "the MLP"},
+    *({"seq_len": length} for length in CONTEXTS),
+    {"vocab_size": VOCABULARIES[0], "total_params": 1_000_000, "embed_share": 0.05},
+]
 
 
 def moved(moves: dict, **config) -> Explorer:
@@ -46,10 +55,17 @@ def test_the_command_fits_any_context(seq_len):
 def test_an_infeasible_request_says_so_and_the_next_one_is_answered():
     """The message of the allocator is shown in place of a chart and a command, until the controls move on."""
     explorer = moved({"embed_share": 0.94})
-    assert "the nearest embed_share that fits is" in explorer.table.value and not explorer.command.value
+    assert (
+        "the nearest embed_share that fits is" in explorer.table.value
+        and not explorer.command.value
+    )
     assert explorer.now is None and explorer.pin.disabled
     explorer.controls["embed_share"].value = 0.3
-    assert "Not feasible" not in explorer.table.value and "<svg" in explorer.chart.value and explorer.command.value
+    assert (
+        "Not feasible" not in explorer.table.value
+        and "<svg" in explorer.chart.value
+        and explorer.command.value
+    )
 
 
 def test_a_pinned_allocation_stays_for_comparison():
@@ -58,7 +74,10 @@ def test_a_pinned_allocation_stays_for_comparison():
     explorer.toggle()
     explorer.controls["embed_share"].value = 0.45
     assert "24 layers of width 160" in explorer.table.value
-    assert "6 layers of width 280" in explorer.table.value and "pinned: share 25.6%" in explorer.chart.value
+    assert (
+        "6 layers of width 280" in explorer.table.value
+        and "pinned: share 25.6%" in explorer.chart.value
+    )
     explorer.toggle()
     assert "24 layers" not in explorer.table.value and "pinned" not in explorer.chart.value
 
@@ -73,10 +92,33 @@ def test_without_a_front_end_the_defaults_show():
 def test_finished_runs_of_the_size_are_in_the_plane():
     """A completed run is a dot with its dev loss where budget, vocabulary and embedding are its own, else not."""
     explorer = Explorer()
-    row = {"total_params": 9_995_552, "vocab_size": 16_000, "embedding": "tied", "status": "completed", "embed_share": 0.359, "glu": 2.54,
-           "mlp": "swiglu", "data_fingerprint": "a", "tokens": 1000, "seq_len": 512}
-    others = [{"mlp": "relu2"}, {"tokens": 9}, {"total_params": 1_000_000}, {"vocab_size": 4_096}, {"embedding": "untied"}, {"status": "diverged"}]
-    explorer.runs = pd.DataFrame([row | {"dev_loss": 3.87}, row | {"dev_loss": 3.87, "glu": 3.0}, *(row | other | {"dev_loss": 4.44} for other in others)])
+    row = {
+        "total_params": 9_995_552,
+        "vocab_size": 16_000,
+        "embedding": "tied",
+        "status": "completed",
+        "embed_share": 0.359,
+        "glu": 2.54,
+        "mlp": "swiglu",
+        "data_fingerprint": "a",
+        "tokens": 1000,
+        "seq_len": 512,
+    }
+    others = [
+        {"mlp": "relu2"},
+        {"tokens": 9},
+        {"total_params": 1_000_000},
+        {"vocab_size": 4_096},
+        {"embedding": "untied"},
+        {"status": "diverged"},
+    ]
+    explorer.runs = pd.DataFrame(
+        [
+            row | {"dev_loss": 3.87},
+            row | {"dev_loss": 3.87, "glu": 3.0},
+            *(row | other | {"dev_loss": 4.44} for other in others),
+        ]
+    )
     explorer.refresh()
     assert ">3.87<" in explorer.chart.value and ">4.44<" not in explorer.chart.value
     explorer.controls["embedding"].value = "untied"

@@ -6,9 +6,27 @@ modules `claimed` is `claims(runs)`: the runs that a claim rests on.
 
 from ..runs import Note
 from .arms import alike, arm, by_frequency, by_payer, curves, views, wrong_kills
-from .cells import BASELINE, CLOSE, NO_RUNS, NOTHING, baseline, cell_name, cells_table, claims, completed, one_size
+from .cells import (
+    BASELINE,
+    CLOSE,
+    NO_RUNS,
+    NOTHING,
+    baseline,
+    cell_name,
+    cells_table,
+    claims,
+    completed,
+    one_size,
+)
 from .floor import Floor, noise_floor
-from .fronts import COST_SENSE, QUALITY_SENSE, front_probability, front_table, pareto_front, screening
+from .fronts import (
+    COST_SENSE,
+    QUALITY_SENSE,
+    front_probability,
+    front_table,
+    pareto_front,
+    screening,
+)
 from .groups import comparable, groups
 from .main_effects import main_effects
 from .noise import Noise, differences, means, noise

@@ -14,20 +14,37 @@ from .model import adjusted_means
 from .noise import LEVEL, Fit, compared, differences, fit, mean_table
 
 PAYERS = ["width and depth", "the MLP", "the depth"]
-PAID = ["payer", "cell", "embed_share", "dev_loss", "low", "high", "difference", "difference_low", "difference_high"]
+PAID = [
+    "payer",
+    "cell",
+    "embed_share",
+    "dev_loss",
+    "low",
+    "high",
+    "difference",
+    "difference_low",
+    "difference_high",
+]
 
 
 def curves(runs: pd.DataFrame) -> pd.DataFrame:
     """The probes of every run that has some: columns run_id, tokens, dev_loss (nats per token), dev_ppl."""
-    rows = [(run, tokens, loss) for run, curve in _lists(runs, "dev_curve") for tokens, loss in curve]
-    frame = pd.DataFrame(rows, columns=["run_id", "tokens", "dev_loss"]).astype({"tokens": float, "dev_loss": float})
+    rows = [
+        (run, tokens, loss) for run, curve in _lists(runs, "dev_curve") for tokens, loss in curve
+    ]
+    frame = pd.DataFrame(rows, columns=["run_id", "tokens", "dev_loss"]).astype(
+        {"tokens": float, "dev_loss": float}
+    )
     return frame.assign(dev_ppl=np.exp(frame.dev_loss))
 
 
 def by_frequency(runs: pd.DataFrame) -> pd.DataFrame:
     """Dev loss by decile of token frequency (1: the most frequent tokens): columns run_id, decile, tokens, loss."""
-    rows = [(run, decile, tokens, loss) for run, deciles in _lists(runs, "dev_by_frequency")
-            for decile, (tokens, loss) in enumerate(deciles, 1)]
+    rows = [
+        (run, decile, tokens, loss)
+        for run, deciles in _lists(runs, "dev_by_frequency")
+        for decile, (tokens, loss) in enumerate(deciles, 1)
+    ]
     return pd.DataFrame(rows, columns=["run_id", "decile", "tokens", "loss"])
 
 
@@ -42,14 +59,20 @@ def alike(runs: pd.DataFrame, *free: str) -> pd.DataFrame:
     or total_params). A vocabulary makes a fingerprint of its own: where it is free, the name of the dataset is held."""
     runs = typed(runs)
     main = next(iter(groups(runs)), runs.head(0))
-    same = ["dataset" if name == "data_fingerprint" and "vocab_size" in free else name for name in SAME if name not in free]
+    same = [
+        "dataset" if name == "data_fingerprint" and "vocab_size" in free else name
+        for name in SAME
+        if name not in free
+    ]
     for name in same if len(main) else ():
         value = main[name].iloc[0]
         runs = runs[runs[name].isna() if pd.isna(value) else runs[name] == value]
     return runs if "total_params" in free else of_size(runs, main.total_params)
 
 
-def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss", free: tuple[str, ...] = ()) -> pd.DataFrame:
+def arm(
+    runs: pd.DataFrame, axis: str, quality: str = "dev_loss", free: tuple[str, ...] = ()
+) -> pd.DataFrame:
     """The cells of an arm whose runs need not be comparable in dev_loss: columns of the axis (any column of the runs, such as
     vocab_size, tokens, embedding, mlp, total_params), cell, lr, n_seeds, the quality, low, high, in order of the axis.
 
@@ -58,12 +81,20 @@ def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss", free: tuple[st
     is pooled over all. Over vocabularies use quality "dev_bpb": bits per byte compare under any tokenizer.
     """
     parts = [claims(group) for group in at_common_rates(groups(alike(runs, axis, *free)))]
-    parts = [part.assign(cell=part.cell + f" ({number})", axis=part[axis]) for number, part in enumerate(parts) if len(part)]
+    parts = [
+        part.assign(cell=part.cell + f" ({number})", axis=part[axis])
+        for number, part in enumerate(parts)
+        if len(part)
+    ]
     columns = [axis, "cell", "lr", "n_seeds", quality, "low", "high"]
     if not parts:
         return pd.DataFrame(columns=columns)
     claimed = pd.concat(parts, ignore_index=True)
-    table = mean_table(fit(claimed, quality), quality).join(claimed.groupby("cell")[["axis", "lr"]].first(), on="cell").rename(columns={"axis": axis})
+    table = (
+        mean_table(fit(claimed, quality), quality)
+        .join(claimed.groupby("cell")[["axis", "lr"]].first(), on="cell")
+        .rename(columns={"axis": axis})
+    )
     table["cell"] = table.cell.str.replace(r" \(\d+\)$", "", regex=True)
     return table[columns].sort_values([axis, "cell"], ignore_index=True)
 
@@ -71,10 +102,22 @@ def arm(runs: pd.DataFrame, axis: str, quality: str = "dev_loss", free: tuple[st
 def at_common_rates(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
     """The runs of each part, those of a request at the rates that its completed runs on claim seeds have in every part that has such
     runs; at all of its rates where there is none."""
-    asked = lambda runs: pd.Series([f"{share:g} {glu:g}" for share, glu in runs[REQUEST].to_numpy(float)], runs.index, dtype=object)
-    tried = [rates(done).groupby(asked(done)).agg(set) for part in parts if len(done := finished(part))]
-    common = pd.concat(tried).groupby(level=0).agg(lambda sets: set.intersection(*sets)) if tried else pd.Series(dtype=object)
-    kept = lambda part: [rate in (common.get(name) or {rate}) for name, rate in zip(asked(part), rates(part))]
+    asked = lambda runs: pd.Series(
+        [f"{share:g} {glu:g}" for share, glu in runs[REQUEST].to_numpy(float)],
+        runs.index,
+        dtype=object,
+    )
+    tried = [
+        rates(done).groupby(asked(done)).agg(set) for part in parts if len(done := finished(part))
+    ]
+    common = (
+        pd.concat(tried).groupby(level=0).agg(lambda sets: set.intersection(*sets))
+        if tried
+        else pd.Series(dtype=object)
+    )
+    kept = lambda part: [
+        rate in (common.get(name) or {rate}) for name, rate in zip(asked(part), rates(part))
+    ]
     return [part[kept(part)] for part in parts]
 
 
@@ -90,7 +133,11 @@ def by_payer(runs: pd.DataFrame) -> pd.DataFrame:
     factorized, asked = runs.embedding == "factorized", runs.requested_glu.notna()
     payer = np.select([~factorized, ~asked], PAYERS[:2], PAYERS[2])
     parts = {name: claims(runs[payer == name]) for name in PAYERS}
-    parts = {name: part.assign(name=part.cell, cell=f"{name}: " + part.cell) for name, part in parts.items() if part.cell.nunique() > 1}
+    parts = {
+        name: part.assign(name=part.cell, cell=f"{name}: " + part.cell)
+        for name, part in parts.items()
+        if part.cell.nunique() > 1
+    }
     model = fit(pd.concat(parts.values(), ignore_index=True)) if parts else None
     found = [_paid(name, part, model) for name, part in parts.items()]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=PAID)
@@ -99,11 +146,28 @@ def by_payer(runs: pd.DataFrame) -> pd.DataFrame:
 def _paid(payer: str, claimed: pd.DataFrame, model: Fit) -> pd.DataFrame:
     """One payer's rows of the model of all."""
     base = next(iter(baseline(claimed).cell), None)
-    beside = compared(model, model.cells.index(base)).set_index("cell") if base else differences(claimed.head(0)).set_index("cell")
-    cells = claimed[claimed.requested_glu.isna() | np.isclose(claimed.requested_glu, BASELINE[1])].groupby("cell")
-    table = mean_table(model).set_index("cell").join(beside[["difference", "low", "high"]].add_prefix("beside_"))
-    table = table.join(cells.agg(embed_share=("embed_share", "mean"), name=("name", "first")), how="inner").assign(payer=payer)
-    columns = {"name": "cell", "beside_difference": "difference", "beside_low": "difference_low", "beside_high": "difference_high"}
+    beside = (
+        compared(model, model.cells.index(base)).set_index("cell")
+        if base
+        else differences(claimed.head(0)).set_index("cell")
+    )
+    cells = claimed[
+        claimed.requested_glu.isna() | np.isclose(claimed.requested_glu, BASELINE[1])
+    ].groupby("cell")
+    table = (
+        mean_table(model)
+        .set_index("cell")
+        .join(beside[["difference", "low", "high"]].add_prefix("beside_"))
+    )
+    table = table.join(
+        cells.agg(embed_share=("embed_share", "mean"), name=("name", "first")), how="inner"
+    ).assign(payer=payer)
+    columns = {
+        "name": "cell",
+        "beside_difference": "difference",
+        "beside_low": "difference_low",
+        "beside_high": "difference_high",
+    }
     return table.rename(columns=columns)[PAID].sort_values("embed_share", ignore_index=True)
 
 
@@ -115,17 +179,35 @@ def views(runs: pd.DataFrame) -> pd.DataFrame:
     favours it.
     """
     claimed = claims(runs)
-    claimed = claimed[claimed.get("dev_curve", claimed.cell).map(lambda curve: isinstance(curve, list) and len(curve) > 0).astype(bool)]
+    claimed = claimed[
+        claimed.get("dev_curve", claimed.cell)
+        .map(lambda curve: isinstance(curve, list) and len(curve) > 0)
+        .astype(bool)
+    ]
     seconds = 1 / claimed.groupby("cell").tokens_per_s.transform("median")
-    cost = {"tokens": pd.Series(1.0, claimed.index), "flops": claimed.flops_per_token, "time": seconds}
-    found = [_view(claimed, name, per_token) for name, per_token in cost.items() if len(claimed) and per_token.notna().all()]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["cell", "view", "at", "dev_loss"])
+    cost = {
+        "tokens": pd.Series(1.0, claimed.index),
+        "flops": claimed.flops_per_token,
+        "time": seconds,
+    }
+    found = [
+        _view(claimed, name, per_token)
+        for name, per_token in cost.items()
+        if len(claimed) and per_token.notna().all()
+    ]
+    return (
+        pd.concat(found, ignore_index=True)
+        if found
+        else pd.DataFrame(columns=["cell", "view", "at", "dev_loss"])
+    )
 
 
 def _view(claimed: pd.DataFrame, name: str, per_token: pd.Series) -> pd.DataFrame:
     probes = [np.asarray(curve, float) for curve in claimed.dev_curve]
     at = min(curve[-1, 0] * cost for curve, cost in zip(probes, per_token))
-    loss = [np.interp(at / cost, curve[:, 0], curve[:, 1]) for curve, cost in zip(probes, per_token)]
+    loss = [
+        np.interp(at / cost, curve[:, 0], curve[:, 1]) for curve, cost in zip(probes, per_token)
+    ]
     means = adjusted_means(claimed.assign(dev_loss=loss), "dev_loss")
     return pd.DataFrame({"cell": means.index, "view": name, "at": at, "dev_loss": means.to_numpy()})
 
@@ -143,8 +225,16 @@ def wrong_kills(runs: pd.DataFrame) -> dict | None:
         return None
     flagged = watched[watched.flagged_at_tokens > 0]
     theirs = flagged.seed.map(base.groupby("seed").dev_loss.mean()).fillna(base.dev_loss.mean())
-    counts = {"watched": None if watched.early_stop.isna().any() else len(watched), "flagged": len(flagged), "wrong": int((flagged.dev_loss <= theirs).sum())}
+    counts = {
+        "watched": None if watched.early_stop.isna().any() else len(watched),
+        "flagged": len(flagged),
+        "wrong": int((flagged.dev_loss <= theirs).sum()),
+    }
     if flagged.empty:
         return counts | dict.fromkeys(["rate", "low", "high"], math.nan)
     interval = stats.binomtest(counts["wrong"], len(flagged)).proportion_ci(1 - LEVEL)
-    return counts | {"rate": counts["wrong"] / len(flagged), "low": interval.low, "high": interval.high}
+    return counts | {
+        "rate": counts["wrong"] / len(flagged),
+        "low": interval.low,
+        "high": interval.high,
+    }

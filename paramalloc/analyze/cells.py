@@ -9,7 +9,19 @@ import numpy as np
 import pandas as pd
 
 from ..runs import Note
-from .groups import MEANS, QUALITIES, RATES, REALISED, REQUEST, SHAPE, SPEEDS, TEXTS, comparable, on_claim_seeds, typed
+from .groups import (
+    MEANS,
+    QUALITIES,
+    RATES,
+    REALISED,
+    REQUEST,
+    SHAPE,
+    SPEEDS,
+    TEXTS,
+    comparable,
+    on_claim_seeds,
+    typed,
+)
 from .model import adjusted_means
 
 BASELINE = (0.35, 2.66)  # requested share and GLU of the cell that every other one is compared with
@@ -19,11 +31,36 @@ NO_RUNS = (
     "`papermill notebooks/train.ipynb outputs/notebooks/one.ipynb` (one cell), then this notebook again."
 )
 
-COLUMNS = ["cell", *REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, *RATES, "tokens_trained", "flagged_at_tokens",
-           *TEXTS, "n_seeds", "n_flagged", "n_stopped", "n_diverged", "n_failed", "n_missing", "lr_chosen_on_claims", "lr_at_edge", "status",
-           "run_ids"]
+COLUMNS = [
+    "cell",
+    *REQUEST,
+    *SHAPE,
+    *REALISED,
+    *MEANS,
+    *SPEEDS,
+    *RATES,
+    "tokens_trained",
+    "flagged_at_tokens",
+    *TEXTS,
+    "n_seeds",
+    "n_flagged",
+    "n_stopped",
+    "n_diverged",
+    "n_failed",
+    "n_missing",
+    "lr_chosen_on_claims",
+    "lr_at_edge",
+    "status",
+    "run_ids",
+]
 
-STATUSES = ["completed", "stopped_early", "diverged", "failed", "missing"]  # the one that tells most comes first
+STATUSES = [
+    "completed",
+    "stopped_early",
+    "diverged",
+    "failed",
+    "missing",
+]  # the one that tells most comes first
 
 NOTHING = Note("no runs yet")
 
@@ -48,9 +85,14 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     `lr_at_edge`: the best of several rates that were tried is the lowest or the highest of them, so a better one may lie beyond.
     """
     cells = by_cell(one_size(comparable(typed(runs))))
-    table, claimed = pd.DataFrame([_row(name, cell) for name, cell in cells.items()], columns=COLUMNS), _claimed(cells)
+    table, claimed = (
+        pd.DataFrame([_row(name, cell) for name, cell in cells.items()], columns=COLUMNS),
+        _claimed(cells),
+    )
     if len(claimed):
-        table = table.assign(**{name: table.cell.map(adjusted_means(claimed, name)) for name in QUALITIES})
+        table = table.assign(
+            **{name: table.cell.map(adjusted_means(claimed, name)) for name in QUALITIES}
+        )
     return table.sort_values([*REQUEST, "d_model", "d_embed"], ignore_index=True)
 
 
@@ -69,7 +111,9 @@ def claims(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _claimed(cells: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The runs of these cells that count, with their `cell`."""
-    found = [cell.assign(cell=name) for name, runs in cells.items() if len(cell := at_best_lr(runs))]
+    found = [
+        cell.assign(cell=name) for name, runs in cells.items() if len(cell := at_best_lr(runs))
+    ]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
@@ -87,7 +131,10 @@ def by_cell(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     cells = [cell for _, cell in runs.groupby(_keys(runs), dropna=False)]
     firsts = [cell[[*REQUEST, *SHAPE]].bfill().iloc[0] for cell in cells]
     names = [cell_name(first) for first in firsts]
-    shapes = [f"{name} ({_shape_name(first)})" if names.count(name) > 1 else name for name, first in zip(names, firsts)]
+    shapes = [
+        f"{name} ({_shape_name(first)})" if names.count(name) > 1 else name
+        for name, first in zip(names, firsts)
+    ]
     return dict(zip(shapes, cells))
 
 
@@ -105,7 +152,9 @@ def _row(name: str, runs: pd.DataFrame) -> dict:
     used, own = at_best_lr(runs), on_claim_seeds(runs)
     on_claims, edge = _chosen_on_claims(runs), _at_edge(runs)
     runs = own if len(own) else runs.assign(status="missing")
-    shown = used if len(used) else runs  # without a completed run, the curves still show how far the others came
+    shown = (
+        used if len(used) else runs
+    )  # without a completed run, the curves still show how far the others came
     first, alike = runs.bfill().iloc[0], runs[rates(runs).isin(rates(used)) | used.empty]
     return {
         "cell": name,
@@ -137,7 +186,11 @@ def at_best_lr(runs: pd.DataFrame) -> pd.DataFrame:
     tuning runs, over its own seeds. A rate at which a run diverged is chosen last. Of two runs of a seed (in another precision, say)
     the newer one: they are no two witnesses."""
     done = _at_best_lr(runs)
-    again = done.sort_values("created", kind="stable").duplicated("seed", keep="last").reindex(done.index)
+    again = (
+        done.sort_values("created", kind="stable")
+        .duplicated("seed", keep="last")
+        .reindex(done.index)
+    )
     return done[~again | done.seed.isna()]
 
 
@@ -146,7 +199,12 @@ def _at_best_lr(runs: pd.DataFrame) -> pd.DataFrame:
     if done.empty or len(set(rates(done))) == 1:
         return done
     tuning = runs.drop(own.index)
-    best = next(rate for judged in (tuning, own) for rate in _from_the_best(judged) if rate in set(rates(done)))
+    best = next(
+        rate
+        for judged in (tuning, own)
+        for rate in _from_the_best(judged)
+        if rate in set(rates(done))
+    )
     return done[rates(done) == best]
 
 
@@ -178,29 +236,49 @@ def _from_the_best(runs: pd.DataFrame) -> pd.Index:
 def mean_losses(runs: pd.DataFrame, tried: pd.Series) -> pd.Series:
     """Mean dev_loss by what was tried, from the lowest on, over the seeds that all of it has, if there are some. What diverged on any
     seed is infinite, other ends do not count."""
-    losses = runs.dev_loss.mask(runs.status == "diverged", np.inf)[runs.status.isin(["completed", "diverged"])].dropna()
+    losses = runs.dev_loss.mask(runs.status == "diverged", np.inf)[
+        runs.status.isin(["completed", "diverged"])
+    ].dropna()
     if losses.empty:
         return pd.Series(dtype=float)
-    table = losses.groupby([runs.seed[losses.index], tried[losses.index]], dropna=False).mean().unstack()
+    table = (
+        losses.groupby([runs.seed[losses.index], tried[losses.index]], dropna=False)
+        .mean()
+        .unstack()
+    )
     shared = table.dropna()
-    return (shared if len(shared) else table).mean().mask(np.isinf(table).any(), np.inf).sort_values(kind="stable")
+    return (
+        (shared if len(shared) else table)
+        .mean()
+        .mask(np.isinf(table).any(), np.inf)
+        .sort_values(kind="stable")
+    )
 
 
 def rates(runs: pd.DataFrame) -> pd.Series:
     """What was chosen per cell, as text that tells one choice from another."""
-    return pd.Series([f"{lr:g} {embed_lr:g}" for lr, embed_lr in zip(runs.lr, runs.embed_lr)], runs.index, dtype=object)
+    return pd.Series(
+        [f"{lr:g} {embed_lr:g}" for lr, embed_lr in zip(runs.lr, runs.embed_lr)],
+        runs.index,
+        dtype=object,
+    )
 
 
 def cell_name(cell: pd.Series) -> str:
     """`35 % × 2.66` (requested share and GLU), `35 %` (a share alone, where width and depth are given), or for an explicit
     shape `216 × 12 × 576` (d_model, n_layers, d_ff)."""
     if pd.notna(cell.requested_share):
-        return f"{100 * cell.requested_share:g} %" + (f" × {cell.requested_glu:.4g}" if pd.notna(cell.requested_glu) else "")
+        return f"{100 * cell.requested_share:g} %" + (
+            f" × {cell.requested_glu:.4g}" if pd.notna(cell.requested_glu) else ""
+        )
     return _shape_name(cell)
 
 
 def _shape_name(cell: pd.Series) -> str:
-    text = " × ".join("?" if pd.isna(cell[name]) else f"{cell[name]:.0f}" for name in ("d_model", "n_layers", "d_ff"))
+    text = " × ".join(
+        "?" if pd.isna(cell[name]) else f"{cell[name]:.0f}"
+        for name in ("d_model", "n_layers", "d_ff")
+    )
     return text + (f", d_embed {cell.d_embed:.0f}" if pd.notna(cell.get("d_embed")) else "")
 
 
@@ -212,5 +290,11 @@ def completed(table: pd.DataFrame) -> pd.DataFrame:
 def baseline(table: pd.DataFrame) -> pd.DataFrame:
     """The completed baseline cell, as a table of one row or none: BASELINE as requested, or its share alone where the GLU
     expansion was not requested (an arm that keeps d_model and n_layers)."""
-    share, glu = (np.isclose(table[name].astype(float), value) for name, value in zip(REQUEST, BASELINE))
-    return completed(table[share & (glu | table.requested_glu.isna())]).sort_values("requested_glu", kind="stable").head(1)
+    share, glu = (
+        np.isclose(table[name].astype(float), value) for name, value in zip(REQUEST, BASELINE)
+    )
+    return (
+        completed(table[share & (glu | table.requested_glu.isna())])
+        .sort_values("requested_glu", kind="stable")
+        .head(1)
+    )

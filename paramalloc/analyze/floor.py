@@ -10,7 +10,9 @@ from .cells import baseline, claims
 from .noise import spread
 from .power import seeds_needed
 
-FLOOR_SEEDS = 8  # fewer say too little about a standard deviation: with 8 its interval spans a factor of 3
+FLOOR_SEEDS = (
+    8  # fewer say too little about a standard deviation: with 8 its interval spans a factor of 3
+)
 
 
 @dataclass(frozen=True)

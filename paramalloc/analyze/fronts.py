@@ -8,8 +8,13 @@ import pandas as pd
 from .cells import cells_table, claims, completed
 from .noise import draw_t, fit, linked
 
-COST_SENSE = {"tokens_per_s": "more", "decode_ms_per_token": "less", "train_flops": "less", "kv_bytes_per_token": "less",
-              "total_params": "less"}  # which direction of a cost is better
+COST_SENSE = {
+    "tokens_per_s": "more",
+    "decode_ms_per_token": "less",
+    "train_flops": "less",
+    "kv_bytes_per_token": "less",
+    "total_params": "less",
+}  # which direction of a cost is better
 QUALITY_SENSE = {"dev_loss": "less", "dev_bpb": "less", "smallbench": "more"}
 TIE = 0.01  # costs within 1 % of each other count as equal: then quality alone decides
 DRAWS = 4_000
@@ -21,17 +26,26 @@ def efficient(cost: np.ndarray, quality: np.ndarray) -> np.ndarray:
     c, q = cost[..., :, None], quality[..., :, None]  # (..., i, j): i beside j
     other, theirs = cost[..., None, :], quality[..., None, :]
     slack = TIE * np.minimum(abs(c), abs(other))
-    dominates = (c <= other + slack) & (q <= theirs) & ((c < other - slack) | (q < theirs))  # a NaN does neither
+    dominates = (
+        (c <= other + slack) & (q <= theirs) & ((c < other - slack) | (q < theirs))
+    )  # a NaN does neither
     return ~dominates.any(axis=-2) & ~np.isnan(cost) & ~np.isnan(quality)
 
 
-def pareto_front(table: pd.DataFrame, cost: str, quality: str = "dev_loss", cost_sense: str | None = None) -> pd.Series:
+def pareto_front(
+    table: pd.DataFrame, cost: str, quality: str = "dev_loss", cost_sense: str | None = None
+) -> pd.Series:
     """True where no other cell is at least as good in both and better in one; costs within 1 % are equal.
 
     `cost_sense` is "more" or "less" (which is better). Ties stay together; a cell with a NaN is never on the front.
     """
-    return pd.Series(efficient(_sign(cost_sense or COST_SENSE[cost]) * table[cost].to_numpy(float),
-                               _sign(QUALITY_SENSE[quality]) * table[quality].to_numpy(float)), index=table.index)
+    return pd.Series(
+        efficient(
+            _sign(cost_sense or COST_SENSE[cost]) * table[cost].to_numpy(float),
+            _sign(QUALITY_SENSE[quality]) * table[quality].to_numpy(float),
+        ),
+        index=table.index,
+    )
 
 
 def _sign(sense: str) -> float:
@@ -41,7 +55,9 @@ def _sign(sense: str) -> float:
 def front_table(table: pd.DataFrame, cost: str, quality: str = "dev_loss") -> pd.DataFrame:
     """The cells on the front of `quality` against `cost`, from the best on."""
     front = table[pareto_front(table, cost, quality)]
-    return front.sort_values([quality, cost], ascending=[QUALITY_SENSE[quality] == "less", True], ignore_index=True)
+    return front.sort_values(
+        [quality, cost], ascending=[QUALITY_SENSE[quality] == "less", True], ignore_index=True
+    )
 
 
 def screening(table: pd.DataFrame) -> list[str]:
@@ -70,7 +86,9 @@ def front_probability(runs: pd.DataFrame, cost: str, quality: str = "dev_loss") 
     return pd.Series(front.mean(axis=0), known).reindex(table.index)
 
 
-def _compared(known: pd.Index, claimed: pd.DataFrame, quality: str) -> tuple[pd.Index, pd.DataFrame]:
+def _compared(
+    known: pd.Index, claimed: pd.DataFrame, quality: str
+) -> tuple[pd.Index, pd.DataFrame]:
     """Of these cells those that can be compared with the one of the best quality, and their runs."""
     claimed = claimed[claimed.cell.isin(known)]
     model = fit(claimed, quality)
@@ -80,7 +98,9 @@ def _compared(known: pd.Index, claimed: pd.DataFrame, quality: str) -> tuple[pd.
     return known, claimed[claimed.cell.isin(known)]
 
 
-def _qualities(claimed: pd.DataFrame, table: pd.DataFrame, quality: str, generator) -> np.ndarray | None:
+def _qualities(
+    claimed: pd.DataFrame, table: pd.DataFrame, quality: str, generator
+) -> np.ndarray | None:
     """(DRAWS, C) draws of the cells' qualities, None where no seed repeats; what all cells of a seed share is left out."""
     model = fit(claimed, quality)
     if not model.df:
@@ -97,4 +117,6 @@ def _costs(claimed: pd.DataFrame, table: pd.DataFrame, cost: str, generator) -> 
     n, df = cells.count().reindex(table.index).to_numpy(), int((cells.count() - 1).clip(0).sum())
     spread = np.sqrt(np.square(logs - cells.transform("mean")).sum() / df) if df else 0.0
     scale = np.sqrt(generator.chisquare(df, (DRAWS, 1)) / df) if df else 1.0
-    return table[cost].to_numpy(float) * np.exp(spread / np.sqrt(n) * generator.standard_normal((DRAWS, len(table))) / scale)
+    return table[cost].to_numpy(float) * np.exp(
+        spread / np.sqrt(n) * generator.standard_normal((DRAWS, len(table))) / scale
+    )

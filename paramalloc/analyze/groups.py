@@ -15,19 +15,58 @@ QUALITIES = ["dev_loss", "dev_ppl", "dev_bpb", "smallbench"]  # what a seed move
 MEANS = [*QUALITIES, "train_flops"]
 SPEEDS = ["tokens_per_s", "decode_ms_per_token"]
 RATES = ["lr", "embed_lr"]  # chosen per cell
-NUMBERS = [*REQUEST, *SHAPE, *REALISED, *MEANS, *SPEEDS, *RATES, "seed", "tokens_trained", "flagged_at_tokens",
-           "flops_per_token", "vocab_size", "seq_len", "batch_tokens", "warmup", "weight_decay", "grad_clip", "recipe"]
+NUMBERS = [
+    *REQUEST,
+    *SHAPE,
+    *REALISED,
+    *MEANS,
+    *SPEEDS,
+    *RATES,
+    "seed",
+    "tokens_trained",
+    "flagged_at_tokens",
+    "flops_per_token",
+    "vocab_size",
+    "seq_len",
+    "batch_tokens",
+    "warmup",
+    "weight_decay",
+    "grad_clip",
+    "recipe",
+]
 
 SIZE = 0.1  # totals that lie no farther apart are one size
-SAME = ["data_fingerprint", "vocab_size", "embedding", "mlp", "parametrization", "optimizer", "warmup", "weight_decay", "grad_clip",
-        "tokens", "seq_len", "batch_tokens", "recipe"]
-DEFAULTS = {"mlp": "swiglu", "parametrization": "standard", "optimizer": "adamw", "grad_clip": 1.0}  # of runs from before these were recorded
+SAME = [
+    "data_fingerprint",
+    "vocab_size",
+    "embedding",
+    "mlp",
+    "parametrization",
+    "optimizer",
+    "warmup",
+    "weight_decay",
+    "grad_clip",
+    "tokens",
+    "seq_len",
+    "batch_tokens",
+    "recipe",
+]
+DEFAULTS = {
+    "mlp": "swiglu",
+    "parametrization": "standard",
+    "optimizer": "adamw",
+    "grad_clip": 1.0,
+}  # of runs from before these were recorded
 
 
 def typed(runs: pd.DataFrame) -> pd.DataFrame:
     """All columns that the analysis reads, numbers as float64: what is null or not there at all is NaN (or a default of old runs)."""
     runs = runs.reset_index(drop=True)
-    absent = [name for name in (*NUMBERS, *TEXTS, "early_stop", "precision", "status", "run_id", "created") if name not in runs]
+    absent = [
+        name
+        for name in (*NUMBERS, *TEXTS, "early_stop", "precision", "status", "run_id", "created")
+        if name not in runs
+    ]
     runs = runs.reindex(columns=[*runs, *absent])
     numbers = {name: pd.to_numeric(runs[name]).astype(float) for name in NUMBERS}
     return with_defaults(runs.assign(**numbers))
@@ -35,7 +74,12 @@ def typed(runs: pd.DataFrame) -> pd.DataFrame:
 
 def with_defaults(runs: pd.DataFrame) -> pd.DataFrame:
     """DEFAULTS where a run did not record them."""
-    return runs.assign(**{name: runs[name].astype(object).where(runs[name].notna(), value) for name, value in DEFAULTS.items()})
+    return runs.assign(
+        **{
+            name: runs[name].astype(object).where(runs[name].notna(), value)
+            for name, value in DEFAULTS.items()
+        }
+    )
 
 
 def groups(runs: pd.DataFrame) -> list[pd.DataFrame]:
@@ -49,10 +93,23 @@ def groups(runs: pd.DataFrame) -> list[pd.DataFrame]:
     if known.empty:
         return []
     same = with_defaults(known.reindex(columns=SAME))
-    size = (known.total_params.astype(float).sort_values().pct_change() > SIZE).cumsum().reindex(known.index)
-    found = [group for _, group in known.groupby([*(same[name] for name in SAME), size.rename("size")], dropna=False)]
+    size = (
+        (known.total_params.astype(float).sort_values().pct_change() > SIZE)
+        .cumsum()
+        .reindex(known.index)
+    )
+    found = [
+        group
+        for _, group in known.groupby(
+            [*(same[name] for name in SAME), size.rename("size")], dropna=False
+        )
+    ]
     done = lambda group: int((on_claim_seeds(group).status == "completed").sum())
-    return sorted(found, key=lambda group: (done(group), group.tokens.max(), str(group.created.max())), reverse=True)
+    return sorted(
+        found,
+        key=lambda group: (done(group), group.tokens.max(), str(group.created.max())),
+        reverse=True,
+    )
 
 
 def of_size(runs: pd.DataFrame, sizes: pd.Series) -> pd.DataFrame:

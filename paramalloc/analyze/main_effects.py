@@ -23,7 +23,11 @@ def main_effects(runs: pd.DataFrame) -> pd.DataFrame:
     """
     claimed = claims(runs)
     model, asked = fit(claimed), claimed.drop_duplicates("cell")[["cell", *REQUEST]]
-    rows = [row for axis, own in zip(REQUEST, BASELINE) for row in _contrasts(asked, model.cells, axis, own)]
+    rows = [
+        row
+        for axis, own in zip(REQUEST, BASELINE)
+        for row in _contrasts(asked, model.cells, axis, own)
+    ]
     if not rows:
         return pd.DataFrame(columns=EFFECTS)
     contrasts = np.stack([contrast for *_, contrast in rows])
@@ -37,11 +41,23 @@ def _contrasts(asked: pd.DataFrame, cells: list[str], axis: str, own: float) -> 
     """(axis, level, pairs, weights of the cells) for each level of an axis but the baseline's. Of several shapes that one
     request got, none: they are no grid."""
     other = next(name for name in REQUEST if name != axis)
-    at = asked.dropna(subset=REQUEST).drop_duplicates(REQUEST, keep=False).pivot(index=other, columns=axis, values="cell")
+    at = (
+        asked.dropna(subset=REQUEST)
+        .drop_duplicates(REQUEST, keep=False)
+        .pivot(index=other, columns=axis, values="cell")
+    )
     beside = next((level for level in at if np.isclose(level, own)), None)
     rows = []
     for level in at.columns.drop(beside) if beside is not None else ():
         pairs = at[[level, beside]].dropna()
         if len(pairs) > 1:
-            rows.append((axis, level, len(pairs), (np.isin(cells, pairs[level]) - 1.0 * np.isin(cells, pairs[beside])) / len(pairs)))
+            rows.append(
+                (
+                    axis,
+                    level,
+                    len(pairs),
+                    (np.isin(cells, pairs[level]) - 1.0 * np.isin(cells, pairs[beside]))
+                    / len(pairs),
+                )
+            )
     return rows

@@ -26,11 +26,23 @@ def two_way(cell: np.ndarray, seed: np.ndarray, y: np.ndarray) -> dict:
     unit = np.linalg.pinv(information, rcond=1e-10, hermitian=True)
     effect = unit @ x.T @ without_seed(y)
     df = len(y) - z.shape[1] - np.linalg.matrix_rank(information, hermitian=True)
-    sigma2 = max(float(np.square(without_seed(y - x @ effect)).sum() / df), EXACT) if df else math.nan
+    sigma2 = (
+        max(float(np.square(without_seed(y - x @ effect)).sum() / df), EXACT) if df else math.nan
+    )
     total, total_df = _total(within(y) @ y, z.T @ within(z), len(y) - len(n), sigma2)
     weights = averaging(x, z, unit @ without_seed(x).T, np.eye(len(n)) - unit @ information)
-    return {"n": n, "mean": weights @ y, "mean_variance": _variance(weights, z, sigma2, total), "effect": effect, "unit": unit,
-            "information": information, "sigma2": sigma2, "df": int(df), "total": total, "total_df": total_df}
+    return {
+        "n": n,
+        "mean": weights @ y,
+        "mean_variance": _variance(weights, z, sigma2, total),
+        "effect": effect,
+        "unit": unit,
+        "information": information,
+        "sigma2": sigma2,
+        "df": int(df),
+        "total": total,
+        "total_df": total_df,
+    }
 
 
 def averaging(x: np.ndarray, z: np.ndarray, effects: np.ndarray, linked: np.ndarray) -> np.ndarray:
@@ -50,7 +62,9 @@ def _variance(weights: np.ndarray, z: np.ndarray, sigma2: float, total: float) -
     """Of weighted sums of runs, whose seeds could have been others; (sigma_seed^2 + sigma^2) / n of a plain mean."""
     if math.isnan(sigma2):
         return total * np.square(weights).sum(axis=1)
-    return sigma2 * np.square(weights).sum(axis=1) + max(total - sigma2, 0.0) * np.square(weights @ z).sum(axis=1)
+    return sigma2 * np.square(weights).sum(axis=1) + max(total - sigma2, 0.0) * np.square(
+        weights @ z
+    ).sum(axis=1)
 
 
 def _column(counts: np.ndarray, a: np.ndarray) -> np.ndarray:

@@ -21,7 +21,17 @@ from .model import coded, two_way
 from .power import LEVEL, seeds_needed
 
 DRAWS = 10_000
-DIFFERENCES = ["cell", "difference", "low", "high", "low_all", "high_all", "p", "p_adjusted", "distinguishable"]
+DIFFERENCES = [
+    "cell",
+    "difference",
+    "low",
+    "high",
+    "low_all",
+    "high_all",
+    "p",
+    "p_adjusted",
+    "distinguishable",
+]
 
 
 @dataclass(frozen=True)
@@ -71,14 +81,24 @@ def fit(claimed: pd.DataFrame, quality: str = "dev_loss") -> Fit:
     claimed = claimed[claimed[quality].notna()]
     cells, cell, seed = coded(claimed)
     sampled, sampled_df = documents(claimed, cell, quality)
-    return Fit(cells, **two_way(cell, seed, claimed[quality].to_numpy(float)), documents=sampled, documents_df=sampled_df)
+    return Fit(
+        cells,
+        **two_way(cell, seed, claimed[quality].to_numpy(float)),
+        documents=sampled,
+        documents_df=sampled_df,
+    )
 
 
 def documents(claimed: pd.DataFrame, cell: np.ndarray, quality: str) -> tuple[np.ndarray, float]:
     """The covariance (C, C) that the choice of dev documents gives the cells' losses, and its degrees of freedom: from G groups of
     whole documents, by the ratio estimator (Cochran 1977, Sampling Techniques, eq. 6.13). Zero where a run lacks dev_by_group."""
     nothing = np.zeros((cell.max(initial=-1) + 1,) * 2), math.inf
-    if quality == "smallbench" or "dev_by_group" not in claimed or not claimed.dev_by_group.map(np.ndim).eq(2).all() or claimed.empty:
+    if (
+        quality == "smallbench"
+        or "dev_by_group" not in claimed
+        or not claimed.dev_by_group.map(np.ndim).eq(2).all()
+        or claimed.empty
+    ):
         return nothing
     if claimed.dev_by_group.map(len).nunique() > 1:  # corpora of another vocabulary
         return nothing
@@ -86,7 +106,9 @@ def documents(claimed: pd.DataFrame, cell: np.ndarray, quality: str) -> tuple[np
     tokens = found[0, :, 0]
     if not (found[:, :, 0] == tokens).all():
         return nothing
-    left = (found[:, :, 1] - found[:, :, 1].sum(1, keepdims=True) / tokens.sum() * tokens) / tokens.sum()
+    left = (
+        found[:, :, 1] - found[:, :, 1].sum(1, keepdims=True) / tokens.sum() * tokens
+    ) / tokens.sum()
     left *= (claimed[quality] / claimed.dev_loss).to_numpy(float)[:, None]
     x = np.eye(cell.max() + 1)[cell]
     left, n = x.T @ left / x.sum(axis=0)[:, None], len(tokens)
@@ -114,13 +136,23 @@ def noise(runs: pd.DataFrame) -> Noise | None:
         return None
     low, high = spread(model.sigma2, model.df)
     seed = math.sqrt(max(model.total - model.sigma2, 0.0))
-    return Noise(math.sqrt(model.sigma2), low, high, seed, model.df, len(model.cells), claimed.seed.nunique(),
-                 bool(model.documents.any()))
+    return Noise(
+        math.sqrt(model.sigma2),
+        low,
+        high,
+        seed,
+        model.df,
+        len(model.cells),
+        claimed.seed.nunique(),
+        bool(model.documents.any()),
+    )
 
 
 def spread(variance: float, df: int) -> tuple[float, float]:
     """The 95 % chi-square interval of a standard deviation."""
-    return tuple(math.sqrt(df * variance / stats.chi2.ppf(q, df)) for q in (1 - LEVEL / 2, LEVEL / 2))
+    return tuple(
+        math.sqrt(df * variance / stats.chi2.ppf(q, df)) for q in (1 - LEVEL / 2, LEVEL / 2)
+    )
 
 
 def means(runs: pd.DataFrame, quality: str = "dev_loss") -> pd.DataFrame:
@@ -132,13 +164,24 @@ def means(runs: pd.DataFrame, quality: str = "dev_loss") -> pd.DataFrame:
 
 def mean_table(model: Fit, quality: str = "dev_loss") -> pd.DataFrame:
     """`means` of a fitted model."""
-    half = half_width((model.mean_variance, model.total_df), (np.diag(model.documents), model.documents_df))
+    half = half_width(
+        (model.mean_variance, model.total_df), (np.diag(model.documents), model.documents_df)
+    )
     half = np.where((model.n > 1) | bool(model.df), half, np.nan)
-    return pd.DataFrame({"cell": model.cells, "n_seeds": model.n.astype(int), quality: model.mean,
-                         "low": model.mean - half, "high": model.mean + half})
+    return pd.DataFrame(
+        {
+            "cell": model.cells,
+            "n_seeds": model.n.astype(int),
+            quality: model.mean,
+            "low": model.mean - half,
+            "high": model.mean + half,
+        }
+    )
 
 
-def differences(runs: pd.DataFrame, to: str | None = None, quality: str = "dev_loss") -> pd.DataFrame:
+def differences(
+    runs: pd.DataFrame, to: str | None = None, quality: str = "dev_loss"
+) -> pd.DataFrame:
     """Each other cell less the baseline (or less the cell `to`), seeds paired: nats per token, negative is better.
 
     Columns cell, difference, low, high (95 %, each for itself), low_all, high_all (95 % that all of the table hold: what a cell that was
@@ -159,17 +202,32 @@ def compared(model: Fit, at: int) -> pd.DataFrame:
     t, wide = difference / error, simultaneous(covariance, df) * error
     adjusted = step_down(t, covariance, df)
     others = [name for i, name in enumerate(model.cells) if i != at]
-    columns = (others, difference, difference - half, difference + half, difference - wide, difference + wide,
-               2 * stats.t.sf(abs(t), df), adjusted, adjusted < LEVEL)
+    columns = (
+        others,
+        difference,
+        difference - half,
+        difference + half,
+        difference - wide,
+        difference + wide,
+        2 * stats.t.sf(abs(t), df),
+        adjusted,
+        adjusted < LEVEL,
+    )
     return pd.DataFrame(dict(zip(DIFFERENCES, columns)))
 
 
 def contrasted(model: Fit, contrasts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The estimates (k,), their covariance (k, k) and degrees of freedom (k,) of contrasts (k, C). NaN where no seeds link the cells."""
     known = estimable(model, contrasts)
-    noise, sampled = (contrasts @ part @ contrasts.T for part in (model.sigma2 * model.unit, model.documents))
+    noise, sampled = (
+        contrasts @ part @ contrasts.T for part in (model.sigma2 * model.unit, model.documents)
+    )
     _, df = satterthwaite((np.diag(noise), model.df), (np.diag(sampled), model.documents_df))
-    return np.where(known, contrasts @ model.effect, np.nan), np.where(np.outer(known, known), noise + sampled, np.nan), df
+    return (
+        np.where(known, contrasts @ model.effect, np.nan),
+        np.where(np.outer(known, known), noise + sampled, np.nan),
+        df,
+    )
 
 
 def estimable(model: Fit, contrasts: np.ndarray) -> np.ndarray:
@@ -224,9 +282,15 @@ def draw_sizes(covariance: np.ndarray, df: np.ndarray) -> np.ndarray:
     return np.abs(draw_t(correlation, min(df, default=math.inf), DRAWS, np.random.default_rng(0)))
 
 
-def draw_t(covariance: np.ndarray, df: float, count: int, generator: np.random.Generator) -> np.ndarray:
+def draw_t(
+    covariance: np.ndarray, df: float, count: int, generator: np.random.Generator
+) -> np.ndarray:
     """(count, k) draws of a multivariate t with this scale matrix, which may be singular; of a normal where df is infinite."""
     values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(values.clip(0)) @ vectors.T  # the symmetric root: which eigenvectors rounding picks does not move it
+    root = (
+        vectors * np.sqrt(values.clip(0)) @ vectors.T
+    )  # the symmetric root: which eigenvectors rounding picks does not move it
     normal = generator.standard_normal((count, len(values))) @ root
-    return normal / np.sqrt(generator.chisquare(df, (count, 1)) / df) if math.isfinite(df) else normal
+    return (
+        normal / np.sqrt(generator.chisquare(df, (count, 1)) / df) if math.isfinite(df) else normal
+    )

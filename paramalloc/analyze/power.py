@@ -15,7 +15,9 @@ def seeds_needed(difference: float, sd: float, paired: bool) -> int:
     that of one run: with `paired` seeds without what runs of a seed share. 2 where runs do not scatter."""
     if not sd:
         return 2
-    needed = 2 * (stats.norm.ppf([1 - LEVEL / 2, POWER]).sum() * sd / difference) ** 2  # for a known sd: not enough
+    needed = (
+        2 * (stats.norm.ppf([1 - LEVEL / 2, POWER]).sum() * sd / difference) ** 2
+    )  # for a known sd: not enough
     n = max(2, math.ceil(needed))
     while power(difference / sd, n, paired) < POWER:
         n += 1

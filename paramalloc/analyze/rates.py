@@ -8,7 +8,17 @@ import pandas as pd
 from .cells import by_cell, claims, mean_losses, remembered
 from .groups import SAME, comparable, of_size, on_claim_seeds, typed
 
-RATE_CHECK = ["tokens", "cell", "requested_share", "lr", "best_lr", "gain", "tried", "seeds", "precisions"]
+RATE_CHECK = [
+    "tokens",
+    "cell",
+    "requested_share",
+    "lr",
+    "best_lr",
+    "gain",
+    "tried",
+    "seeds",
+    "precisions",
+]
 DRAWS = 4_000
 
 
@@ -26,11 +36,31 @@ def rate_check(runs: pd.DataFrame) -> pd.DataFrame:
     for tokens, some in tuning.groupby("tokens"):
         for cell, tries in by_cell(some).items():
             own = claimed[claimed.cell == cell]
-            tries = tries[tries.embed_lr.isin(own.embed_lr) | tries.embed_lr.isna() & own.embed_lr.isna().any()]
+            tries = tries[
+                tries.embed_lr.isin(own.embed_lr)
+                | tries.embed_lr.isna() & own.embed_lr.isna().any()
+            ]
             losses, lr = mean_losses(tries, tries.lr), own.lr.iloc[0] if len(own) else np.nan
             if len(losses) > 1 and np.isfinite(losses.get(lr, np.inf)):
-                known = [tuple(sorted(values)) for values in (losses.index, tries.seed.unique(), tries.precision.dropna().unique())]
-                rows.append([tokens, cell, tries.requested_share.iloc[0], lr, losses.index[0], losses[lr] - losses.min(), *known])
+                known = [
+                    tuple(sorted(values))
+                    for values in (
+                        losses.index,
+                        tries.seed.unique(),
+                        tries.precision.dropna().unique(),
+                    )
+                ]
+                rows.append(
+                    [
+                        tokens,
+                        cell,
+                        tries.requested_share.iloc[0],
+                        lr,
+                        losses.index[0],
+                        losses[lr] - losses.min(),
+                        *known,
+                    ]
+                )
     return pd.DataFrame(rows, columns=RATE_CHECK)
 
 
@@ -38,7 +68,10 @@ def by_chance(check: pd.DataFrame, sigma: float) -> tuple[float, float]:
     """The mean and the largest gain over the cells of a check (in the mean of DRAWS draws) if all rates were equal and runs scattered
     by `sigma`: the lowest of several is below the one that was named beforehand."""
     generator = np.random.default_rng(0)
-    losses = (sigma / np.sqrt(len(seeds)) * generator.standard_normal((len(tried), DRAWS)) for tried, seeds in zip(check.tried, check.seeds))
+    losses = (
+        sigma / np.sqrt(len(seeds)) * generator.standard_normal((len(tried), DRAWS))
+        for tried, seeds in zip(check.tried, check.seeds)
+    )
     gains = np.stack([drawn[0] - drawn.min(axis=0) for drawn in losses])
     return float(gains.mean()), float(gains.max(axis=0).mean())
 

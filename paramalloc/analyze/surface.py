@@ -24,7 +24,9 @@ from .noise import LEVEL, fit
 
 AXES = {"embed_share": "embedding share", "glu": "GLU expansion"}
 STEPS = 81  # of the grid that the region is looked for on, a side
-WIDER = 0.1  # of the data's range, on the log scale: an optimum is located so far beyond it, no farther
+WIDER = (
+    0.1  # of the data's range, on the log scale: an optimum is located so far beyond it, no farther
+)
 VARIES = 0.05  # range of a logarithm: below, an axis was not varied, only rounded
 CONDITION = 200  # of the standardised terms: above, the axes do not vary apart from each other
 
@@ -55,9 +57,16 @@ class Surface:
         terms = quadratic(self.coded(points))
         least = self.lowest() if to is None else quadratic(self.coded(to))
         apart = terms - least
-        half = stats.t.ppf(1 - LEVEL / 2, self.df) * np.sqrt(np.einsum("ij,jk,ik->i", apart, self.covariance, apart).clip(0))
+        half = stats.t.ppf(1 - LEVEL / 2, self.df) * np.sqrt(
+            np.einsum("ij,jk,ik->i", apart, self.covariance, apart).clip(0)
+        )
         difference = apart @ self.beta
-        return points.assign(dev_loss=terms @ self.beta, difference=difference, low=difference - half, high=difference + half)
+        return points.assign(
+            dev_loss=terms @ self.beta,
+            difference=difference,
+            low=difference - half,
+            high=difference + half,
+        )
 
     def coded(self, points: pd.DataFrame) -> np.ndarray:
         return (np.log(points[list(self.axes)].to_numpy(float)) - self.centre) / self.scale
@@ -74,9 +83,14 @@ class Surface:
 
 def mesh(ranges: dict, n: int, wider: float = 0.0) -> pd.DataFrame:
     """All pairs of n values, evenly spaced on the log scale, of each range (one value where both ends are equal)."""
-    ends = {name: (a - wider * (b - a), b + wider * (b - a)) for name, (a, b) in ((k, np.log(v)) for k, v in ranges.items())}
+    ends = {
+        name: (a - wider * (b - a), b + wider * (b - a))
+        for name, (a, b) in ((k, np.log(v)) for k, v in ranges.items())
+    }
     values = [np.exp(np.linspace(a, b, n if b > a else 1)) for a, b in ends.values()]
-    return pd.DataFrame(dict(zip(ends, (axis.ravel() for axis in np.meshgrid(*values, indexing="ij")))))
+    return pd.DataFrame(
+        dict(zip(ends, (axis.ravel() for axis in np.meshgrid(*values, indexing="ij"))))
+    )
 
 
 def quadratic(x: np.ndarray) -> np.ndarray:
@@ -89,8 +103,13 @@ def gradient(x: np.ndarray) -> np.ndarray:
     """(n, k) -> (n, k, p): the derivatives of `quadratic` by each x_i."""
     n, k = x.shape
     unit = np.eye(k)
-    products = [x[:, [j]] * unit[i] + x[:, [i]] * unit[j] for i, j in combinations_with_replacement(range(k), 2)]
-    return np.stack([np.zeros((n, k)), *(np.tile(axis, (n, 1)) for axis in unit), *products], axis=2)
+    products = [
+        x[:, [j]] * unit[i] + x[:, [i]] * unit[j]
+        for i, j in combinations_with_replacement(range(k), 2)
+    ]
+    return np.stack(
+        [np.zeros((n, k)), *(np.tile(axis, (n, 1)) for axis in unit), *products], axis=2
+    )
 
 
 def surface(runs: pd.DataFrame) -> Surface | None:
@@ -109,11 +128,17 @@ def fitted(claimed: pd.DataFrame, axes: tuple[str, ...]) -> Surface | None:
     x = np.log(claimed[list(axes)].to_numpy(float))
     centre, scale = x.mean(axis=0), x.std(axis=0)
     terms = quadratic((x - centre) / scale)
-    seeds = pd.get_dummies(claimed.seed, dtype=float, dummy_na=bool(claimed.seed.isna().any())).to_numpy()
+    seeds = pd.get_dummies(
+        claimed.seed, dtype=float, dummy_na=bool(claimed.seed.isna().any())
+    ).to_numpy()
     blocked = lambda a: a - seeds @ np.linalg.lstsq(seeds, a, rcond=None)[0]
     y, design = claimed.dev_loss.to_numpy(float), blocked(terms[:, 1:])
     n_cells, df = claimed.cell.nunique(), len(claimed) - seeds.shape[1] - design.shape[1]
-    if df < 2 or n_cells < terms.shape[1] or np.linalg.cond(design / np.linalg.norm(design, axis=0)) > CONDITION:
+    if (
+        df < 2
+        or n_cells < terms.shape[1]
+        or np.linalg.cond(design / np.linalg.norm(design, axis=0)) > CONDITION
+    ):
         return None
     beta = np.linalg.lstsq(design, blocked(y), rcond=None)[0]
     rss = float(np.square(blocked(y) - design @ beta).sum())
@@ -123,9 +148,25 @@ def fitted(claimed: pd.DataFrame, axes: tuple[str, ...]) -> Surface | None:
     covariance[1:, 1:] = max(variance, EXACT) * np.linalg.inv(design.T @ design)
     beta = np.concatenate([[(y - terms[:, 1:] @ beta).mean()], beta])
     ranges = {name: (claimed[name].min(), claimed[name].max()) for name in AXES}
-    optimum = dict.fromkeys(AXES) if lack < LEVEL else located(axes, ranges, centre, scale, beta, covariance, df)
-    return Surface(axes, optimum, lack, math.sqrt(variance), df, claimed.seed.nunique(), ranges,
-                   described({name: optimum[name] for name in axes}, ranges, claimed.seed.nunique(), lack), centre, scale, beta, covariance)
+    optimum = (
+        dict.fromkeys(AXES)
+        if lack < LEVEL
+        else located(axes, ranges, centre, scale, beta, covariance, df)
+    )
+    return Surface(
+        axes,
+        optimum,
+        lack,
+        math.sqrt(variance),
+        df,
+        claimed.seed.nunique(),
+        ranges,
+        described({name: optimum[name] for name in axes}, ranges, claimed.seed.nunique(), lack),
+        centre,
+        scale,
+        beta,
+        covariance,
+    )
 
 
 def lack_of_fit(claimed: pd.DataFrame, rss: float, df: int) -> tuple[float, float, int]:
@@ -144,7 +185,10 @@ def located(axes, ranges, centre, scale, beta, covariance, df) -> dict:
     ends = np.log([ranges[name] for name in axes]).T
     inside = grid_of(*ends)
     least = inside[np.argmin(quadratic((inside - centre) / scale) @ beta)]
-    slopes = gradient(np.zeros((1, len(axes))))[0] @ beta, np.stack([gradient(row[None])[0] @ beta for row in np.eye(len(axes))])
+    slopes = (
+        gradient(np.zeros((1, len(axes))))[0] @ beta,
+        np.stack([gradient(row[None])[0] @ beta for row in np.eye(len(axes))]),
+    )
     stationary = centre + scale * np.linalg.lstsq(slopes[1] - slopes[0], -slopes[0], rcond=None)[0]
     limit = len(axes) * stats.f.ppf(1 - LEVEL, len(axes), df)
     within = lambda points: points[distance((points - centre) / scale, beta, covariance) <= limit]
@@ -154,14 +198,21 @@ def located(axes, ranges, centre, scale, beta, covariance, df) -> dict:
         region = np.concatenate([region, stationary[None]])
     if len(region):
         step = (high - low) / (STEPS - 1)
-        box = np.maximum(region.min(axis=0) - step, low), np.minimum(region.max(axis=0) + step, high)
+        box = (
+            np.maximum(region.min(axis=0) - step, low),
+            np.minimum(region.max(axis=0) + step, high),
+        )
         region = np.concatenate([region, within(grid_of(*box))])
-    return dict.fromkeys(AXES) | {name: _projected(least[i], region[:, i], ends[:, i]) for i, name in enumerate(axes)}
+    return dict.fromkeys(AXES) | {
+        name: _projected(least[i], region[:, i], ends[:, i]) for i, name in enumerate(axes)
+    }
 
 
 def grid_of(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """(STEPS^k, k) points between two corners."""
-    return np.stack(np.meshgrid(*np.linspace(low, high, STEPS).T, indexing="ij"), axis=-1).reshape(-1, len(low))
+    return np.stack(np.meshgrid(*np.linspace(low, high, STEPS).T, indexing="ij"), axis=-1).reshape(
+        -1, len(low)
+    )
 
 
 def distance(x: np.ndarray, beta: np.ndarray, covariance: np.ndarray) -> np.ndarray:
@@ -175,10 +226,17 @@ def _projected(least: float, region: np.ndarray, ends: np.ndarray) -> tuple | No
     """(estimate, low, high) of one axis from logarithms. Beyond WIDER of the range nothing was seen: an end there is open. The estimate
     is the lowest point within the range; where it is an edge, and not a stationary point, the interval reaches out to it."""
     margin, at_edge = WIDER * np.ptp(ends), np.isclose(least, ends)
-    if not len(region):  # no stationary point near the data: the minimum lies beyond the edge at which they are lowest
-        region = np.array([least, (-math.inf if at_edge[0] else math.inf) if at_edge.any() else math.nan])
+    if not len(
+        region
+    ):  # no stationary point near the data: the minimum lies beyond the edge at which they are lowest
+        region = np.array(
+            [least, (-math.inf if at_edge[0] else math.inf) if at_edge.any() else math.nan]
+        )
     low, high = min(region.min(), least), max(region.max(), least)
-    low, high = (-math.inf if low < ends[0] - margin else low), (math.inf if high > ends[1] + margin else high)
+    low, high = (
+        (-math.inf if low < ends[0] - margin else low),
+        (math.inf if high > ends[1] + margin else high),
+    )
     known = not math.isnan(low) and (math.isfinite(low) or math.isfinite(high))
     return tuple(float(np.exp(value)) for value in (least, low, high)) if known else None
 
@@ -188,7 +246,11 @@ def described(optimum: dict, ranges: dict, n_seeds: int, lack: float = math.nan)
     if lack < LEVEL:
         return f"A quadratic does not describe these cells (lack of fit, p {'< 0.001' if lack < 0.001 else f'= {lack:.3f}'}): no optimum is claimed."
     parts = [_axis(name, found, ranges[name]) for name, found in optimum.items()]
-    few = " With one seed this rests on how far the cells scatter around the surface." if n_seeds < 2 else ""
+    few = (
+        " With one seed this rests on how far the cells scatter around the surface."
+        if n_seeds < 2
+        else ""
+    )
     return "; ".join(parts).capitalize().replace("glu", "GLU") + "." + few
 
 
@@ -203,5 +265,11 @@ def _axis(name: str, found: tuple | None, ends: tuple[float, float]) -> str:
             return f"the best {what} is at or beyond {show(best)}"
         bound = f"at least {show(low)}" if low else f"at most {show(high)}"
         return f"the fitted loss is lowest at the edge, {show(best)}; the best {what} is {bound} (95 %)"
-    interval = f"{show(low)} to {show(high)}" if low and high < math.inf else f"at least {show(low)}" if low else f"at most {show(high)}"
+    interval = (
+        f"{show(low)} to {show(high)}"
+        if low and high < math.inf
+        else f"at least {show(low)}"
+        if low
+        else f"at most {show(high)}"
+    )
     return f"the best {what} is {show(best)} (95 %: {interval})"

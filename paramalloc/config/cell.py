@@ -84,7 +84,9 @@ class TrainConfig(FromParameters):
     warmup: float = number(0.0, 1.0, 0.1)
     weight_decay: float = number(0.0, 10.0, 0.1)
     grad_clip: float = number(1e-6, 1e6, 1.0)
-    seed: int | tuple = field(default=0, metadata={"kind": int, "low": 0, "high": 2**31, "many": True})
+    seed: int | tuple = field(
+        default=0, metadata={"kind": int, "low": 0, "high": 2**31, "many": True}
+    )
     probes: int = whole(1, 10_000)
     probe_tokens: int = whole()
     early_stop: str = text(None, ("kill", "flag", "off"))
@@ -107,16 +109,24 @@ class TrainConfig(FromParameters):
     def fill(cls, given: dict, sizes: dict) -> dict:
         values = super().fill(given, sizes)
         if given.get("lr") is None and values["parametrization"] == "standard":
-            values["lr"] = float(f"{values['lr'] * math.sqrt(sizes['total_params'] / values['total_params']):.3g}")
+            values["lr"] = float(
+                f"{values['lr'] * math.sqrt(sizes['total_params'] / values['total_params']):.3g}"
+            )
         return values
 
     def __post_init__(self):
         if self.batch_tokens % self.seq_len:
-            raise ConfigError(f"batch_tokens {self.batch_tokens} must be a multiple of seq_len {self.seq_len}")
+            raise ConfigError(
+                f"batch_tokens {self.batch_tokens} must be a multiple of seq_len {self.seq_len}"
+            )
         if self.device.startswith("cuda") and not cuda_available():
-            raise ConfigError(f"device is {self.device}, but torch finds no CUDA device: use device cpu or auto")
+            raise ConfigError(
+                f"device is {self.device}, but torch finds no CUDA device: use device cpu or auto"
+            )
         if self.tokens < self.batch_tokens:
-            raise ConfigError(f"tokens {self.tokens} is less than one step of batch_tokens {self.batch_tokens}")
+            raise ConfigError(
+                f"tokens {self.tokens} is less than one step of batch_tokens {self.batch_tokens}"
+            )
 
     @property
     def steps(self) -> int:
@@ -154,6 +164,16 @@ class TrainConfig(FromParameters):
         What the two determine is left to them: all dimensions, but of a factorized embedding only d_embed and d_ff. There the
         width, the heads and the depth that are given are what its arm holds fixed.
         """
-        free = ("d_ff", "d_embed") if self.embedding == "factorized" else ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed")
+        free = (
+            ("d_ff", "d_embed")
+            if self.embedding == "factorized"
+            else ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "d_embed")
+        )
         lr = self.baseline_lr or self.lr
-        return replace(self, embed_share=self.baseline_share, glu=self.baseline_glu, lr=lr, **dict.fromkeys(free))
+        return replace(
+            self,
+            embed_share=self.baseline_share,
+            glu=self.baseline_glu,
+            lr=lr,
+            **dict.fromkeys(free),
+        )

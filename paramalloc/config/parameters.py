@@ -51,7 +51,9 @@ def injected_names(namespace: dict) -> list[str]:
     """The names that papermill's injected cell sets; papermill itself only warns of unknown ones."""
     cells = [source for source in namespace.get("In", []) if source.startswith("# Parameters")]
     tree = ast.parse(cells[-1]) if cells else ast.Module([], [])
-    return [target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    return [
+        target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
+    ]
 
 
 class FromParameters:
@@ -65,8 +67,16 @@ class FromParameters:
     def from_dict(cls, values: dict):
         """Checked and filled from the profile. ConfigError names the first parameter that is wrong."""
         refuse_unknown(values, cls.names())
-        given = {spec.name: convert(spec, values[spec.name]) for spec in fields(cls) if spec.name in values}
-        profile, sizes = load_profile(given.get("profile") or "auto") if cls.sized else (given.get("profile"), {})
+        given = {
+            spec.name: convert(spec, values[spec.name])
+            for spec in fields(cls)
+            if spec.name in values
+        }
+        profile, sizes = (
+            load_profile(given.get("profile") or "auto")
+            if cls.sized
+            else (given.get("profile"), {})
+        )
         return cls(**cls.fill(given, sizes) | ({"profile": profile} if cls.sized else {}))
 
     @classmethod
@@ -75,7 +85,9 @@ class FromParameters:
         values = {spec.name: given.get(spec.name) for spec in fields(cls)}
         for spec in fields(cls):
             if values[spec.name] is None:
-                values[spec.name] = convert(spec, sizes[spec.name]) if spec.name in sizes else spec.default
+                values[spec.name] = (
+                    convert(spec, sizes[spec.name]) if spec.name in sizes else spec.default
+                )
         return values
 
     @classmethod
@@ -91,5 +103,9 @@ class FromParameters:
     def _repr_html_(self) -> str:
         from html import escape
 
-        cells = [f"<b>{name}</b>&nbsp;{escape(str(value))}" for name, value in asdict(self).items() if value is not None]
+        cells = [
+            f"<b>{name}</b>&nbsp;{escape(str(value))}"
+            for name, value in asdict(self).items()
+            if value is not None
+        ]
         return "<p style='line-height:1.7'>" + " &ensp; ".join(cells) + "</p>"

@@ -14,6 +14,26 @@ from .shapes import allocation_bars, explored
 from .training import loss_curve, zipf
 from .transfer import best_rates, coordinates
 
-__all__ = ["ARMS", "Picture", "allocation_bars", "arm_chart", "best_rates", "by_frequency", "coordinates", "difference_forest", "equal_spending",
-           "explored", "learning_curves", "loss_curve", "pareto", "response_surface", "save", "share_by_payer", "share_glu_heatmap", "short", "show",
-           "show_all", "zipf"]
+__all__ = [
+    "ARMS",
+    "Picture",
+    "allocation_bars",
+    "arm_chart",
+    "best_rates",
+    "by_frequency",
+    "coordinates",
+    "difference_forest",
+    "equal_spending",
+    "explored",
+    "learning_curves",
+    "loss_curve",
+    "pareto",
+    "response_surface",
+    "save",
+    "share_by_payer",
+    "share_glu_heatmap",
+    "short",
+    "show",
+    "show_all",
+    "zipf",
+]

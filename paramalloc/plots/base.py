@@ -23,12 +23,35 @@ from ..labels import WIDTH
 
 INK, GREY, FAINT, GRID, QUIET = "#222222", "#767676", "#e4e4e4", "#ececec", "#555555"
 BLUE = "#0072B2"  # this and the next from Okabe and Ito, which colour-blind readers tell apart
-SHADES = ["#E69F00", "#D55E00", BLUE, "#12263A"]  # light to dark, so that their order survives in grey
+SHADES = [
+    "#E69F00",
+    "#D55E00",
+    BLUE,
+    "#12263A",
+]  # light to dark, so that their order survives in grey
 HEAT = ["#08519c", "#4a90c8", "#a6cbe6", "#e6f0f9"]  # from low to high
 GROUND, ON_HEAT = "white", "#ffffff"  # gaps between marks; words on the low end of HEAT
-DARK = dict(zip([INK, GREY, FAINT, GRID, QUIET, BLUE, *SHADES[1:2], SHADES[3], *HEAT, GROUND, ON_HEAT],
-                ["#e6e6e6", "#9aa0a6", "#2c3036", "#2a2e33", "#a8a8a8", "#4aa8e0", "#f0813a", "#c9d7e6",
-                 "#a5d6ff", "#5a9fd6", "#2c5f8d", "#1c3146", "#16181b", "#0d1b29"]))  # what the page makes of them on a dark ground
+DARK = dict(
+    zip(
+        [INK, GREY, FAINT, GRID, QUIET, BLUE, *SHADES[1:2], SHADES[3], *HEAT, GROUND, ON_HEAT],
+        [
+            "#e6e6e6",
+            "#9aa0a6",
+            "#2c3036",
+            "#2a2e33",
+            "#a8a8a8",
+            "#4aa8e0",
+            "#f0813a",
+            "#c9d7e6",
+            "#a5d6ff",
+            "#5a9fd6",
+            "#2c5f8d",
+            "#1c3146",
+            "#16181b",
+            "#0d1b29",
+        ],
+    )
+)  # what the page makes of them on a dark ground
 DASH = [6, 4]
 VEGALITE = "application/vnd.vegalite.v6+json"
 SI = "datum.value == 0 ? '0' : format(datum.value, '~s')"
@@ -38,7 +61,13 @@ PERCENT = "format(100 * datum.value, '~g') + ' %'"
 @alt.theme.register("paramalloc", enable=True)
 def _theme() -> alt.theme.ThemeConfig:
     """White ground, dark ink, Arial's metrics (the renderer has Arial's twin, so no browser sets a label wider)."""
-    text = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": INK, "titleColor": INK, "titleFontWeight": "normal"}
+    text = {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "labelColor": INK,
+        "titleColor": INK,
+        "titleFontWeight": "normal",
+    }
     subtitle = {"subtitleFontSize": 12, "subtitleColor": QUIET}
     return {
         "config": {
@@ -47,7 +76,13 @@ def _theme() -> alt.theme.ThemeConfig:
             "font": "Arial, Liberation Sans, Helvetica, sans-serif",
             "view": {"stroke": None, "continuousWidth": WIDTH, "continuousHeight": 340},
             "title": {"anchor": "start", "fontSize": 15, "color": INK, "offset": 14, **subtitle},
-            "axis": {**text, "gridColor": GRID, "domainColor": GREY, "tickColor": GREY, "titlePadding": 8},
+            "axis": {
+                **text,
+                "gridColor": GRID,
+                "domainColor": GREY,
+                "tickColor": GREY,
+                "titlePadding": 8,
+            },
             "legend": {**text, "symbolSize": 90, "titlePadding": 10},
             "header": {**text, "labelFontWeight": "bold"},
         }
@@ -84,8 +119,11 @@ def show(chart: alt.TopLevelMixin | dict | Note) -> Picture | Note:
     spec = chart if isinstance(chart, dict) else chart.to_dict()
     label = html.escape(spec.get("description", ""), quote=True)
     svg = _settled(vl_convert.vegalite_to_svg(spec))
-    return Picture(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1), html.unescape(label),
-                   spec if "usermeta" in spec else None)
+    return Picture(
+        svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1),
+        html.unescape(label),
+        spec if "usermeta" in spec else None,
+    )
 
 
 def _settled(svg: str) -> str:
@@ -95,9 +133,16 @@ def _settled(svg: str) -> str:
     last of these digits differ from one kind of CPU to another.
     """
     id_ = r"(gradient_|clip(?=\d)|view_)[0-9a-f]+"
-    ids = {found: f"{kind}{n}" for n, (found, kind) in enumerate(dict.fromkeys(re.findall(f"({id_})", svg)))}
+    ids = {
+        found: f"{kind}{n}"
+        for n, (found, kind) in enumerate(dict.fromkeys(re.findall(f"({id_})", svg)))
+    }
     svg = re.sub(id_, lambda found: ids[found[0]], svg)
-    return re.sub(r"-?\d+(\.\d{7,}(e-\d+)?|(\.\d+)?e-1\d)", lambda found: f"{round(float(found[0]), 6) + 0:.6f}".rstrip("0").rstrip("."), svg)
+    return re.sub(
+        r"-?\d+(\.\d{7,}(e-\d+)?|(\.\d+)?e-1\d)",
+        lambda found: f"{round(float(found[0]), 6) + 0:.6f}".rstrip("0").rstrip("."),
+        svg,
+    )
 
 
 def save(chart: alt.TopLevelMixin, path: Path) -> Path:
@@ -117,14 +162,22 @@ def titled(chart, title: str, subtitle: str | list[str], table: pd.DataFrame | N
     """
     words = subtitle if isinstance(subtitle, str) else " ".join(subtitle)
     behind = {} if table is None else {"usermeta": {"table": table.to_dict("split", index=False)}}
-    return chart.properties(title=alt.Title(title, subtitle=subtitle), description=f"{title} {words}", **behind)
+    return chart.properties(
+        title=alt.Title(title, subtitle=subtitle), description=f"{title} {words}", **behind
+    )
 
 
-def facts(frame: pd.DataFrame, words: dict[str, str]) -> tuple[pd.DataFrame, list[alt.Tooltip], pd.DataFrame]:
+def facts(
+    frame: pd.DataFrame, words: dict[str, str]
+) -> tuple[pd.DataFrame, list[alt.Tooltip], pd.DataFrame]:
     """Each row in words (heading -> a format of its columns): the rows with them, the tooltip, the table behind the chart."""
     texts = {heading: say(frame, form) for heading, form in words.items()}
     rows = frame.assign(**{f"fact{n}": column for n, column in enumerate(texts.values())})
-    return rows, [alt.Tooltip(f"fact{n}:N", title=heading) for n, heading in enumerate(texts)], pd.DataFrame(texts)
+    return (
+        rows,
+        [alt.Tooltip(f"fact{n}:N", title=heading) for n, heading in enumerate(texts)],
+        pd.DataFrame(texts),
+    )
 
 
 def say(frame: pd.DataFrame, form: str) -> list[str]:
@@ -137,11 +190,20 @@ def say(frame: pd.DataFrame, form: str) -> list[str]:
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
 
 
-def grouped(field: str, order: list[str], colours: list[str], shapes: list[str] = SHAPES, title: str | None = None, orient: str = "bottom"):
+def grouped(
+    field: str,
+    order: list[str],
+    colours: list[str],
+    shapes: list[str] = SHAPES,
+    title: str | None = None,
+    orient: str = "bottom",
+):
     """Colour and shape of a group (alt.Color, alt.Shape), with one legend for both."""
     legend = alt.Legend(title=title, orient=orient, columns=4, symbolOpacity=1)
     kind = lambda values: alt.Scale(domain=order, range=list(values)[: len(order)])
-    return alt.Color(f"{field}:N", scale=kind(colours), legend=legend), alt.Shape(f"{field}:N", scale=kind(shapes), legend=legend)
+    return alt.Color(f"{field}:N", scale=kind(colours), legend=legend), alt.Shape(
+        f"{field}:N", scale=kind(shapes), legend=legend
+    )
 
 
 def single_out(name: str, field: str) -> tuple[alt.Parameter, dict]:
@@ -172,5 +234,7 @@ def show_all(**charts) -> dict[str, Picture | Note]:
         if isinstance(picture, Picture):
             display(picture)
     if missing := [note for note in shown.values() if isinstance(note, Note)]:
-        display(Note("\n".join(f"- {note}" for note in missing) if len(missing) > 1 else missing[0]))
+        display(
+            Note("\n".join(f"- {note}" for note in missing) if len(missing) > 1 else missing[0])
+        )
     return shown

@@ -3,7 +3,17 @@
 import altair as alt
 import pandas as pd
 
-from ..analyze import COST_SENSE, QUALITY_SENSE, Note, cells_table, completed, front_probability, means, pareto_front, screening
+from ..analyze import (
+    COST_SENSE,
+    QUALITY_SENSE,
+    Note,
+    cells_table,
+    completed,
+    front_probability,
+    means,
+    pareto_front,
+    screening,
+)
 from ..labels import HEIGHT, SIDES, WIDTH, place_labels
 from .base import BLUE, GREY, INK, SI, facts, grouped, needs_runs, single_out, stopped, titled
 
@@ -20,9 +30,17 @@ QUALITIES = {
     "dev_bpb": "bits per byte of the dev split",
     "smallbench": "SmallBench (mean accuracy above chance)",
 }
-QUESTIONS = {"tokens_per_s": "fast to train", "decode_ms_per_token": "quick to answer", "train_flops": "cheap in operations",
-             "kv_bytes_per_token": "small in memory", "total_params": "small"}
-STEP = {"more": "step-before", "less": "step-after"}  # between two points on a front, only the worse quality is on offer
+QUESTIONS = {
+    "tokens_per_s": "fast to train",
+    "decode_ms_per_token": "quick to answer",
+    "train_flops": "cheap in operations",
+    "kv_bytes_per_token": "small in memory",
+    "total_params": "small",
+}
+STEP = {
+    "more": "step-before",
+    "less": "step-after",
+}  # between two points on a front, only the worse quality is on offer
 ON, OFF = "on the front", "behind it"
 
 
@@ -32,12 +50,25 @@ def pareto(runs: pd.DataFrame, cost: str, quality: str = "dev_loss"):
     table = cells_table(runs)
     cells = completed(table).dropna(subset=[cost, quality])
     if cells.empty:
-        return Note(f"No completed cell has {QUALITIES[quality]} and {COSTS[cost][0]}: there is no front of them yet.")
+        return Note(
+            f"No completed cell has {QUALITIES[quality]} and {COSTS[cost][0]}: there is no front of them yet."
+        )
     cells, xs, ys = _placed(cells, cost, quality, front_probability(runs, cost, quality))
-    cells, tips, numbers = facts(cells.merge(means(runs, quality)[["cell", "low", "high"]], "left", "cell"), {
-        "cell": "{cell}", COSTS[cost][0]: COSTS[cost][2], QUALITIES[quality]: "{quality:.4f}", "95 % interval": "[{low:.4f}, {high:.4f}]",
-        "probability of the front": "{percent:.0f} %", "as measured": "{where}", "d_model × layers": "{d_model:.0f} × {n_layers:.0f}"})
-    chart = alt.layer(*_layers(cells, tips, xs, ys, cost, quality)).properties(width=WIDTH, height=HEIGHT)
+    cells, tips, numbers = facts(
+        cells.merge(means(runs, quality)[["cell", "low", "high"]], "left", "cell"),
+        {
+            "cell": "{cell}",
+            COSTS[cost][0]: COSTS[cost][2],
+            QUALITIES[quality]: "{quality:.4f}",
+            "95 % interval": "[{low:.4f}, {high:.4f}]",
+            "probability of the front": "{percent:.0f} %",
+            "as measured": "{where}",
+            "d_model × layers": "{d_model:.0f} × {n_layers:.0f}",
+        },
+    )
+    chart = alt.layer(*_layers(cells, tips, xs, ys, cost, quality)).properties(
+        width=WIDTH, height=HEIGHT
+    )
     return titled(chart, *_words(table, cells, cost, quality), numbers)
 
 
@@ -45,24 +76,41 @@ def _placed(cells: pd.DataFrame, cost: str, quality: str, probability: pd.Series
     """The cells with their front, place, label and strength, and the ranges of both axes."""
     front, at = pareto_front(cells, cost, quality), cells[cost] / COSTS[cost][1]
     chance = cells.cell.map(probability).astype(float)
-    cells = cells.assign(front=front, at=at, percent=100 * chance, quality=cells[quality], probability=chance,
-                         where=front.map({True: ON, False: OFF}), strength=(0.35 + 0.65 * chance).fillna(1.0)).drop(columns="run_ids")
+    cells = cells.assign(
+        front=front,
+        at=at,
+        percent=100 * chance,
+        quality=cells[quality],
+        probability=chance,
+        where=front.map({True: ON, False: OFF}),
+        strength=(0.35 + 0.65 * chance).fillna(1.0),
+    ).drop(columns="run_ids")
     xs, ys = _domain(at), _domain(cells.quality)
     return place_labels(cells, xs, ys, COST_SENSE[cost]), xs, ys
 
 
-def _words(table: pd.DataFrame, cells: pd.DataFrame, cost: str, quality: str) -> tuple[str, list[str]]:
+def _words(
+    table: pd.DataFrame, cells: pd.DataFrame, cost: str, quality: str
+) -> tuple[str, list[str]]:
     title = f"Which allocations are good and {QUESTIONS[cost]}?"
     if quality != "dev_loss":
-        title = f"{QUALITIES[quality].split(' (')[0]}: which allocations are good and {QUESTIONS[cost]}?".replace("bits", "Bits")
+        title = f"{QUALITIES[quality].split(' (')[0]}: which allocations are good and {QUESTIONS[cost]}?".replace(
+            "bits", "Bits"
+        )
     lost = screening(table)
     if lost:
         title = f"Screening only, {stopped(lost)}: {title[0].lower() + title[1:]}"
     better = {"more": "right", "less": "left"}[COST_SENSE[cost]]
     up = {"more": "up", "less": "down"}[QUALITY_SENSE[quality]]
-    known = "The stronger a mark, the more probable its place on the front." if cells.probability.notna().any() else \
-        "How probable a place on the front is cannot be said from one seed."
-    return title, [f"Better is {up} and to the {better}. Diamonds and line: the front as measured; costs within 1 % are equal.", known]
+    known = (
+        "The stronger a mark, the more probable its place on the front."
+        if cells.probability.notna().any()
+        else "How probable a place on the front is cannot be said from one seed."
+    )
+    return title, [
+        f"Better is {up} and to the {better}. Diamonds and line: the front as measured; costs within 1 % are equal.",
+        known,
+    ]
 
 
 def _layers(cells: pd.DataFrame, tips: list, xs: list, ys: list, cost: str, quality: str) -> list:
@@ -71,18 +119,33 @@ def _layers(cells: pd.DataFrame, tips: list, xs: list, ys: list, cost: str, qual
     axis = alt.Axis(labelExpr=SI if form is None else f"format(datum.value, '{form}')", tickCount=6)
     x = alt.X("at:Q", title=x_title, scale=alt.Scale(domain=xs, nice=False), axis=axis)
     y_axis = alt.Axis(format=".2f" if ys[1] - ys[0] > 0.3 else ".3f", tickCount=7)
-    y = alt.Y("quality:Q", title=QUALITIES[quality], scale=alt.Scale(domain=ys, nice=False), axis=y_axis)
+    y = alt.Y(
+        "quality:Q", title=QUALITIES[quality], scale=alt.Scale(domain=ys, nice=False), axis=y_axis
+    )
     chosen, _ = single_out("front_pick", "where")
     strength = alt.Opacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None)
     strong = {"opacity": alt.condition(chosen, strength, alt.value(0.08))}
     present = [name for name in (ON, OFF) if name in set(cells["where"])]
-    hue, shape = grouped("where", present, *zip(*({ON: (BLUE, "diamond"), OFF: (GREY, "circle")}[name] for name in present)), orient="top")
+    hue, shape = grouped(
+        "where",
+        present,
+        *zip(*({ON: (BLUE, "diamond"), OFF: (GREY, "circle")}[name] for name in present)),
+        orient="top",
+    )
     base = alt.Chart(cells).encode(x=x)
     told = base.encode(y=y, tooltip=tips)
-    step = base.transform_filter(alt.datum.front).mark_line(interpolate=STEP[COST_SENSE[cost]], color=BLUE, strokeWidth=1.5)
+    step = base.transform_filter(alt.datum.front).mark_line(
+        interpolate=STEP[COST_SENSE[cost]], color=BLUE, strokeWidth=1.5
+    )
     points = told.mark_point(filled=True, size=110).encode(color=hue, shape=shape, **strong)
-    return [step.encode(y=y, order="at:Q"), points.add_params(chosen),
-            *(_labels(told, front, side) for (front, side), _ in cells[cells.side != ""].groupby(["front", "side"]))]
+    return [
+        step.encode(y=y, order="at:Q"),
+        points.add_params(chosen),
+        *(
+            _labels(told, front, side)
+            for (front, side), _ in cells[cells.side != ""].groupby(["front", "side"])
+        ),
+    ]
 
 
 def _domain(values: pd.Series) -> list[float]:
@@ -97,4 +160,6 @@ def _labels(base: alt.Chart, front: bool, side: str):
     style = {"fontWeight": "bold", "color": INK} if front else {"color": GREY}
     here = base.transform_filter((alt.datum.front == front) & (alt.datum.side == side))
     seen = {} if front else {"opacity": alt.condition("width < 450", alt.value(0), alt.value(1))}
-    return here.mark_text(dx=dx, dy=dy, align=align, baseline="middle", fontSize=11, **style).encode(text="cell:N", **seen)
+    return here.mark_text(
+        dx=dx, dy=dy, align=align, baseline="middle", fontSize=11, **style
+    ).encode(text="cell:N", **seen)

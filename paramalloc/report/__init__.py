@@ -9,5 +9,21 @@ from .results import surface_text, write_results
 from .tables import Table, effects, fronts, readable
 from .text import TITLE, certainty, command, corpus, methods, provenance, scale, unfinished
 
-__all__ = ["TITLE", "Table", "certainty", "command", "corpus", "effects", "fronts", "limits", "methods", "provenance", "readable", "scale",
-           "surface_text", "unfinished", "write_html", "write_results"]
+__all__ = [
+    "TITLE",
+    "Table",
+    "certainty",
+    "command",
+    "corpus",
+    "effects",
+    "fronts",
+    "limits",
+    "methods",
+    "provenance",
+    "readable",
+    "scale",
+    "surface_text",
+    "unfinished",
+    "write_html",
+    "write_results",
+]

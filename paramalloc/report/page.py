@@ -34,9 +34,15 @@ def write_html(notebook: Path, page: Path) -> Path:
     drawn = 'class="chart"' in body
     script = _script() if drawn else ""
     title = html.escape(f"{TITLE} ({Path(page).parent.name})")
-    text = PAGE.format(title=title, style=(HERE / "page.css").read_text(encoding="utf-8"), nav=_nav(body), body=body,
-                       policy=f"script-src 'sha256-{_hash(script)}'; " if drawn else "", inks=_json(DARK),
-                       script=f"<script>{script}</script>" if drawn else "")
+    text = PAGE.format(
+        title=title,
+        style=(HERE / "page.css").read_text(encoding="utf-8"),
+        nav=_nav(body),
+        body=body,
+        policy=f"script-src 'sha256-{_hash(script)}'; " if drawn else "",
+        inks=_json(DARK),
+        script=f"<script>{script}</script>" if drawn else "",
+    )
     Path(page).parent.mkdir(parents=True, exist_ok=True)
     write_text(Path(page), text)
     return Path(page)
@@ -66,8 +72,13 @@ def _folded(cells: list[tuple[list, str]]) -> str:
             parts.append("</details>")
         inside = "fold" in tags if heading else inside
         if heading and inside:
-            text = f'<details class="more"><summary>{heading.group()}</summary>' + text[heading.end():]
-        parts.append(f'<div class="{tags[0]}">{text}</div>' if tags and not heading and text else text)
+            text = (
+                f'<details class="more"><summary>{heading.group()}</summary>'
+                + text[heading.end() :]
+            )
+        parts.append(
+            f'<div class="{tags[0]}">{text}</div>' if tags and not heading and text else text
+        )
     return "\n".join([*filter(None, parts), *["</details>"] * inside])
 
 
@@ -79,13 +90,20 @@ def _cell(cell: nbformat.NotebookNode) -> str:
 
 def as_html(text: str) -> str:
     """Markdown as HTML, its sections named by their headings; HTML in it is text."""
-    body = MarkdownWithMath(renderer=IPythonRenderer(escape=True, exclude_anchor_links=True)).render(text)
+    body = MarkdownWithMath(
+        renderer=IPythonRenderer(escape=True, exclude_anchor_links=True)
+    ).render(text)
     name = lambda words: re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
-    return unbroken(re.sub(r"<h2>(.*?)</h2>", lambda found: f'<h2 id="{name(found[1])}">{found[1]}</h2>', body))
+    return unbroken(
+        re.sub(r"<h2>(.*?)</h2>", lambda found: f'<h2 id="{name(found[1])}">{found[1]}</h2>', body)
+    )
 
 
 def _nav(body: str) -> str:
-    links = [f'<a href="#{name}">{text}</a>' for name, text in re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', body)]
+    links = [
+        f'<a href="#{name}">{text}</a>'
+        for name, text in re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', body)
+    ]
     return f'<nav aria-label="Sections">{" ".join(links)}</nav>' if links else ""
 
 
@@ -110,12 +128,16 @@ def _figure(data: dict) -> str:
         return f'<figure><div class="drawing" tabindex="0" role="region" aria-label="{alt}">{still}</div></figure>'
     title, lines = spec["title"]["text"], spec["title"]["subtitle"]
     words = html.escape(" ".join([lines] if isinstance(lines, str) else lines))
-    table = pd.DataFrame(spec["usermeta"]["table"]["data"], columns=spec["usermeta"]["table"]["columns"])
+    table = pd.DataFrame(
+        spec["usermeta"]["table"]["data"], columns=spec["usermeta"]["table"]["columns"]
+    )
     label = html.escape(f"Chart: {title}")
-    return (f'<figure class="chart"><figcaption><b>{html.escape(title)}</b>{words}</figcaption>\n'
-            f'<div class="drawing" tabindex="0" role="region" aria-label="{label}"><div class="live"></div>{still}</div>\n'
-            f'<details class="numbers"><summary>The numbers</summary>{scrolled(table, f"Numbers: {title}")}</details>\n'
-            f'<script type="application/json" class="spec">{_json(spec)}</script></figure>')
+    return (
+        f'<figure class="chart"><figcaption><b>{html.escape(title)}</b>{words}</figcaption>\n'
+        f'<div class="drawing" tabindex="0" role="region" aria-label="{label}"><div class="live"></div>{still}</div>\n'
+        f'<details class="numbers"><summary>The numbers</summary>{scrolled(table, f"Numbers: {title}")}</details>\n'
+        f'<script type="application/json" class="spec">{_json(spec)}</script></figure>'
+    )
 
 
 PAGE = """<!doctype html>

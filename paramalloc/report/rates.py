@@ -29,16 +29,23 @@ def rates_checked(runs: pd.DataFrame, found) -> list[str]:
     if tuned(runs):
         return []
     cells = claims(runs).cell.nunique()
-    return [f"Was the learning rate fair? {len(check)} of {cells} {'cell' if cells == 1 else 'cells'} tried {_between(check.tried.map(len))} rates at {short(tokens)} "
-            f"tokens a run (rows of `tokens` {tokens:.0f} and `seed` {_all(check.seeds)}{_precisions(check, runs)}): the best was lower than the claim's by "
-            f"{check.gain.mean():.4f} nats in the mean and {check.gain.max():.4f} at most ({check.cell[check.gain.idxmax()]}){_chance(check, found)}."
-            f"{_by_share(check, found)}" for tokens, check in rate_check(runs).groupby("tokens")]
+    return [
+        f"Was the learning rate fair? {len(check)} of {cells} {'cell' if cells == 1 else 'cells'} tried {_between(check.tried.map(len))} rates at {short(tokens)} "
+        f"tokens a run (rows of `tokens` {tokens:.0f} and `seed` {_all(check.seeds)}{_precisions(check, runs)}): the best was lower than the claim's by "
+        f"{check.gain.mean():.4f} nats in the mean and {check.gain.max():.4f} at most ({check.cell[check.gain.idxmax()]}){_chance(check, found)}."
+        f"{_by_share(check, found)}"
+        for tokens, check in rate_check(runs).groupby("tokens")
+    ]
 
 
 def _precisions(check: pd.DataFrame, runs: pd.DataFrame) -> str:
     """Where rates were not all tried in the claims' precision."""
     tried = _all(check.precisions)
-    return "" if tried == ", ".join(sorted(claims(runs).precision.dropna().unique())) else f", in {tried}"
+    return (
+        ""
+        if tried == ", ".join(sorted(claims(runs).precision.dropna().unique()))
+        else f", in {tried}"
+    )
 
 
 def _by_share(check: pd.DataFrame, found) -> str:
@@ -46,11 +53,18 @@ def _by_share(check: pd.DataFrame, found) -> str:
     gains = check.groupby("requested_share").gain.agg(["mean", "count"])
     if len(gains) < 2:
         return ""
-    each = ", ".join(f"{mean:.4f} at {100 * share:g} % ({count:.0f} {'cell' if count == 1 else 'cells'})" for share, mean, count in gains.itertuples())
+    each = ", ".join(
+        f"{mean:.4f} at {100 * share:g} % ({count:.0f} {'cell' if count == 1 else 'cells'})"
+        for share, mean, count in gains.itertuples()
+    )
     ends = gains.loc[[gains["mean"].idxmin(), gains["mean"].idxmax()]]
-    error = found and found.sigma * np.sqrt(2 / check.seeds.map(len).min() * (1 / ends["count"]).sum())
-    return (f" By share: {each}; the farthest lie {ends['mean'].iloc[1] - ends['mean'].iloc[0]:.4f} apart, as much as a rate of each cell's own would move them against "
-            f"each other there{f', with a standard error of about {error:.4f}' if error else ''}.")
+    error = found and found.sigma * np.sqrt(
+        2 / check.seeds.map(len).min() * (1 / ends["count"]).sum()
+    )
+    return (
+        f" By share: {each}; the farthest lie {ends['mean'].iloc[1] - ends['mean'].iloc[0]:.4f} apart, as much as a rate of each cell's own would move them against "
+        f"each other there{f', with a standard error of about {error:.4f}' if error else ''}."
+    )
 
 
 def _chance(check: pd.DataFrame, found) -> str:
@@ -62,8 +76,14 @@ def _chance(check: pd.DataFrame, found) -> str:
 
 def _all(values: pd.Series) -> str:
     """Every value of these tuples."""
-    return ", ".join(value if isinstance(value, str) else f"{value:g}" for value in sorted(set().union(*values)))
+    return ", ".join(
+        value if isinstance(value, str) else f"{value:g}" for value in sorted(set().union(*values))
+    )
 
 
 def _between(counts: pd.Series) -> str:
-    return f"{counts.min():.0f}" if counts.nunique() == 1 else f"{counts.min():.0f} to {counts.max():.0f}"
+    return (
+        f"{counts.min():.0f}"
+        if counts.nunique() == 1
+        else f"{counts.min():.0f} to {counts.max():.0f}"
+    )

@@ -8,13 +8,30 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..analyze import (BASELINE, COST_SENSE, NOTHING, Note, cells_table, claims, completed, front_probability, front_table, main_effects,
-                       means, screening)
+from ..analyze import (
+    BASELINE,
+    COST_SENSE,
+    NOTHING,
+    Note,
+    cells_table,
+    claims,
+    completed,
+    front_probability,
+    front_table,
+    main_effects,
+    means,
+    screening,
+)
 from ..plots import short
 from ..plots.base import say, stopped
 
-COSTS = {"tokens_per_s": "training speed", "decode_ms_per_token": "decoding time of a token", "train_flops": "training FLOPs",
-         "kv_bytes_per_token": "key-value bytes of a token", "total_params": "parameters"}
+COSTS = {
+    "tokens_per_s": "training speed",
+    "decode_ms_per_token": "decoding time of a token",
+    "train_flops": "training FLOPs",
+    "kv_bytes_per_token": "key-value bytes of a token",
+    "total_params": "parameters",
+}
 QUALITIES = {"dev_loss": "dev loss (in bits per byte the same front)", "smallbench": "SmallBench"}
 ONE_BUDGET = 1.02  # totals within 2 % are rounded from one budget: no front against them
 POSSIBLE = 0.1  # cells off the measured front are named from this probability on
@@ -49,7 +66,9 @@ def as_html(frame: pd.DataFrame) -> str:
     words = [not all(_number(str(value)) for value in frame[name]) for name in frame]
     kind = [' class="text"' if word else "" for word in words]
     heads = "".join(f'<th scope="col"{k}>{shown(name)}</th>' for k, name in zip(kind, frame))
-    rows = "\n".join(f"<tr>{_row(row, kind)}</tr>" for row in frame.itertuples(index=False, name=None))
+    rows = "\n".join(
+        f"<tr>{_row(row, kind)}</tr>" for row in frame.itertuples(index=False, name=None)
+    )
     return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
 
 
@@ -60,7 +79,9 @@ def _number(value: str) -> bool:
 
 def _row(row: tuple, kind: list[str]) -> str:
     first, *others = map(shown, row)
-    return f'<th scope="row">{first}</th>' + "".join(f"<td{k}>{value}</td>" for k, value in zip(kind[1:], others))
+    return f'<th scope="row">{first}</th>' + "".join(
+        f"<td{k}>{value}</td>" for k, value in zip(kind[1:], others)
+    )
 
 
 def shown(value) -> str:
@@ -85,7 +106,9 @@ def code(value) -> str:
 
 def plain(value) -> str:
     """A value as one line of Markdown text: neither HTML nor Markdown acts in it, no bare address becomes a link."""
-    text = re.sub(r"([\\`*_\[\]|~$])|(?<=:)(/)|(?<=www)(\.)", r"\\\g<0>", " ".join(str(value).split()))
+    text = re.sub(
+        r"([\\`*_\[\]|~$])|(?<=:)(/)|(?<=www)(\.)", r"\\\g<0>", " ".join(str(value).split())
+    )
     return html.escape(text, quote=False)
 
 
@@ -95,32 +118,53 @@ def readable(runs: pd.DataFrame) -> Table | Note:
     if table.empty:
         return NOTHING
     table = table.merge(means(runs)[["cell", "low", "high"]], "left", "cell")
-    table = table.assign(percent=100 * table.embed_share, gap=table.unigram_loss - table.dev_loss,
-                         seeds=table.n_seeds.where(table.n_seeds > 0),
-                         state=[_status(cell) for cell in table.itertuples()])
+    table = table.assign(
+        percent=100 * table.embed_share,
+        gap=table.unigram_loss - table.dev_loss,
+        seeds=table.n_seeds.where(table.n_seeds > 0),
+        state=[_status(cell) for cell in table.itertuples()],
+    )
     frame = pd.DataFrame({heading: say(table, form) for heading, form in CELLS.items()})
     nobody = [name for name in OPTIONAL if set(frame[name]) == {"—"}]  # nobody measured it
     return Table(frame.drop(columns=nobody), "The cells")
 
 
 CELLS = {
-    "cell (requested)": "{cell}", "d_model × layers": "{d_model:.0f} × {n_layers:.0f}", "status": "{state}",
-    "dev loss (nats/token)": "{dev_loss:.3f}", "95 % interval": "[{low:.3f}, {high:.3f}]", "below unigram (nats)": "{gap:.3f}",
-    "dev ppl": "{dev_ppl:.1f}", "dev bpb (bits/byte)": "{dev_bpb:.3f}", "SmallBench": "{smallbench:.3f}", "tokens/s": "{tokens_per_s:,.0f}",
+    "cell (requested)": "{cell}",
+    "d_model × layers": "{d_model:.0f} × {n_layers:.0f}",
+    "status": "{state}",
+    "dev loss (nats/token)": "{dev_loss:.3f}",
+    "95 % interval": "[{low:.3f}, {high:.3f}]",
+    "below unigram (nats)": "{gap:.3f}",
+    "dev ppl": "{dev_ppl:.1f}",
+    "dev bpb (bits/byte)": "{dev_bpb:.3f}",
+    "SmallBench": "{smallbench:.3f}",
+    "tokens/s": "{tokens_per_s:,.0f}",
     "decode (ms/token)": "{decode_ms_per_token:.2f}",
-    "realised": "{percent:.1f} % × {glu:.2f}", "d_ff": "{d_ff:.0f}", "heads": "{n_heads:.0f} × {d_head:.0f}", "parameters": "{total_params:,.0f}", "learning rate": "{lr:g}",
+    "realised": "{percent:.1f} % × {glu:.2f}",
+    "d_ff": "{d_ff:.0f}",
+    "heads": "{n_heads:.0f} × {d_head:.0f}",
+    "parameters": "{total_params:,.0f}",
+    "learning rate": "{lr:g}",
     "seeds": "{seeds:.0f}",
-}  # fmt: skip
+}
 OPTIONAL = ["95 % interval", "SmallBench", "decode (ms/token)"]
 
 
 def _status(cell) -> str:
     """How the cell ended, how many of its runs ended otherwise, and (`flag` mode trains on) how many of the completed early stop would
     have ended, and from where on: `completed, 1 failed, 1 missing, 2 of 3 flagged from 120k tokens on`."""
-    ends = {"stopped_early": cell.n_stopped, "diverged": cell.n_diverged, "failed": cell.n_failed, "missing": cell.n_missing}
+    ends = {
+        "stopped_early": cell.n_stopped,
+        "diverged": cell.n_diverged,
+        "failed": cell.n_failed,
+        "missing": cell.n_missing,
+    }
     others = [f"{count} {end}" for end, count in ends.items() if count and end != cell.status]
     of = f"{cell.n_flagged} of {cell.n_seeds} " if cell.n_seeds > 1 else ""
-    flagged = [f"{of}flagged from {short(cell.flagged_at_tokens)} tokens on"] if cell.n_flagged else []
+    flagged = (
+        [f"{of}flagged from {short(cell.flagged_at_tokens)} tokens on"] if cell.n_flagged else []
+    )
     return ", ".join([cell.status, *others, *flagged]).replace("_", " ")
 
 
@@ -128,14 +172,32 @@ def effects(runs: pd.DataFrame) -> Table | Note:
     """What the share does on the mean of the expansions, and the expansion on that of the shares."""
     found = main_effects(runs)
     if found.empty:
-        return Note("Main effects need two expansions, or two shares, at which the baseline's and another are complete.")
-    level = [f"{100 * value:g} %" if axis == "requested_share" else f"× {value:.4g}" for axis, value in zip(found.axis, found.level)]
-    versus = found.axis.map({"requested_share": "{:g} %".format(100 * BASELINE[0]), "requested_glu": f"× {BASELINE[1]:g}"})
-    found = found.assign(what=[f"{one} − {other}" for one, other in zip(level, versus)],
-                         over=found.axis.map({"requested_share": "expansions", "requested_glu": "shares"}))
-    words = {"difference": "{what}", "mean over": "{n_pairs} {over}", "dev loss (nats/token)": "{difference:+.4f}",
-             "95 % interval for all of these together": "[{low:+.4f}, {high:+.4f}]"}
-    return Table(pd.DataFrame({heading: say(found, form) for heading, form in words.items()}), "Main effects")
+        return Note(
+            "Main effects need two expansions, or two shares, at which the baseline's and another are complete."
+        )
+    level = [
+        f"{100 * value:g} %" if axis == "requested_share" else f"× {value:.4g}"
+        for axis, value in zip(found.axis, found.level)
+    ]
+    versus = found.axis.map(
+        {
+            "requested_share": "{:g} %".format(100 * BASELINE[0]),
+            "requested_glu": f"× {BASELINE[1]:g}",
+        }
+    )
+    found = found.assign(
+        what=[f"{one} − {other}" for one, other in zip(level, versus)],
+        over=found.axis.map({"requested_share": "expansions", "requested_glu": "shares"}),
+    )
+    words = {
+        "difference": "{what}",
+        "mean over": "{n_pairs} {over}",
+        "dev loss (nats/token)": "{difference:+.4f}",
+        "95 % interval for all of these together": "[{low:+.4f}, {high:+.4f}]",
+    }
+    return Table(
+        pd.DataFrame({heading: say(found, form) for heading, form in words.items()}), "Main effects"
+    )
 
 
 def fronts(runs: pd.DataFrame) -> Table | Note:
@@ -144,18 +206,39 @@ def fronts(runs: pd.DataFrame) -> Table | Note:
     if completed(table).empty:
         return NOTHING if table.empty else Note("No cell is complete yet.")
     one_budget = table.total_params.max() <= ONE_BUDGET * table.total_params.min()
-    rows = [[f"{what} ({COST_SENSE[cost]} is better)", *(_front(runs, table, cost, quality) for quality in QUALITIES)]
-            for cost, what in COSTS.items() if not (one_budget and cost == "total_params")]
+    rows = [
+        [
+            f"{what} ({COST_SENSE[cost]} is better)",
+            *(_front(runs, table, cost, quality) for quality in QUALITIES),
+        ]
+        for cost, what in COSTS.items()
+        if not (one_budget and cost == "total_params")
+    ]
     lost = screening(table)
     against = f"Screening only, {stopped(lost)}: against" if lost else "against"
     seeds = claims(runs).dropna(subset="smallbench").groupby("cell").seed.nunique()
     one = " (one seed a cell: no probability)" if seeds.max() == 1 else ""
-    return Table(pd.DataFrame(rows, columns=[against, QUALITIES["dev_loss"], QUALITIES["smallbench"] + one]), "Pareto fronts")
+    return Table(
+        pd.DataFrame(rows, columns=[against, QUALITIES["dev_loss"], QUALITIES["smallbench"] + one]),
+        "Pareto fronts",
+    )
 
 
 def _front(runs: pd.DataFrame, table: pd.DataFrame, cost: str, quality: str) -> str:
     """`45 % × 4 (93 %), 45 % × 2.66 (60 %); not ruled out: 35 % × 4 (12 %)`; without repeated seeds no probability is known."""
-    chance, front = front_probability(runs, cost, quality), list(front_table(table, cost, quality).cell)
-    named = lambda cells: ", ".join(cell + (f" ({100 * chance[cell]:.0f} %)" if pd.notna(chance.get(cell)) else "") for cell in cells)
-    others = [cell for cell in chance.sort_values(ascending=False).index if cell not in front and chance[cell] >= POSSIBLE]
-    return (named(front) + (f"; not ruled out: {named(others)}" if others else "")) or "not measured"
+    chance, front = (
+        front_probability(runs, cost, quality),
+        list(front_table(table, cost, quality).cell),
+    )
+    named = lambda cells: ", ".join(
+        cell + (f" ({100 * chance[cell]:.0f} %)" if pd.notna(chance.get(cell)) else "")
+        for cell in cells
+    )
+    others = [
+        cell
+        for cell in chance.sort_values(ascending=False).index
+        if cell not in front and chance[cell] >= POSSIBLE
+    ]
+    return (
+        named(front) + (f"; not ruled out: {named(others)}" if others else "")
+    ) or "not measured"

@@ -20,8 +20,14 @@ class RunError(UserError):
 
 def run_id(config: TrainConfig, fingerprint: str) -> str:
     """12 hex digits of a hash of the canonical parameters, the data fingerprint and the recipe version."""
-    what = {name: value for name, value in asdict(config).items() if value is not None and name not in OUTSIDE | {"dataset"}}
-    identity = json.dumps({"parameters": what, "data": fingerprint, "recipe": RECIPE}, sort_keys=True)
+    what = {
+        name: value
+        for name, value in asdict(config).items()
+        if value is not None and name not in OUTSIDE | {"dataset"}
+    }
+    identity = json.dumps(
+        {"parameters": what, "data": fingerprint, "recipe": RECIPE}, sort_keys=True
+    )
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
@@ -74,12 +80,16 @@ class Run:
     def record(self, **values):
         line = json.dumps(values, allow_nan=False).encode() + b"\n"
         if self.metrics.write(line) < len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / "metrics.jsonl"))
+            raise OSError(
+                errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / "metrics.jsonl")
+            )
         self.lease.check()
 
     def finish(self, result: dict) -> dict:
         result = {name: result.get(name) for name in RESULT_COLUMNS}
-        os.fsync(self.metrics.fileno())  # the record is on the disk before the result says that it is whole
+        os.fsync(
+            self.metrics.fileno()
+        )  # the record is on the disk before the result says that it is whole
         self.lease.write(self.folder / "result.json", as_json(result))
         return result
 
@@ -98,7 +108,9 @@ def find_run(run: str, outputs: Path) -> Path:
         return Path(run).resolve()
     found = sorted((outputs / "runs").glob(f"{run}*/config.json")) if run.isalnum() else []
     if len(found) != 1:
-        raise RunError(f"{'no run' if not found else f'{len(found)} runs'} '{run}' in {outputs / 'runs'}: give its folder or its whole id")
+        raise RunError(
+            f"{'no run' if not found else f'{len(found)} runs'} '{run}' in {outputs / 'runs'}: give its folder or its whole id"
+        )
     return found[0].parent
 
 

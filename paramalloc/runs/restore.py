@@ -20,7 +20,9 @@ def restore(table: Path, outputs: Path) -> tuple[list[str], list[str]]:
     """
     rows = {row.get("run_id"): row for row in read_rows(table) if row["status"] in ENDS}
     if wrong := [name for name in rows if not re.fullmatch("[0-9a-f]{12}", name or "")]:
-        raise RunError(f"{table} has a run with the id '{wrong[0]}': an id is 12 hexadecimal digits")
+        raise RunError(
+            f"{table} has a run with the id '{wrong[0]}': an id is 12 hexadecimal digits"
+        )
     there = [name for name in rows if read_json(outputs / "runs" / name / "result.json")]
     new = [name for name in rows if name not in there]
     for name in new:
@@ -31,7 +33,14 @@ def restore(table: Path, outputs: Path) -> tuple[list[str], list[str]]:
 def put(row: dict, folder: Path):
     """One run; its result last, which says that it is whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    probes = [{"step": int(tokens // row["batch_tokens"]), "tokens": tokens, "dev_loss": loss, "dev_ppl": math.exp(loss)}
-              for tokens, loss in row.get("dev_curve") or []]
+    probes = [
+        {
+            "step": int(tokens // row["batch_tokens"]),
+            "tokens": tokens,
+            "dev_loss": loss,
+            "dev_ppl": math.exp(loss),
+        }
+        for tokens, loss in row.get("dev_curve") or []
+    ]
     write_text(folder / "metrics.jsonl", "".join(f"{json.dumps(probe)}\n" for probe in probes))
     write_json(folder / "result.json", {name: row.get(name) for name in RESULT_COLUMNS})

@@ -35,7 +35,9 @@ def as_frame(results: list[dict]) -> pd.DataFrame:
 
 def as_csv(runs: pd.DataFrame) -> str:
     """The text of results.csv: a row per run, numbers in full, lists as JSON, what is missing empty."""
-    return runs.map(lambda value: json.dumps(value) if isinstance(value, list) else value).to_csv(index=False)
+    return runs.map(lambda value: json.dumps(value) if isinstance(value, list) else value).to_csv(
+        index=False
+    )
 
 
 def read_results(path: Path) -> pd.DataFrame:
@@ -45,10 +47,15 @@ def read_results(path: Path) -> pd.DataFrame:
 
 def read_rows(path: Path) -> list[dict]:
     """The rows of a results.csv as the dicts that result.json holds."""
-    value = lambda name, cell: None if not cell else cell if name in TEXTS else json.loads(cell.lower())  # pandas writes True
+    value = lambda name, cell: (
+        None if not cell else cell if name in TEXTS else json.loads(cell.lower())
+    )  # pandas writes True
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            rows = [{name: value(name, cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+            rows = [
+                {name: value(name, cell) for name, cell in row.items()}
+                for row in csv.DictReader(file)
+            ]
     except FileNotFoundError:
         raise RunError(f"there is no file {path}") from None
     except (ValueError, AttributeError, csv.Error):
@@ -65,7 +72,33 @@ def load_metrics(outputs: Path, run_id: str) -> pd.DataFrame:
 
 def summary(results: list[dict]) -> pd.DataFrame:
     """What a reader looks for first, a column per run."""
-    rows = ["status", "lr", "seed", "tokens_trained", "dev_loss", "dev_ppl", "dev_bpb", "test_ppl", "unigram_loss", "smallbench",
-            "tokens_per_s", "decode_ms_per_token", "decode_ms_per_token_32", "wall_s", "precision", "device", "threads", "compiled"]
-    show = lambda value: f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else value
-    return pd.DataFrame({result["run_id"]: {row: show(result.get(row)) for row in rows} for result in results})
+    rows = [
+        "status",
+        "lr",
+        "seed",
+        "tokens_trained",
+        "dev_loss",
+        "dev_ppl",
+        "dev_bpb",
+        "test_ppl",
+        "unigram_loss",
+        "smallbench",
+        "tokens_per_s",
+        "decode_ms_per_token",
+        "decode_ms_per_token_32",
+        "wall_s",
+        "precision",
+        "device",
+        "threads",
+        "compiled",
+    ]
+    show = lambda value: (
+        f"{value:,.4g}"
+        if isinstance(value, float)
+        else f"{value:,}"
+        if type(value) is int
+        else value
+    )
+    return pd.DataFrame(
+        {result["run_id"]: {row: show(result.get(row)) for row in rows} for result in results}
+    )

@@ -7,4 +7,12 @@ from .cells import Cell, Sweep, load_sweep, papermill_words
 from .execution import last_line, run_sweep
 from .results import select_runs
 
-__all__ = ["Cell", "Sweep", "last_line", "load_sweep", "papermill_words", "run_sweep", "select_runs"]
+__all__ = [
+    "Cell",
+    "Sweep",
+    "last_line",
+    "load_sweep",
+    "papermill_words",
+    "run_sweep",
+    "select_runs",
+]

@@ -11,7 +11,17 @@ from pathlib import Path
 from statistics import fmean
 
 from ..allocator import allocation
-from ..config import ROOT, TUNING_SEED, ConfigError, TrainConfig, UserError, load_profile, load_yaml, profiles, refuse_unknown
+from ..config import (
+    ROOT,
+    TUNING_SEED,
+    ConfigError,
+    TrainConfig,
+    UserError,
+    load_profile,
+    load_yaml,
+    profiles,
+    refuse_unknown,
+)
 from ..data import Corpus
 from ..runs import Run
 from ..tune import Tuning, best_lr, next_lrs
@@ -32,16 +42,27 @@ class Cell:
 
     def runs(self, corpus: Corpus) -> list[Run]:
         """Empty while the learning rate is not known."""
-        return [Run(config, corpus.fingerprint) for config in self.config.runs()] if self.config.lr else []
+        return (
+            [Run(config, corpus.fingerprint) for config in self.config.runs()]
+            if self.config.lr
+            else []
+        )
 
     @property
     def budget(self) -> int:
         """Tokens of all its runs, without those of learning rates that may be added."""
-        return self.config.tokens * (len(self.config.runs()) + (self.tuning.runs if self.tuning else 0)) if self.config else 0
+        return (
+            self.config.tokens
+            * (len(self.config.runs()) + (self.tuning.runs if self.tuning else 0))
+            if self.config
+            else 0
+        )
 
     def stage(self, name: str, **values) -> "Cell":
         """One execution of it, with these values in place of its own."""
-        given = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        given = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
+        }
         return Cell(name, self.parameters | given, replace(self.config, **values))
 
     def rounds(self, corpus: Corpus | None) -> tuple[list["Cell"], dict | None]:
@@ -49,7 +70,15 @@ class Cell:
         through."""
         found, losses = [], {}
         while rates := next_lrs(losses, self.tuning):
-            found.append(self.stage(f"{self.name}.tune-{len(found) + 1}", lr=rates, seed=self.tuning.seed, early_stop="off", smallbench="off"))
+            found.append(
+                self.stage(
+                    f"{self.name}.tune-{len(found) + 1}",
+                    lr=rates,
+                    seed=self.tuning.seed,
+                    early_stop="off",
+                    smallbench="off",
+                )
+            )
             runs = found[-1].runs(corpus) if corpus else []
             if not runs or not all(run.finished for run in runs):
                 return found, None
@@ -100,7 +129,10 @@ class Sweep:
             return [*rounds, Cell(cell.name, cell.parameters, None, error)]
         baseline = self.baseline_of(cell)
         theirs = baseline.rounds(corpus)[1] if baseline else None
-        return [*rounds, cell.stage(cell.name, lr=lr, baseline_lr=best_lr(theirs) if theirs else None)]
+        return [
+            *rounds,
+            cell.stage(cell.name, lr=lr, baseline_lr=best_lr(theirs) if theirs else None),
+        ]
 
     def baseline_of(self, cell: Cell) -> Cell | None:
         """The cell of this sweep that early stop compares it with."""
@@ -111,13 +143,21 @@ class Sweep:
 
 def load_sweep(source: str, **overrides) -> Sweep:
     """The sweep of a YAML file, or of params/<source>.yaml; overrides (profile, dataset, outputs, seed …) that are set win."""
-    path = ROOT / source if source.endswith((".yaml", ".yml")) else named(source, ROOT / "params", ".yaml", "sweep")
+    path = (
+        ROOT / source
+        if source.endswith((".yaml", ".yml"))
+        else named(source, ROOT / "params", ".yaml", "sweep")
+    )
     content, given = load_yaml(path), {name: value for name, value in overrides.items() if value}
     refuse_unknown(content, ("notebook", "profile", *PARTS, *profiles()), "key")
     general = parts_of(path, content)
-    profile, _ = load_profile(given.get("profile") or general[1].get("profile") or content.get("profile") or "auto")
+    profile, _ = load_profile(
+        given.get("profile") or general[1].get("profile") or content.get("profile") or "auto"
+    )
     section = content.get(profile) or {}
-    axes, parameters, tune = (part | special for part, special in zip(general, parts_of(path, section)))
+    axes, parameters, tune = (
+        part | special for part, special in zip(general, parts_of(path, section))
+    )
     refuse_unknown(section, PARTS, f"key of {profile}")
     shared = parameters | given | {"profile": profile}
     points = [join(axes, values) for values in itertools.product(*axes.values())]
@@ -125,9 +165,18 @@ def load_sweep(source: str, **overrides) -> Sweep:
     tuning = Tuning.from_yaml(tune) if tune else None
     cells = [make_cell(point, shared, tuning) for point in points]
     names = Counter(cell.name for cell in cells)
-    cells = [replace(cell, name=f"{cell.name}-{n}") if names[cell.name] > 1 else cell for n, cell in enumerate(cells, 1)]
-    cells.sort(key=lambda cell: cell.config is None or cell.config != cell.config.baseline())  # the baseline first
-    return Sweep(path.stem, named(str(content.get("notebook", "train")), ROOT / "notebooks", ".ipynb", "notebook"), cells)
+    cells = [
+        replace(cell, name=f"{cell.name}-{n}") if names[cell.name] > 1 else cell
+        for n, cell in enumerate(cells, 1)
+    ]
+    cells.sort(
+        key=lambda cell: cell.config is None or cell.config != cell.config.baseline()
+    )  # the baseline first
+    return Sweep(
+        path.stem,
+        named(str(content.get("notebook", "train")), ROOT / "notebooks", ".ipynb", "notebook"),
+        cells,
+    )
 
 
 def named(name: str, folder: Path, suffix: str, what: str) -> Path:
@@ -140,7 +189,9 @@ def parts_of(path: Path, section) -> list[dict]:
     """axes, parameters and tune of a file, or of its section for a profile, checked for their form."""
     found = [section.get(part) or {} for part in PARTS] if isinstance(section, dict) else [None]
     if not all(isinstance(part, dict) for part in found):
-        raise ConfigError(f"{path}: {', '.join(PARTS)}, and a profile's section, must hold names and values")
+        raise ConfigError(
+            f"{path}: {', '.join(PARTS)}, and a profile's section, must hold names and values"
+        )
     for name, values in found[0].items():
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{path}: axis {name} must be a list of values, as in {name}: [1, 2]")
@@ -167,12 +218,22 @@ def make_cell(point: dict, shared: dict, tuning: Tuning | None = None) -> Cell:
     except UserError as error:
         return Cell(name, parameters, None, str(error))
     if tuning and max(run.seed for run in config.runs()) >= TUNING_SEED:
-        raise ConfigError(f"seeds from {TUNING_SEED} on only choose a learning rate: name lower ones, or put them under tune")
+        raise ConfigError(
+            f"seeds from {TUNING_SEED} on only choose a learning rate: name lower ones, or put them under tune"
+        )
     return Cell(name, parameters, config, tuning=tuning)
 
 
 def papermill_words(sweep: Sweep, cell: Cell) -> list[str]:
     """What a user types after `papermill` to execute one cell alone."""
     path = lambda name: os.path.relpath(name)
-    given = {name: json.dumps(value) if isinstance(value, list) else str(value) for name, value in cell.parameters.items() if value is not None}
-    return [path(sweep.notebook), path(sweep.folder / f"{cell.name}.ipynb"), *(word for name, text in given.items() for word in ("-p", name, text))]
+    given = {
+        name: json.dumps(value) if isinstance(value, list) else str(value)
+        for name, value in cell.parameters.items()
+        if value is not None
+    }
+    return [
+        path(sweep.notebook),
+        path(sweep.folder / f"{cell.name}.ipynb"),
+        *(word for name, text in given.items() for word in ("-p", name, text)),
+    ]

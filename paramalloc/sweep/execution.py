@@ -25,10 +25,16 @@ def run_sweep(sweep: Sweep, engine: Local = Local()) -> dict[str, str]:
     sweep.folder.mkdir(parents=True, exist_ok=True)
     waiting, running, failed, done = list(enumerate(sweep.cells, 1)), [], {}, 0
     budget = sum(cell.budget for cell in sweep.cells)
-    with tqdm(total=budget, unit="token", unit_scale=True, smoothing=0.02, disable=not sys.stderr.isatty()) as bar:
+    with tqdm(
+        total=budget, unit="token", unit_scale=True, smoothing=0.02, disable=not sys.stderr.isatty()
+    ) as bar:
         try:
             while waiting or running:
-                while waiting and len(running) < engine.jobs and (execution := next_one(sweep, waiting, running)):
+                while (
+                    waiting
+                    and len(running) < engine.jobs
+                    and (execution := next_one(sweep, waiting, running))
+                ):
                     waiting.remove((execution.number, execution.whole))
                     running.append(execution)
                     execution.start(engine)
@@ -44,7 +50,9 @@ def run_sweep(sweep: Sweep, engine: Local = Local()) -> dict[str, str]:
                             insort(waiting, (execution.number, execution.whole))
                     except CellError as error:
                         said = failed[execution.cell.name] = str(error)
-                    tqdm.write(f"[{execution.number}/{len(sweep.cells)}] {execution.cell.name}: {said}")
+                    tqdm.write(
+                        f"[{execution.number}/{len(sweep.cells)}] {execution.cell.name}: {said}"
+                    )
                     sys.stdout.flush()
                 time.sleep(0.2 if running and not ended else 0)
         finally:
@@ -57,7 +65,11 @@ def next_one(sweep: Sweep, waiting: list, running: list["Execution"]) -> "Execut
     what this sweep itself trains: a run that two cells share, or the baseline's learning rate."""
     pending = [cell for _, cell in waiting] + [execution.whole for execution in running]
     executions = (Execution(sweep, *cell) for cell in waiting)
-    free = (one for one in executions if not one.waits(pending) and not any(one.shares_run(other) for other in running))
+    free = (
+        one
+        for one in executions
+        if not one.waits(pending) and not any(one.shares_run(other) for other in running)
+    )
     first = next(free, None)
     if first is None or not first.held_elsewhere():
         return first
@@ -113,7 +125,12 @@ class Execution:
 
     def waits(self, pending: list[Cell]) -> bool:
         """Early stop compares with the baseline at its own learning rate: a tuned cell's claim waits until that is chosen."""
-        unknown = self.whole.tuning and not self.error and self.cell.name == self.whole.name and self.cell.config.baseline_lr is None
+        unknown = (
+            self.whole.tuning
+            and not self.error
+            and self.cell.name == self.whole.name
+            and self.cell.config.baseline_lr is None
+        )
         return bool(unknown) and self.sweep.baseline_of(self.whole) in pending
 
     def held_elsewhere(self) -> bool:
@@ -123,12 +140,17 @@ class Execution:
     def prepare(self):
         config = self.whole.config
         try:
-            corpus = prepare(config.dataset, config.vocab_size, config.output_folder, config.tokens, Stages())
+            corpus = prepare(
+                config.dataset, config.vocab_size, config.output_folder, config.tokens, Stages()
+            )
         except UserError as error:
             self.error = str(error)
             return
         for self.cell in self.sweep.stages(self.whole, corpus):
-            self.error, self.runs = self.cell.error, self.cell.runs(corpus) if self.cell.config else []
+            self.error, self.runs = (
+                self.cell.error,
+                self.cell.runs(corpus) if self.cell.config else [],
+            )
             if not all(run.finished for run in self.runs):
                 break
 
@@ -136,14 +158,20 @@ class Execution:
         """Unless all is done already. What papermill prints is kept as a log only if the cell fails."""
         if not self.error and not all(run.finished for run in self.runs):
             target = self.sweep.folder / f"{self.cell.name}.ipynb"
-            self.process = engine.start(self.sweep.notebook, target, self.cell.parameters, self.output)
+            self.process = engine.start(
+                self.sweep.notebook, target, self.cell.parameters, self.output
+            )
 
     def ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
 
     def tokens(self) -> int:
         """Tokens trained so far, of all runs of the cell."""
-        return sum(records[-1]["tokens"] for records in (read_metrics(run.folder) for run in self.runs) if records)
+        return sum(
+            records[-1]["tokens"]
+            for records in (read_metrics(run.folder) for run in self.runs)
+            if records
+        )
 
     def outcome(self) -> str:
         """What came out, in a line. CellError says why the cell failed."""
@@ -164,7 +192,10 @@ class Execution:
         if self.cell.name == self.whole.name:
             return "; ".join(map(summary, self.runs))
         losses = mean_losses(self.cell, self.runs).items()
-        return "learning rates " + ", ".join(f"{lr:g}: {f'dev loss {loss:.3f}' if math.isfinite(loss) else 'diverged'}" for lr, loss in losses)
+        return "learning rates " + ", ".join(
+            f"{lr:g}: {f'dev loss {loss:.3f}' if math.isfinite(loss) else 'diverged'}"
+            for lr, loss in losses
+        )
 
 
 def last_line(text: str) -> str:
@@ -175,6 +206,14 @@ def last_line(text: str) -> str:
 
 def summary(run: Run) -> str:
     result = run.result
-    loss = f"dev loss {result['dev_loss']:.3f}" if result["dev_loss"] else result["status"].replace("_", " ")
-    speed = f"{result['tokens_per_s']:,.0f} tokens/s" if result["tokens_per_s"] else "speed not measured"
+    loss = (
+        f"dev loss {result['dev_loss']:.3f}"
+        if result["dev_loss"]
+        else result["status"].replace("_", " ")
+    )
+    speed = (
+        f"{result['tokens_per_s']:,.0f} tokens/s"
+        if result["tokens_per_s"]
+        else "speed not measured"
+    )
     return f"{loss}, {speed}, {result['wall_s']:.0f} s, run {run.id}"

@@ -19,8 +19,16 @@ def select_runs(config: AnalysisConfig) -> pd.DataFrame:
         results = read_results(source) if config.runs else load_runs(config.output_folder)
         return results[results.dataset == config.dataset] if config.dataset else results
     names = [config.runs] if source.is_file() else config.runs.split("+")
-    sweeps = [load_sweep(name, profile=config.profile, dataset=config.dataset, outputs=config.outputs) for name in names]
-    rows = {key: row for sweep in sweeps for cell in sweep.cells for key, row in expected(sweep, cell).items()}
+    sweeps = [
+        load_sweep(name, profile=config.profile, dataset=config.dataset, outputs=config.outputs)
+        for name in names
+    ]
+    rows = {
+        key: row
+        for sweep in sweeps
+        for cell in sweep.cells
+        for key, row in expected(sweep, cell).items()
+    }
     frame = as_frame(list(rows.values()))
     return frame if (frame.status != "missing").any() else frame.iloc[:0]
 
@@ -29,10 +37,17 @@ def expected(sweep: Sweep, cell: Cell) -> dict[str, dict]:
     """One row per run of a cell, by what tells the run from others: its result, or what is known of a run that has none."""
     config = cell.config
     if config is None:
-        asked = {"requested_share": cell.parameters.get("embed_share"), "requested_glu": cell.parameters.get("glu")}
+        asked = {
+            "requested_share": cell.parameters.get("embed_share"),
+            "requested_glu": cell.parameters.get("glu"),
+        }
         return {f"{sweep.name}/{cell.name}": asked | {"status": "failed"}}
     corpus = find(config.dataset, config.vocab_size, config.output_folder, config.tokens)
-    return {key: row for stage in sweep.stages(cell, corpus) for key, row in rows_of(sweep, stage, corpus).items()}
+    return {
+        key: row
+        for stage in sweep.stages(cell, corpus)
+        for key, row in rows_of(sweep, stage, corpus).items()
+    }
 
 
 def rows_of(sweep: Sweep, stage: Cell, corpus) -> dict[str, dict]:
@@ -48,5 +63,10 @@ def rows_of(sweep: Sweep, stage: Cell, corpus) -> dict[str, dict]:
 def absent(config: TrainConfig, status: str) -> dict:
     """What is known of a run without a result: its shape, and what was asked for."""
     shape = allocation(config)
-    return asdict(shape.model) | {"status": status, "requested_share": shape.requested_share, "requested_glu": shape.requested_glu,
-                                  "lr": config.lr, "seed": config.seed}
+    return asdict(shape.model) | {
+        "status": status,
+        "requested_share": shape.requested_share,
+        "requested_glu": shape.requested_glu,
+        "lr": config.lr,
+        "seed": config.seed,
+    }

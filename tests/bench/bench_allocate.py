@@ -26,7 +26,9 @@ def milliseconds(total_params: int, vocab_size: int, embedding: str) -> str:
                 try:
                     allocate(total_params, share, glu, vocab_size, embedding)
                     found = 1
-                except InfeasibleError:  # finding the nearest feasible request is part of the answer
+                except (
+                    InfeasibleError
+                ):  # finding the nearest feasible request is part of the answer
                     found = 0
                 laps.append(1e3 * (time.perf_counter() - start))
             times.append(statistics.median(laps))
@@ -36,9 +38,12 @@ def milliseconds(total_params: int, vocab_size: int, embedding: str) -> str:
 
 if __name__ == "__main__":
     rows = [
-        {"total_params": f"{total:,}", "vocab_size": f"{vocab:,}"} | {kind: milliseconds(total, vocab, kind) for kind in
-                                                                    ("tied", "untied", "factorized")}
-        for total in (10**6, 10**7, 10**8) for vocab in (256, 4_096, 16_000, 65_536)
+        {"total_params": f"{total:,}", "vocab_size": f"{vocab:,}"}
+        | {kind: milliseconds(total, vocab, kind) for kind in ("tied", "untied", "factorized")}
+        for total in (10**6, 10**7, 10**8)
+        for vocab in (256, 4_096, 16_000, 65_536)
     ]
-    print(f"milliseconds, median / slowest over {len(SHARES) * len(EXPANSIONS)} requests (of which feasible)")
+    print(
+        f"milliseconds, median / slowest over {len(SHARES) * len(EXPANSIONS)} requests (of which feasible)"
+    )
     print(pd.DataFrame(rows).to_string(index=False))

@@ -15,7 +15,15 @@ import torch
 from paramalloc.allocator import allocation
 from paramalloc.config import ROOT
 from paramalloc.data import Batches, prepare
-from paramalloc.device import device_name, keep_freed_memory, peak_memory, pick_device, pick_precision, reset_peak_memory, synchronize
+from paramalloc.device import (
+    device_name,
+    keep_freed_memory,
+    peak_memory,
+    pick_device,
+    pick_precision,
+    reset_peak_memory,
+    synchronize,
+)
 from paramalloc.generate import inference_cost
 from paramalloc.model import DecoderLM
 from paramalloc.sweep import load_sweep
@@ -29,7 +37,10 @@ def measured(cell, corpus, steps: int) -> dict:
     config, shape = cell.config.runs()[0], allocation(cell.config)
     device = pick_device(config.device)
     precision = pick_precision(config.precision, device)
-    feed = Feed(Batches(corpus.split("train"), config.seq_len, config.batch_tokens // config.seq_len, 0), device)
+    feed = Feed(
+        Batches(corpus.split("train"), config.seq_len, config.batch_tokens // config.seq_len, 0),
+        device,
+    )
     reset_peak_memory(device)
     learner = Learner(config, DecoderLM(shape.model, config.parametrization), device, precision)
     for step in range(steps):
@@ -40,9 +51,17 @@ def measured(cell, corpus, steps: int) -> dict:
     synchronize(device)
     seconds, peak = time.perf_counter() - start, peak_memory(device)
     dtype = torch.float32 if device.type == "cpu" else DTYPES[precision]
-    return {"cell": cell.name, "embed_share": shape.embed_share, "glu": shape.glu, "d_model": shape.model.d_model, "n_layers": shape.model.n_layers,
-            "device": device_name(device), "precision": precision, "tokens_per_s": (steps - steps // 3) * config.batch_tokens / seconds,
-            "peak_memory_bytes": peak} | inference_cost(learner.model.eval(), config.seq_len, dtype)
+    return {
+        "cell": cell.name,
+        "embed_share": shape.embed_share,
+        "glu": shape.glu,
+        "d_model": shape.model.d_model,
+        "n_layers": shape.model.n_layers,
+        "device": device_name(device),
+        "precision": precision,
+        "tokens_per_s": (steps - steps // 3) * config.batch_tokens / seconds,
+        "peak_memory_bytes": peak,
+    } | inference_cost(learner.model.eval(), config.seq_len, dtype)
 
 
 def main(arguments):
@@ -52,18 +71,27 @@ def main(arguments):
     keep_freed_memory()
     with open(path, "w", newline="") as file:
         for number, cell in enumerate(sweep.cells):
-            row = measured(cell, prepare(arguments.dataset, cell.config.vocab_size, ROOT / "outputs"), arguments.steps)
+            row = measured(
+                cell,
+                prepare(arguments.dataset, cell.config.vocab_size, ROOT / "outputs"),
+                arguments.steps,
+            )
             writer = csv.DictWriter(file, row)
             if not number:
                 writer.writeheader()
             writer.writerow(row)
             file.flush()
-            print(f"{cell.name:32} {row['tokens_per_s']:>12,.0f} tokens/s   {row['decode_ms_per_token']:.2f} ms a token   "
-                  f"{row['prefill_tokens_per_s']:>12,.0f} prompt tokens/s", flush=True)
+            print(
+                f"{cell.name:32} {row['tokens_per_s']:>12,.0f} tokens/s   {row['decode_ms_per_token']:.2f} ms a token   "
+                f"{row['prefill_tokens_per_s']:>12,.0f} prompt tokens/s",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", nargs="?", default="builtin")
     parser.add_argument("--sweep", default="grid")
     parser.add_argument("--profile", default="auto")

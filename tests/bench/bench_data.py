@@ -24,13 +24,21 @@ def ours(dataset, vocab_size):
 
 
 def bare(dataset, vocab_size):
-    texts = [text for part in resolve(dataset, None) for source in part.open() for text in source.documents()]
+    texts = [
+        text
+        for part in resolve(dataset, None)
+        for source in part.open()
+        for text in source.documents()
+    ]
     start = time.perf_counter()
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, min_frequency=2, special_tokens=[EOT_TEXT], initial_alphabet=alphabet,
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=[EOT_TEXT],
+        initial_alphabet=alphabet,
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
@@ -49,8 +57,12 @@ def measure(way, dataset, vocab_size, answer):
 
 
 def main(dataset, vocab_size=16_000):
-    spawn = multiprocessing.get_context("spawn")  # each way in a fresh process, for its own peak memory
-    print(f"{dataset}, vocabulary {int(vocab_size)}\n{'':12}{'seconds':>10}{'CPU s':>10}{'peak MB':>10}")
+    spawn = multiprocessing.get_context(
+        "spawn"
+    )  # each way in a fresh process, for its own peak memory
+    print(
+        f"{dataset}, vocabulary {int(vocab_size)}\n{'':12}{'seconds':>10}{'CPU s':>10}{'peak MB':>10}"
+    )
     for way in (bare, ours):
         answer = spawn.Queue()
         process = spawn.Process(target=measure, args=(way, dataset, int(vocab_size), answer))

@@ -1,7 +1,7 @@
 """BLiMP at 10M parameters: trees of sentences beside each sentence alone (in batches of equal length), in seconds.
 
-    python tests/bench/bench_smallbench.py DATASET          10 of the 67 paradigms
-    python tests/bench/bench_smallbench.py DATASET --all    all of them, with trees
+python tests/bench/bench_smallbench.py DATASET          10 of the 67 paradigms
+python tests/bench/bench_smallbench.py DATASET --all    all of them, with trees
 """
 
 import sys
@@ -28,7 +28,9 @@ def one_by_one(model: DecoderLM, texts: list[list[int]]) -> float:
     for length, same in groupby(sorted(texts, key=len), key=len):
         for batch in torch.tensor(list(same)).split(max(1, BATCH_TOKENS // length)):
             hidden = model.read_out(batch[:, :-1]).flatten(0, 1)
-            total -= token_losses(hidden, model.tables[-1], batch[:, 1:].flatten()).double().sum().item()
+            total -= (
+                token_losses(hidden, model.tables[-1], batch[:, 1:].flatten()).double().sum().item()
+            )
     return total
 
 
@@ -39,7 +41,10 @@ def seconds(work) -> tuple[float, float]:
 
 
 def main():
-    dataset, every = ([name for name in sys.argv[1:] if name != "--all"] or ["builtin"])[0], "--all" in sys.argv
+    dataset, every = (
+        ([name for name in sys.argv[1:] if name != "--all"] or ["builtin"])[0],
+        "--all" in sys.argv,
+    )
     corpus = prepare(dataset, 16_000, ROOT / "outputs")
     blimp = next((part for part in load_sets("../shared/data")[0] if part.name == "blimp"), None)
     if blimp is None:
@@ -50,7 +55,9 @@ def main():
     sizes = f"{len(part.items):,} pairs, {sum(map(len, texts)):,} tokens, {sum(len(pack.tokens) for pack in packs(texts, scored)):,} in trees"
     rows = []
     for share in (0.25, 0.35, 0.45):
-        model = DecoderLM(allocate(10_000_000, embed_share=share, glu=2.66, vocab_size=16_000).model).eval()
+        model = DecoderLM(
+            allocate(10_000_000, embed_share=share, glu=2.66, vocab_size=16_000).model
+        ).eval()
         trees, sums = seconds(lambda: log_likelihoods(model, texts, scored)[0].sum())
         row = {"embedding share": f"{share:.0%}", "trees": trees}
         if not every:

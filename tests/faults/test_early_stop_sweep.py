@@ -24,15 +24,25 @@ def sweep(tiny, tmp_path_factory):
 
     def run(name: str, *words, **changed):
         path, outputs = folder / f"{name}.yaml", folder / name
-        recipe = {"parametrization": "standard", "embed_lr": 3.0, "tokens": 60 * 1024, "probes": 60}  # its curves cross
+        recipe = {
+            "parametrization": "standard",
+            "embed_lr": 3.0,
+            "tokens": 60 * 1024,
+            "probes": 60,
+        }  # its curves cross
         shared = tiny | recipe | {"stop_patience": PATIENCE, "stop_grace": GRACE} | changed
         path.write_text(yaml.safe_dump({"axes": {"embed_share": SHARES}, "parameters": shared}))
         process = start(path, outputs, *words)
         said, _ = process.communicate(timeout=400)
         assert process.returncode == 0, said
         runs = load_runs(outputs).set_index("requested_share")
-        probes = lambda run_id: (row for row in read_metrics(outputs / "runs" / run_id) if "dev_ppl" in row)
-        return runs, {share: {row["tokens"]: row["dev_ppl"] for row in probes(run_id)} for share, run_id in runs.run_id.items()}
+        probes = lambda run_id: (
+            row for row in read_metrics(outputs / "runs" / run_id) if "dev_ppl" in row
+        )
+        return runs, {
+            share: {row["tokens"]: row["dev_ppl"] for row in probes(run_id)}
+            for share, run_id in runs.run_id.items()
+        }
 
     return run
 
@@ -70,8 +80,12 @@ def test_a_bad_cell_ends_where_the_rule_says(sweep, undisturbed, engine):
         pytest.importorskip("ray")
     _, margin, counts = undisturbed
     runs, _ = sweep(f"kill-{engine}", "--engine", engine, early_stop="kill", stop_margin=margin)
-    assert {share: runs.status[share] for share in counts} == {share: "stopped_early" if count else "completed" for share, count in counts.items()}
-    assert {share: runs.tokens_trained[share] for share in counts} == {share: count or 60 * 1024 for share, count in counts.items()}
+    assert {share: runs.status[share] for share in counts} == {
+        share: "stopped_early" if count else "completed" for share, count in counts.items()
+    }
+    assert {share: runs.tokens_trained[share] for share in counts} == {
+        share: count or 60 * 1024 for share, count in counts.items()
+    }
     assert runs.status[0.35] == "completed"
 
 
@@ -79,4 +93,7 @@ def test_flag_marks_and_trains_on(sweep, undisturbed):
     curves, margin, counts = undisturbed
     runs, flagged = sweep("flag", early_stop="flag", stop_margin=margin)
     assert set(runs.status) == {"completed"} and flagged == curves
-    assert all(runs.flagged_at_tokens[share] == count if count else runs.flagged_at_tokens.isna()[share] for share, count in counts.items())
+    assert all(
+        runs.flagged_at_tokens[share] == count if count else runs.flagged_at_tokens.isna()[share]
+        for share, count in counts.items()
+    )

@@ -45,7 +45,9 @@ def test_a_sweep_on_ray_is_the_sweep_of_this_machine(plan, whole, tmp_path):
     same(whole, tmp_path / "o")
     dates = {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "runs").rglob("*.json")}
     again = start(plan, tmp_path / "o", "--engine", "ray")
-    assert again.wait(120) == 0 and dates == {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "runs").rglob("*.json")}
+    assert again.wait(120) == 0 and dates == {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "runs").rglob("*.json")
+    }
 
 
 def test_a_worker_that_is_killed_is_tried_again(plan, whole, tmp_path):
@@ -68,21 +70,59 @@ def test_a_worker_that_is_killed_is_tried_again(plan, whole, tmp_path):
 def test_an_interrupted_sweep_on_ray_leaves_no_process(plan, tmp_path):
     sweep = start(plan, tmp_path / "o", "--engine", "ray")
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "o" / "runs").glob("*/metrics.jsonl")) and time.monotonic() < deadline:
+    while (
+        not list((tmp_path / "o" / "runs").glob("*/metrics.jsonl")) and time.monotonic() < deadline
+    ):
         time.sleep(0.5)
     everyone = psutil.Process(sweep.pid).children(recursive=True)
     sweep.send_signal(subprocess.signal.SIGINT)
     assert sweep.wait(60) == 130
     _, left = psutil.wait_procs(everyone, timeout=10)
-    assert not [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not [
+        process
+        for process in left
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]
 
 
 def test_what_no_node_can_hold_is_refused_at_once(plan, tmp_path, capsys):
     """More GPUs than any node has, a cluster that is not there, and no Ray: one line each, and nothing is made."""
-    assert main(["sweep", str(plan), "--outputs", str(tmp_path / "o"), "--engine", "ray", "--gpus-per-cell", "64"]) == 2
-    assert "no node of the cluster can ever hold a cell of 1 CPU and 64 GPU" in capsys.readouterr().err
-    assert main(["sweep", str(plan), "--outputs", str(tmp_path / "o"), "--engine", "ray", "--address", "127.0.0.1:1"]) == 2
-    assert "no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err and not (tmp_path / "o").exists()
+    assert (
+        main(
+            [
+                "sweep",
+                str(plan),
+                "--outputs",
+                str(tmp_path / "o"),
+                "--engine",
+                "ray",
+                "--gpus-per-cell",
+                "64",
+            ]
+        )
+        == 2
+    )
+    assert (
+        "no node of the cluster can ever hold a cell of 1 CPU and 64 GPU" in capsys.readouterr().err
+    )
+    assert (
+        main(
+            [
+                "sweep",
+                str(plan),
+                "--outputs",
+                str(tmp_path / "o"),
+                "--engine",
+                "ray",
+                "--address",
+                "127.0.0.1:1",
+            ]
+        )
+        == 2
+    )
+    assert (
+        "no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err and not (tmp_path / "o").exists()
+    )
 
 
 def test_without_ray_it_says_what_to_install(plan, tmp_path, capsys, monkeypatch):
@@ -106,15 +146,35 @@ def two_hosts():
         for name in names:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
             sh("ip", "netns", "add", name)
-        sh("ip", "link", "add", "pm-a", "netns", names[0], "type", "veth", "peer", "name", "pm-b", "netns", names[1])
+        sh(
+            "ip",
+            "link",
+            "add",
+            "pm-a",
+            "netns",
+            names[0],
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "pm-b",
+            "netns",
+            names[1],
+        )
         for number, (name, card) in enumerate(zip(names, ("pm-a", "pm-b")), 1):
-            for words in (["addr", "add", f"10.77.0.{number}/24", "dev", card], ["link", "set", card, "up"], ["link", "set", "lo", "up"]):
+            for words in (
+                ["addr", "add", f"10.77.0.{number}/24", "dev", card],
+                ["link", "set", card, "up"],
+                ["link", "set", "lo", "up"],
+            ):
                 sh("ip", "-n", name, *words)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"needs the right to make network namespaces ({error})")
     yield names
     for name in names:
-        for pid in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout.split():
+        for pid in subprocess.run(
+            ["ip", "netns", "pids", name], capture_output=True, text=True
+        ).stdout.split():
             subprocess.run(["kill", "-9", pid])
         subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
@@ -126,19 +186,66 @@ def short_folder():
         yield folder
 
 
-def test_a_node_that_is_lost_costs_its_cells_alone_time(two_hosts, plan, whole, tmp_path, short_folder):
+def test_a_node_that_is_lost_costs_its_cells_alone_time(
+    two_hosts, plan, whole, tmp_path, short_folder
+):
     """Two Ray nodes, each in a network of its own, share a sweep; one is killed midway; the sweep ends complete and equal."""
-    quiet = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PARAMALLOC_LEASE_SILENCE": "5", "OMP_NUM_THREADS": "1",
-                          "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+    quiet = os.environ | {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PARAMALLOC_LEASE_SILENCE": "5",
+        "OMP_NUM_THREADS": "1",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
+    }
     at = lambda name, *words: ["ip", "netns", "exec", name, *words]
     script = str(Path(sys.executable).with_name("ray"))
-    for name, number, words in ((two_hosts[0], 1, ["--head", "--port", "6399", "--include-dashboard", "false"]), (two_hosts[1], 2, ["--address", "10.77.0.1:6399"])):
-        sh(*at(name, script, "start", "--node-ip-address", f"10.77.0.{number}", "--num-cpus", "1", "--temp-dir", f"{short_folder}/{number}", *words), env=quiet)
+    for name, number, words in (
+        (two_hosts[0], 1, ["--head", "--port", "6399", "--include-dashboard", "false"]),
+        (two_hosts[1], 2, ["--address", "10.77.0.1:6399"]),
+    ):
+        sh(
+            *at(
+                name,
+                script,
+                "start",
+                "--node-ip-address",
+                f"10.77.0.{number}",
+                "--num-cpus",
+                "1",
+                "--temp-dir",
+                f"{short_folder}/{number}",
+                *words,
+            ),
+            env=quiet,
+        )
     code = "from paramalloc.cli import main; raise SystemExit(main())"
-    sweep = subprocess.Popen(at(two_hosts[0], sys.executable, "-c", code, "sweep", str(plan), "--outputs", str(tmp_path / "o"), "--engine", "ray",
-                                "--address", "10.77.0.1:6399"), cwd=ROOT, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    sweep = subprocess.Popen(
+        at(
+            two_hosts[0],
+            sys.executable,
+            "-c",
+            code,
+            "sweep",
+            str(plan),
+            "--outputs",
+            str(tmp_path / "o"),
+            "--engine",
+            "ray",
+            "--address",
+            "10.77.0.1:6399",
+        ),
+        cwd=ROOT,
+        env=quiet,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     pids = lambda name: sh("ip", "netns", "pids", name).stdout.split()
-    kernels = lambda name: [pid for pid in pids(name) if "ipykernel_launcher" in Path(f"/proc/{pid}/cmdline").read_text()]
+    kernels = lambda name: [
+        pid
+        for pid in pids(name)
+        if "ipykernel_launcher" in Path(f"/proc/{pid}/cmdline").read_text()
+    ]
     deadline = time.monotonic() + 200
     while not (kernels(two_hosts[0]) and kernels(two_hosts[1])) and time.monotonic() < deadline:
         time.sleep(0.5)

@@ -22,8 +22,24 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 def start(path: Path, outputs: Path, *more) -> subprocess.Popen:
     code = "from paramalloc.cli import main; raise SystemExit(main())"
-    return subprocess.Popen([sys.executable, "-c", code, "sweep", str(path), "--outputs", str(outputs), "--jobs", "2", *more],
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            code,
+            "sweep",
+            str(path),
+            "--outputs",
+            str(outputs),
+            "--jobs",
+            "2",
+            *more,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def family(sweep: subprocess.Popen) -> dict[str, list[psutil.Process]]:
@@ -34,7 +50,13 @@ def family(sweep: subprocess.Popen) -> dict[str, list[psutil.Process]]:
             line = " ".join(process.cmdline())
         except psutil.Error:
             continue
-        if kind := "kernel" if "ipykernel_launcher" in line else "papermill" if "papermill.cli" in line else None:
+        if (
+            kind := "kernel"
+            if "ipykernel_launcher" in line
+            else "papermill"
+            if "papermill.cli" in line
+            else None
+        ):
             found[kind].append(process)
     return found
 
@@ -59,7 +81,10 @@ def test_kernel_papermill_or_sweep_killed_at_random(plan, tmp_path, capsys):
     finish(plan, tmp_path / "whole")
     while sum(seen.values()) < KILLS:
         outputs = tmp_path / f"killed-{round_}"
-        sweep, victim = start(plan, outputs), ("kernel", "papermill", "sweep")[sum(seen.values()) % 3]
+        sweep, victim = (
+            start(plan, outputs),
+            ("kernel", "papermill", "sweep")[sum(seen.values()) % 3],
+        )
         time.sleep(chance.uniform(1, 9))
         members = family(sweep) if sweep.poll() is None else {}
         if victim == "sweep" and members:
@@ -72,20 +97,27 @@ def test_kernel_papermill_or_sweep_killed_at_random(plan, tmp_path, capsys):
             chance.choice(members[victim]).kill()
             seen[victim] += 1
         if victim != "sweep" or not members:
-            sweep.communicate(timeout=120)  # a killed cell fails; the sweep goes on with the others and ends
+            sweep.communicate(
+                timeout=120
+            )  # a killed cell fails; the sweep goes on with the others and ends
         if len(load_runs(outputs)) == len(SHARES):  # all are through: once more from the beginning
             same(tmp_path / "whole", outputs)
             round_ += 1
     finish(plan, tmp_path / f"killed-{round_}")
     same(tmp_path / "whole", tmp_path / f"killed-{round_}")
     with capsys.disabled():
-        print(f"\n{dict(seen)} killed in {time.monotonic() - started:.0f} s, {round_ + 1} sweeps completed and equal to the undisturbed")
+        print(
+            f"\n{dict(seen)} killed in {time.monotonic() - started:.0f} s, {round_ + 1} sweeps completed and equal to the undisturbed"
+        )
 
 
 def same(whole: Path, killed: Path):
     for folder in sorted((whole / "runs").iterdir()):
         one, other = outcome(folder), outcome(killed / "runs" / folder.name)
-        assert all(torch.equal(one[0][name], other[0][name]) for name in one[0]) and one[1:] == other[1:]
+        assert (
+            all(torch.equal(one[0][name], other[0][name]) for name in one[0])
+            and one[1:] == other[1:]
+        )
 
 
 def test_two_sweeps_with_common_cells_train_each_run_once(plan, tmp_path):
@@ -100,5 +132,9 @@ def test_two_sweeps_with_common_cells_train_each_run_once(plan, tmp_path):
     assert len(runs) == 3 and set(runs.status) == {"completed"}
     finish(plan, tmp_path / "whole")
     same(tmp_path / "whole", outputs)
-    trained = sum(len(list((outputs / "notebooks" / name).glob("*.ipynb"))) for name in ("kills", "other"))
-    assert trained <= 6 and not any("resumed" in (folder / "config.json").read_text() for folder in (outputs / "runs").iterdir())
+    trained = sum(
+        len(list((outputs / "notebooks" / name).glob("*.ipynb"))) for name in ("kills", "other")
+    )
+    assert trained <= 6 and not any(
+        "resumed" in (folder / "config.json").read_text() for folder in (outputs / "runs").iterdir()
+    )
