@@ -10,23 +10,21 @@
 # # Where should a small language model keep its parameters?
 
 # %% tags=["parameters"]
-runs: str = ""  # which runs: empty for all in `outputs`, a sweep by its name or YAML file (grid), several joined by +, or a results.csv
+runs: str = ""  # all (empty), a sweep's name or file, several joined by +, or a results.csv
 dataset: str = ""  # only runs of this dataset; empty for the sweep's own, or any
-profile: str = (
-    ""  # sizes of the sweep's cells: auto, quick, reference or study; empty for the sweep's own
-)
+profile: str = ""  # sizes of the sweep's cells, empty for the sweep's own
 name: str = "all"  # the report's name, its folder under outputs/reports
 outputs: str = "outputs"  # the folder that holds the runs; the report goes there too
 
 # %% tags=["answer"]
 from paramalloc import plots, report
-from paramalloc.analyze import verdict
+from paramalloc.analysis import reach_verdict
 from paramalloc.config import AnalysisConfig
 from paramalloc.sweep import select_runs
 
 config = AnalysisConfig.from_notebook(globals())
 results, figures = select_runs(config), {}
-verdict(results)
+reach_verdict(results)
 
 # %% tags=["scale"]
 report.scale(results)

@@ -13,10 +13,8 @@
 # This notebook makes both, once, and shows them.
 
 # %% tags=["parameters"]
-dataset: str = "builtin"  # builtin, wikitext-2, wikitext-103, wmt, or a file or folder of your own; join several by +
-vocab_size: int = (
-    None  # tokens in the vocabulary, end-of-text included, at most 65,536; by the profile
-)
+dataset: str = "builtin"  # builtin, wikitext-2, wikitext-103, wmt, or your file or folder; + joins
+vocab_size: int = None  # tokens in the vocabulary, at most 65,536, by the profile
 tokens: int = None  # tokens to stream of a corpus that is too large to load (wmt); by the profile
 profile: str = "auto"  # what fills the sizes that are not set here: auto, quick or study
 outputs: str = "outputs"  # the folder to write to; the corpus goes to its data folder

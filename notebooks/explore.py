@@ -28,14 +28,8 @@ from paramalloc import allocate
 from paramalloc.config import ExploreConfig
 
 config = ExploreConfig.from_notebook(globals())
-shape = allocate(
-    config.total_params,
-    config.embed_share,
-    config.glu,
-    config.vocab_size,
-    config.embedding,
-    mlp=config.mlp,
-)
+size = (config.total_params, config.embed_share, config.glu, config.vocab_size)
+shape = allocate(*size, config.embedding, mlp=config.mlp)
 shape
 
 # %% [markdown]
@@ -58,7 +52,7 @@ pd.DataFrame(
 # %%
 from itertools import product
 
-from paramalloc.allocator import comparison
+from paramalloc.allocation import comparison
 
 cells = [
     allocate(10_000_000, share, expansion, 16_000)

@@ -20,39 +20,29 @@ total_params: int = None  # parameters in all, 1M (quick) or 10M (study) by the 
 vocab_size: int = None  # tokens in the vocabulary, end-of-text included, at most 65,536
 embed_share: float = 0.35  # requested share of the embedding in all parameters
 glu: float = 2.66  # requested expansion of the MLP, d_ff over d_model
-embedding: str = "tied"  # tied, untied (a table for input, one for output) or factorized (d_embed, then a projection)
+embedding: str = "tied"  # tied, untied (two tables) or factorized (d_embed and a projection)
 mlp: str = "swiglu"  # swiglu, or relu2 (no gate, with as many parameters)
 multiple: int = None  # d_model, d_ff and d_head are multiples of this
 tolerance: float = None  # how far the realised total may be from total_params, as a fraction
 d_model: int = None  # width, instead of the allocator's
 n_layers: int = None  # depth, instead of the allocator's
 n_heads: int = None  # attention heads, instead of the allocator's
-n_kv_heads: int = (
-    None  # key and value heads (grouped-query attention), as many as n_heads by default
-)
+n_kv_heads: int = None  # key and value heads (grouped-query attention), n_heads by default
 d_head: int = None  # width of a head, instead of the allocator's
 d_ff: int = None  # width of the MLP, instead of the allocator's
 d_embed: int = None  # width of a factorized embedding's table, instead of the allocator's
-dataset: str = "builtin"  # builtin, wikitext-2, wikitext-103, wmt, or a file or folder of your own; join several by +
+dataset: str = "builtin"  # builtin, wikitext-2, wikitext-103, wmt, or your file or folder; + joins
 tokens: int = None  # training budget in tokens, by the profile
 seq_len: int = None  # tokens in a window
 batch_tokens: int = None  # tokens per optimizer step
-parametrization: str = (
-    "completep"  # completep, under which one lr suits all widths and depths, or standard
-)
+parametrization: str = "completep"  # completep (one lr suits all shapes) or standard
 optimizer: str = "adamw"  # adamw, or muon for the matrices
-lr: Union[float, list] = (
-    None  # peak learning rate, by the profile and total_params, or several (one run for each)
-)
-embed_lr: float = (
-    None  # learning rate of the embedding's tables, as a multiple of lr, by the profile
-)
+lr: Union[float, list] = None  # peak learning rate, by the profile, or several (a run each)
+embed_lr: float = None  # learning rate of the embedding, as a multiple of lr, by the profile
 warmup: float = 0.1  # fraction of the steps in which lr rises; then it falls linearly to zero
 weight_decay: float = 0.1  # decoupled weight decay of the matrices
 grad_clip: float = 1.0  # largest norm of the gradient
-seed: Union[int, list] = (
-    0  # of initial weights and data order, or several (one run for each); from 1000 on it only chooses a learning rate
-)
+seed: Union[int, list] = 0  # weights and data order, or several (a run each); 1000 up tunes lr
 probes: int = None  # how often dev is probed in a run, at equal token counts in all cells
 probe_tokens: int = None  # dev tokens in a probe; the whole split is scored at the end
 early_stop: str = None  # kill, flag or off, for a run clearly worse than the baseline
@@ -62,25 +52,17 @@ stop_grace: int = None  # tokens before which nothing is stopped, a tenth of the
 baseline_share: float = 0.35  # embed_share of the baseline cell
 baseline_glu: float = 2.66  # glu of the baseline cell
 baseline_lr: float = None  # learning rate of the baseline cell, where it is not this cell's
-checkpoint_seconds: float = (
-    60.0  # seconds between checkpoints, from which an interrupted run goes on
-)
-smallbench: str = (
-    None  # full, quick (50 pairs a paradigm, 200 questions a set) or off, by the profile
-)
-smallbench_data: str = (
-    "../shared/data"  # folder that holds blimp and smallbench, or hub to download them
-)
+checkpoint_seconds: float = 60.0  # seconds between checkpoints; an interrupted run resumes there
+smallbench: str = None  # full, quick (50 pairs a paradigm, 200 questions a set) or off
+smallbench_data: str = "../shared/data"  # folder of blimp and smallbench, or hub to download them
 precision: str = "auto"  # auto, bf16, fp16 or fp32
-profile: str = (
-    "auto"  # what fills the sizes left open: study (with CUDA), quick, reference, or auto
-)
+profile: str = "auto"  # what fills the sizes left open: study, quick, reference or auto
 device: str = "auto"  # auto, cpu, cuda or cuda:N
 compile: str = "auto"  # torch.compile on, off, or auto (on with CUDA)
 outputs: str = "outputs"  # folder of everything that is written
 
 # %%
-from paramalloc.allocator import allocation
+from paramalloc.allocation import allocation
 from paramalloc.config import TrainConfig
 
 config = TrainConfig.from_notebook(globals())
@@ -111,7 +93,7 @@ describe(corpus)
 # A fixed probe of dev text is scored on the way, at the same token counts in every cell; both splits in full at the end.
 
 # %%
-from paramalloc.train import train
+from paramalloc.training import train
 
 results = train(config, corpus, LiveTraining())
 
@@ -136,7 +118,7 @@ show(loss_curve(load_metrics(config.output_folder, results[0]["run_id"])))
 # untrained model and word counts alone reach. The other sets are diagnostics. Trained on tokenised text, all are out of domain.
 
 # %%
-from paramalloc.measure import smallbench_of, written_by
+from paramalloc.evaluation import smallbench_of, written_by
 
 folder = config.output_folder / "runs" / results[0]["run_id"]
 smallbench_of(folder)

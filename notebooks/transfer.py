@@ -13,16 +13,17 @@
 # the shapes that happen to want it. CompleteP promises one that suits all; here both are measured, and the result sets the default.
 
 # %% tags=["parameters"]
-runs: str = "outputs/reference/transfer/results.csv"  # the runs to read, a results.csv, or sweeps such as transfer+transfer_embedding
+runs: str = "outputs/reference/transfer/results.csv"  # a results.csv, or sweeps joined by +
 dataset: str = ""  # dataset of the sweeps' runs; empty for their own
 profile: str = "quick"  # sizes of the sweeps' cells
 outputs: str = "outputs"  # folder of the sweeps' runs
 
 # %%
 from paramalloc import plots
+from paramalloc.analysis import moves, nats, optima, slopes, transfer_verdict
 from paramalloc.config import TransferConfig
 from paramalloc.sweep import select_runs
-from paramalloc.transfer import coordinate_check, moves, nats, optima, slopes, verdict
+from paramalloc.training import coordinate_check
 
 config = TransferConfig.from_notebook(globals())
 
@@ -85,4 +86,4 @@ best.query("n_layers == 8").pivot_table(
 # Of the multiplier that both were trained with:
 
 # %%
-verdict(results, base=(96, 8))
+transfer_verdict(results, base=(96, 8))

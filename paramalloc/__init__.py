@@ -1,5 +1,6 @@
 """paramalloc: how to split a parameter budget between the embedding, the depth, the attention and the MLP."""
 
-from .allocator import InfeasibleError, allocate
+from .allocation import allocate
+from .errors import InfeasibleError
 
 __all__ = ["InfeasibleError", "allocate"]

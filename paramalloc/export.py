@@ -8,18 +8,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .config import ROOT, ModelConfig, UserError
+from .allocation import count_parameters
+from .config import ROOT, ModelConfig
 from .data import EOT, EOT_TEXT
-from .ledger import count_parameters
+from .errors import ExportError
 from .model import NORM_EPS, ROPE_BASE
 from .runs import SHAPE, find_run, read_json, write_json, write_text
 
 
-class ExportError(UserError):
-    """A run that is not there, not finished, or has no Llama equivalent."""
-
-
-def export(run: str, folder: str | Path, outputs: str | Path = "outputs") -> Path:
+def export_run(run: str, folder: str | Path, outputs: str | Path = "outputs") -> Path:
     """Write config.json, model.safetensors, the tokenizer and a model card of a run (its folder or id) to a new folder."""
     source, target = find_run(run, ROOT / outputs), Path(folder)
     config, result = read_json(source / "config.json"), read_json(source / "result.json")

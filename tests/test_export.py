@@ -10,10 +10,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from paramalloc.cli import main
 from paramalloc.config import ModelConfig, TrainConfig
-from paramalloc.export import SHAPE, ExportError, export
+from paramalloc.errors import ExportError
+from paramalloc.export import export_run
 from paramalloc.model import DecoderLM
-from paramalloc.runs import Run, read_json
-from paramalloc.train import train
+from paramalloc.runs import SHAPE, Run, read_json
+from paramalloc.training import train
 
 KINDS = ("tied", "untied", "factorized")
 
@@ -99,14 +100,14 @@ def test_what_cannot_be_exported_is_refused(
     assert main(["export", "nosuchrun", "x", "--outputs", str(outputs)]) == 2
     assert "no run 'nosuchrun'" in capsys.readouterr().err
     with pytest.raises(ExportError, match="is not empty: name a new folder"):
-        export(exported[2]["run_id"], exported[1], outputs)
+        export_run(exported[2]["run_id"], exported[1], outputs)
     monkeypatch.chdir(outputs / "runs")
-    export(exported[2]["run_id"], tmp_path / "relative")  # a folder as it is typed
+    export_run(exported[2]["run_id"], tmp_path / "relative")  # a folder as it is typed
     config = TrainConfig.from_dict(
         tiny | {"outputs": str(outputs), "mlp": "relu2", "tokens": 2048, "probes": 1}
     )
     train(config, tiny_corpus)
     target = outputs / "never"
     with pytest.raises(ExportError, match="no Llama equivalent"):
-        export(str(Run(config, tiny_corpus.fingerprint).folder), target)
+        export_run(str(Run(config, tiny_corpus.fingerprint).folder), target)
     assert not target.exists()

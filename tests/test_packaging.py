@@ -21,8 +21,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # Low to high: an import only ever points to a name on the left.
 ORDER = (
-    "values config ledger search allocator device kernels parametrization model optimizer generate builtin sources data evaluate likelihood ngram sets lease smallbench runs early_stop checkpoint measure interrupt meter train transfer export probe engines tune sweep plan status analyze labels plots report "
-    "widgets cli"
+    "errors config allocation data runs model evaluation training sweep analysis plots report widgets"
+    " export cli"
 ).split()
 MODULES = sorted((ROOT / "paramalloc").rglob("*.py"))
 PAIRS = sorted((ROOT / "notebooks").glob("*.py"))
@@ -125,7 +125,7 @@ def test_licence_and_citation_agree():
 
 def test_light_modules_import_no_torch():
     """Allocating, reading runs and analysing them start at once: torch takes seconds to import."""
-    light = "paramalloc paramalloc.config paramalloc.allocator paramalloc.runs paramalloc.analyze"
+    light = "paramalloc paramalloc.config paramalloc.allocation paramalloc.runs paramalloc.analysis"
     code = f"import sys, {light.replace(' ', ', ')}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 

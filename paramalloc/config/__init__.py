@@ -4,9 +4,29 @@ An unknown name, a wrong type or a value out of range is refused with one line t
 Sizes that nobody set by name (None) are filled from the profile, `params/profiles/<profile>.yaml`.
 """
 
-from ..values import ConfigError, DataError, UserError, as_number, refuse_unknown
-from .cell import EMBEDDINGS, MLPS, TUNING_SEED, ModelConfig, TrainConfig
+from .fields import as_number, convert, refuse_unknown
+from .model import EMBEDDINGS, MLPS, ModelConfig
 from .notebooks import AnalysisConfig, DataConfig, ExploreConfig, TransferConfig
-from .parameters import PROFILES, ROOT, cuda_available, load_profile, load_yaml, profiles
+from .profiles import PROFILES, ROOT, cuda_available, load_profile, load_yaml, profiles
+from .train import TUNING_SEED, TrainConfig
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    "AnalysisConfig",
+    "DataConfig",
+    "EMBEDDINGS",
+    "ExploreConfig",
+    "MLPS",
+    "ModelConfig",
+    "PROFILES",
+    "ROOT",
+    "TUNING_SEED",
+    "TrainConfig",
+    "TransferConfig",
+    "as_number",
+    "convert",
+    "cuda_available",
+    "load_profile",
+    "load_yaml",
+    "profiles",
+    "refuse_unknown",
+]

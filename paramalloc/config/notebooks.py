@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ..values import number, text, whole
-from .cell import EMBEDDINGS, MLPS
+from .fields import number, text, whole
+from .model import EMBEDDINGS, MLPS
 from .parameters import FromParameters
 
 

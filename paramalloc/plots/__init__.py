@@ -5,7 +5,7 @@ report carry tooltips, legends that single out, and the table of their numbers; 
 """
 
 from .arms import ARMS, arm_chart
-from .base import Picture, save, short, show, show_all
+from .base import DARK, VEGALITE, Picture, save, say, short, show, show_all, stopped
 from .curves import by_frequency, learning_curves
 from .effects import difference_forest, equal_spending, share_by_payer
 from .fronts import pareto
@@ -16,7 +16,9 @@ from .transfer import best_rates, coordinates
 
 __all__ = [
     "ARMS",
+    "DARK",
     "Picture",
+    "VEGALITE",
     "allocation_bars",
     "arm_chart",
     "best_rates",
@@ -30,10 +32,12 @@ __all__ = [
     "pareto",
     "response_surface",
     "save",
+    "say",
     "share_by_payer",
     "share_glu_heatmap",
     "short",
     "show",
     "show_all",
+    "stopped",
     "zipf",
 ]

@@ -6,7 +6,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..analyze import BASELINE, Note, alike, arm
+from ..analysis import BASELINE, alike, arm
+from ..runs import Note
 from .base import PERCENT, SI, facts, needs_runs, titled
 from .effects import lines, plain
 

@@ -10,16 +10,17 @@ from functools import wraps
 from pathlib import Path
 from string import Formatter
 
-# Altair imports jsonschema, which would build a grammar of web addresses where that package is: 2 s at every start.
-sys.modules.setdefault("rfc3987_syntax", None)
-
 import altair as alt
 import pandas as pd
 import vl_convert
 from IPython.display import display
 
-from ..analyze import NOTHING, Note
-from ..labels import WIDTH
+from ..analysis import NOTHING
+from ..runs import Note
+from .labels import WIDTH
+
+# Altair imports jsonschema, which would build a grammar of web addresses where that package is: 2 s at every start.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 INK, GREY, FAINT, GRID, QUIET = "#222222", "#767676", "#e4e4e4", "#ececec", "#555555"
 BLUE = "#0072B2"  # this and the next from Okabe and Ito, which colour-blind readers tell apart

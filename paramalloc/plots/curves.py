@@ -4,11 +4,12 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..analyze import Note, cells_table
-from ..analyze import by_frequency as frequencies
-from ..analyze import curves as probes
-from ..labels import WIDTH
+from ..analysis import by_frequency as frequencies
+from ..analysis import cells_table
+from ..analysis import curves as probes
+from ..runs import Note
 from .base import DASH, GREY, INK, SHADES, SI, facts, grouped, needs_runs, single_out, titled
+from .labels import WIDTH
 
 
 @needs_runs

@@ -4,8 +4,8 @@ import altair as alt
 import pandas as pd
 from scipy import stats
 
-from ..analyze import Note, by_payer, cells_table, differences, noise, views
-from ..labels import WIDTH
+from ..analysis import by_payer, cells_table, differences, estimate_noise, views
+from ..runs import Note
 from .base import (
     BLUE,
     FAINT,
@@ -19,6 +19,7 @@ from .base import (
     single_out,
     titled,
 )
+from .labels import WIDTH
 
 VERDICTS = {
     "better": (BLUE, "circle"),
@@ -42,7 +43,7 @@ BAND = [
 @needs_runs
 def difference_forest(runs: pd.DataFrame):
     """Each cell's dev loss less the baseline's (nats per token) with its 95 % interval, and whether the difference may be claimed."""
-    found, scatter = differences(runs).sort_values("difference"), noise(runs)
+    found, scatter = differences(runs).sort_values("difference"), estimate_noise(runs)
     if found.empty:
         return Note(
             "The baseline (35 % × 2.66) is not among the completed cells, so there is nothing to compare them with."

@@ -3,10 +3,9 @@
 import altair as alt
 import pandas as pd
 
-from ..analyze import (
+from ..analysis import (
     COST_SENSE,
     QUALITY_SENSE,
-    Note,
     cells_table,
     completed,
     front_probability,
@@ -14,8 +13,9 @@ from ..analyze import (
     pareto_front,
     screening,
 )
-from ..labels import HEIGHT, SIDES, WIDTH, place_labels
+from ..runs import Note
 from .base import BLUE, GREY, INK, SI, facts, grouped, needs_runs, single_out, stopped, titled
+from .labels import HEIGHT, SIDES, WIDTH, place_labels
 
 # axis title, the unit's size, tooltip's format, axis format (None: SI prefixes)
 COSTS = {

@@ -4,9 +4,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..analyze import Note, cells_table, means, surface
-from ..analyze.power import LEVEL
-from ..labels import WIDTH
+from ..analysis import LEVEL, cells_table, fit_surface, means
+from ..runs import Note
 from .base import (
     DASH,
     FAINT,
@@ -21,6 +20,7 @@ from .base import (
     short,
     titled,
 )
+from .labels import WIDTH
 
 
 @needs_runs
@@ -138,7 +138,7 @@ def _map(squares: pd.DataFrame, tips: list):
 @needs_runs
 def response_surface(runs: pd.DataFrame):
     """Dev loss (nats per token) as fitted over realised share and GLU; dotted where it is not distinguishable from its minimum."""
-    fitted = surface(runs)
+    fitted = fit_surface(runs)
     if fitted is None:
         return Note(
             "A response surface needs three cells or more where share or GLU alone varies, six where each varies apart from the other "

@@ -5,8 +5,8 @@ from functools import cache
 import altair as alt
 import pandas as pd
 
-from ..analyze import Note, cells_table
-from ..labels import WIDTH
+from ..analysis import cells_table
+from ..runs import Note
 from .base import (
     BLUE,
     GREY,
@@ -20,6 +20,7 @@ from .base import (
     single_out,
     titled,
 )
+from .labels import WIDTH
 
 AMBER, GREEN, ON_PALE = "#F0C460", "#9BD3BE", "#212121"  # the same on any ground
 GROUPS = {

@@ -4,8 +4,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..labels import WIDTH
 from .base import BLUE, SI, needs_runs, titled
+from .labels import WIDTH
 
 
 @needs_runs

@@ -3,8 +3,8 @@
 import altair as alt
 import pandas as pd
 
-from ..labels import WIDTH
 from .base import GREY, SHADES, needs_runs, titled
+from .labels import WIDTH
 
 SIZES = {"width": "d_model", "depth": "n_layers"}
 

@@ -3,7 +3,7 @@
 All of them open without a network. Names from data or parameters are shown as code, so that nothing in them acts.
 """
 
-from .limits import limits
+from .limitations import limits
 from .page import write_html
 from .results import surface_text, write_results
 from .tables import Table, effects, fronts, readable

@@ -19,7 +19,7 @@ import pandas as pd
 import vl_convert
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from ..plots.base import DARK, VEGALITE
+from ..plots import DARK, VEGALITE
 from ..runs import write_text
 from .tables import scrolled, unbroken
 from .text import TITLE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..analyze import by_chance, cells_table, claims, completed, rate_check
+from ..analysis import by_chance, cells_table, claims, completed, rate_check
 from ..plots import short
 
 

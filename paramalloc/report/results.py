@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..analyze import NO_RUNS, Note, surface, verdict
+from ..analysis import NO_RUNS, fit_surface, reach_verdict
 from ..plots import Picture
-from ..runs import as_csv, write_text
+from ..runs import Note, as_csv, write_text
 from . import tables, text
-from .limits import limits
+from .limitations import limits
 from .tables import code, plain
 
 # What stands in the open; every other figure is folded under "More evidence".
@@ -77,7 +77,7 @@ def _results(runs: pd.DataFrame, figures: dict, command: str) -> str:
     more = [name for name in figures if name not in [*PICTURE, *CERTAINTY, *COST, *SHARE]]
     sections = [
         f"# {text.TITLE}",
-        verdict(runs)._repr_markdown_(),
+        reach_verdict(runs)._repr_markdown_(),
         str(text.scale(runs)),
         CELLS,
         show(PICTURE),
@@ -123,7 +123,7 @@ def _section(title: str) -> list[str]:
 
 def surface_text(runs: pd.DataFrame) -> Note:
     """Where the fitted surface has its minimum, if it can be told."""
-    found = surface(runs)
+    found = fit_surface(runs)
     text = (
         found.text if found else "Too few cells vary in share and GLU for a surface between them."
     )

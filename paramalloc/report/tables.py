@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..analyze import (
+from ..analysis import (
     BASELINE,
     COST_SENSE,
     NOTHING,
-    Note,
     cells_table,
     claims,
     completed,
@@ -22,8 +21,8 @@ from ..analyze import (
     means,
     screening,
 )
-from ..plots import short
-from ..plots.base import say, stopped
+from ..plots import say, short, stopped
+from ..runs import Note
 
 COSTS = {
     "tokens_per_s": "training speed",

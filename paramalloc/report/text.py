@@ -9,24 +9,24 @@ from importlib import metadata
 
 import pandas as pd
 
-from ..analyze import (
+from ..analysis import (
     NOTHING,
-    Note,
+    SAME,
+    STATUSES,
     cell_name,
     cells_table,
     claims,
     comparable,
     completed,
+    estimate_noise,
+    fit_surface,
     means,
-    noise,
     noise_floor,
-    surface,
+    with_defaults,
     wrong_kills,
 )
-from ..analyze.cells import STATUSES
-from ..analyze.groups import SAME, with_defaults
 from ..plots import short
-from ..runs import commit
+from ..runs import Note, commit
 from .rates import chosen, rates_checked
 from .tables import code
 
@@ -82,7 +82,7 @@ def certainty(runs: pd.DataFrame) -> Note:
     """The noise behind the intervals, how many seeds a difference needs, and whether the learning rate was fair."""
     if len(runs) == 0:
         return NOTHING
-    found, floor = noise(runs), noise_floor(runs)
+    found, floor = estimate_noise(runs), noise_floor(runs)
     needed = lambda of, what: " and ".join(
         f"{of.seeds_needed(gap)} {what} to find a difference of {gap} nats" for gap in (0.02, 0.005)
     )
@@ -189,7 +189,7 @@ def methods(runs: pd.DataFrame) -> Note:
         "the best unless another is told from it as lower, all pairs compared at 5 % together (as Tukey's).",
         "The surface is a quadratic in the logarithms of share and expansion with a term for each seed; where its minimum may lie is Box and "
         "Hunter's region."
-        if surface(runs)
+        if fit_surface(runs)
         else "",
         "The probability of a place on a front is its share of draws under the fitted noise of loss and of throughput; costs within 1 % tie.",
         "Behind every number stand rows of results.csv, one a run: a cell's are the completed ones with its `requested_share` and "

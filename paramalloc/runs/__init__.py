@@ -4,7 +4,10 @@ runs/<run_id>/   config.json   metrics.jsonl   checkpoint/   evaluation.json   i
                  lease/ (who writes it, lease.py)
 """
 
-from .columns import (
+from .folder import Run, as_json, find_run, read_json, read_metrics, run_id, write_json, write_text
+from .lease import Lease, Watch, held
+from .restore import restore_runs
+from .schema import (
     LISTS,
     MEASURED,
     METRIC_COLUMNS,
@@ -16,18 +19,36 @@ from .columns import (
     describe_run,
     provenance,
 )
-from .folder import (
-    Run,
-    RunError,
-    as_json,
-    find_run,
-    read_json,
-    read_metrics,
-    run_id,
-    write_json,
-    write_text,
-)
-from .restore import restore
 from .table import Note, as_csv, as_frame, load_metrics, load_runs, read_results, summary
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    "LISTS",
+    "Lease",
+    "MEASURED",
+    "METRIC_COLUMNS",
+    "Note",
+    "OUTSIDE",
+    "RECIPE",
+    "RESULT_COLUMNS",
+    "Run",
+    "SHAPE",
+    "Watch",
+    "as_csv",
+    "as_frame",
+    "as_json",
+    "commit",
+    "describe_run",
+    "find_run",
+    "held",
+    "load_metrics",
+    "load_runs",
+    "provenance",
+    "read_json",
+    "read_metrics",
+    "read_results",
+    "restore_runs",
+    "run_id",
+    "summary",
+    "write_json",
+    "write_text",
+]

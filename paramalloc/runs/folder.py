@@ -9,13 +9,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from ..config import TrainConfig, UserError
-from ..lease import SILENCE, Watch, held, sync
-from .columns import OUTSIDE, RECIPE, RESULT_COLUMNS
-
-
-class RunError(UserError):
-    """A run that is not there."""
+from ..config import TrainConfig
+from ..errors import RunError
+from .lease import SILENCE, Watch, held, sync
+from .schema import OUTSIDE, RECIPE, RESULT_COLUMNS
 
 
 def run_id(config: TrainConfig, fingerprint: str) -> str:

@@ -5,14 +5,15 @@ import math
 import re
 from pathlib import Path
 
-from .columns import RESULT_COLUMNS
-from .folder import RunError, read_json, write_json, write_text
+from ..errors import RunError
+from .folder import read_json, write_json, write_text
+from .schema import RESULT_COLUMNS
 from .table import read_rows
 
 ENDS = ("completed", "stopped_early", "diverged")
 
 
-def restore(table: Path, outputs: Path) -> tuple[list[str], list[str]]:
+def restore_runs(table: Path, outputs: Path) -> tuple[list[str], list[str]]:
     """The ids of the runs of a results.csv that were put under outputs/runs, and of those that were there already, which stay.
 
     A run that is put back has its result and its dev probes (losses to five digits), no weights: a sweep does not train it again, early

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .columns import METRIC_COLUMNS, RESULT_COLUMNS, TEXTS
-from .folder import RunError, read_json, read_metrics
+from ..errors import RunError
+from .folder import read_json, read_metrics
+from .schema import METRIC_COLUMNS, RESULT_COLUMNS, TEXTS
 
 
 class Note(str):

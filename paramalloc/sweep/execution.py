@@ -9,11 +9,11 @@ from bisect import insort
 
 from tqdm import tqdm
 
-from ..config import UserError
 from ..data import prepare
-from ..engines import Local
+from ..errors import CellError, UserError
 from ..runs import Run, read_metrics
-from .cells import Cell, Sweep, mean_losses
+from .engines import Local
+from .spec import Cell, Sweep, mean_losses
 
 
 def run_sweep(sweep: Sweep, engine: Local = Local()) -> dict[str, str]:
@@ -89,10 +89,6 @@ def end(running: list["Execution"]):
             process.kill()
     for execution in running:
         execution.output.unlink(missing_ok=True)
-
-
-class CellError(UserError):
-    """Why a cell failed; the sweep goes on with the others."""
 
 
 class Stages:

@@ -10,7 +10,8 @@ import time
 
 import pandas as pd
 
-from paramalloc import InfeasibleError, allocate
+from paramalloc.allocation import allocate
+from paramalloc.errors import InfeasibleError
 
 SHARES, EXPANSIONS = (0.05, 0.25, 0.35, 0.45, 0.6), (1.0, 2.66, 4.0)
 

@@ -12,10 +12,12 @@ import time
 
 import torch
 
-from paramalloc.allocator import allocation
+from paramalloc.allocation import allocation
 from paramalloc.config import ROOT
 from paramalloc.data import Batches, prepare
-from paramalloc.device import (
+from paramalloc.evaluation.inference import inference_cost
+from paramalloc.model import (
+    DecoderLM,
     device_name,
     keep_freed_memory,
     peak_memory,
@@ -24,10 +26,9 @@ from paramalloc.device import (
     reset_peak_memory,
     synchronize,
 )
-from paramalloc.generate import inference_cost
-from paramalloc.model import DecoderLM
 from paramalloc.sweep import load_sweep
-from paramalloc.train import Feed, Learner
+from paramalloc.training import Learner
+from paramalloc.training.learner import Feed
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from paramalloc.data import EOT_TEXT, prepare
-from paramalloc.sources import resolve
+from paramalloc.data.sources import resolve
 
 
 def ours(dataset, vocab_size):

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from paramalloc.device import keep_freed_memory, pick_precision
-from paramalloc.kernels import attention, cross_entropy
+from paramalloc.model import keep_freed_memory, pick_precision
+from paramalloc.model.kernels import attention, cross_entropy
 
 
 def milliseconds(compute, inputs, repeats: int = 12) -> float:

@@ -11,14 +11,13 @@ from itertools import groupby
 import pandas as pd
 import torch
 
-from paramalloc import allocate
+from paramalloc.allocation import allocate
 from paramalloc.config import ROOT
 from paramalloc.data import prepare
-from paramalloc.kernels import token_losses
-from paramalloc.likelihood import BATCH_TOKENS, log_likelihoods, packs
-from paramalloc.model import DecoderLM
-from paramalloc.sets import Set, load_sets
-from paramalloc.smallbench import encode
+from paramalloc.evaluation.likelihood import BATCH_TOKENS, log_likelihoods, packs
+from paramalloc.evaluation.sets import Set, load_sets
+from paramalloc.evaluation.smallbench import encode
+from paramalloc.model import DecoderLM, token_losses
 
 
 @torch.inference_mode()

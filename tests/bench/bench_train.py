@@ -48,7 +48,7 @@ def cell(arguments):
 def laps(times: list[float], losses: list[float], arguments) -> dict:
     """Speed without the first quarter of the steps, loss of the last quarter, seconds to the end of the first step."""
     skipped = arguments.steps // 4
-    from paramalloc.device import peak_memory, pick_device
+    from paramalloc.model import peak_memory, pick_device
 
     return {
         "tokens_per_s": (len(times) - 1 - skipped)
@@ -63,12 +63,13 @@ def laps(times: list[float], losses: list[float], arguments) -> dict:
 def ours(arguments) -> dict:
     import torch
 
-    from paramalloc.allocator import allocation
-    from paramalloc.data import Batches, find
+    from paramalloc.allocation import allocation
     from paramalloc.config import ROOT
-    from paramalloc.device import keep_freed_memory, pick_device, pick_precision
-    from paramalloc.model import DecoderLM
-    from paramalloc.train import Feed, Learner, schedule
+    from paramalloc.data import Batches, find
+    from paramalloc.model import DecoderLM, keep_freed_memory, pick_device, pick_precision
+    from paramalloc.training import Learner
+    from paramalloc.training.learner import Feed
+    from paramalloc.training.optimizer import schedule
 
     config = cell(arguments)
     corpus, device = (
@@ -105,12 +106,12 @@ def theirs(arguments, **options) -> dict:
         TrainingArguments,
     )
 
-    from paramalloc.allocator import allocation
+    from paramalloc.allocation import allocation
     from paramalloc.config import ROOT
     from paramalloc.data import Batches, find
     from paramalloc.export import llama_config, llama_weights
     from paramalloc.model import DecoderLM
-    from paramalloc.optimizer import make_optimizers, schedule
+    from paramalloc.training.optimizer import make_optimizers, schedule
 
     config = cell(arguments)
     corpus = find(config.dataset, config.vocab_size, ROOT / "outputs")

@@ -10,7 +10,7 @@ import torch
 
 from paramalloc.config import ROOT, TrainConfig
 from paramalloc.runs import Run
-from paramalloc.train import train
+from paramalloc.training import train
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from paramalloc.config import TrainConfig
 from paramalloc.data import Corpus
-from paramalloc.train import train
+from paramalloc.training import train
 values, corpus, limit, user = json.loads(sys.argv[1])
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

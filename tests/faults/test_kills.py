@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 
 from paramalloc.config import TrainConfig
 from paramalloc.data import Corpus
-from paramalloc.lease import Watch
-from paramalloc.runs import Run, read_json, read_metrics
+from paramalloc.runs import Run, Watch, read_json, read_metrics
 
 KILLS, RUNS = 180, 12
 SHORT = {
@@ -30,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 def train_alone(values: dict, folder: Path):
     """What a training process does, on one thread: forked from a server that has imported everything already."""
-    from paramalloc.train import train
+    from paramalloc.training import train
 
     torch.set_num_threads(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -41,7 +40,7 @@ def train_alone(values: dict, folder: Path):
 def processes():
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["paramalloc.train", "paramalloc.measure", "safetensors.torch", "torch._dynamo"]
+        ["paramalloc.training", "paramalloc.evaluation", "safetensors.torch", "torch._dynamo"]
     )  # the optimizer wants it
     return context
 

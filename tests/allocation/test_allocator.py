@@ -1,0 +1,337 @@
+"""The allocator is exact, and its answer is the best there is."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from paramalloc.allocation import allocate, k_best
+from paramalloc.config import ModelConfig
+from paramalloc.errors import InfeasibleError
+from paramalloc.model import DecoderLM
+
+GRID = list(itertools.product((0.25, 0.35, 0.45), (2.0, 2.66, 3.0, 4.0)))
+
+
+@pytest.mark.parametrize("share, glu", GRID)
+def test_the_reference_cells_are_within_their_tolerances(share, glu):
+    """10M parameters, V 16,000: total within 0.5 %, share within 2 points, GLU within 5 %, multiples of 8."""
+    found = allocate(total_params=10_000_000, embed_share=share, glu=glu, vocab_size=16_000)
+    model = found.model
+    assert abs(found.params["total"] / 10_000_000 - 1) <= 0.005
+    assert abs(found.embed_share - share) <= 0.02
+    assert abs(found.glu / glu - 1) <= 0.05
+    assert model.n_heads * model.d_head == model.d_model and 24 <= model.d_head <= 64
+    assert all(size % 8 == 0 for size in (model.d_model, model.d_ff, model.d_head))
+
+
+def test_the_twelve_cells_of_both_profiles_are_twelve_shapes():
+    """No two cells of a grid are the same model, at 10M and in the quick profile."""
+    study = {allocate(10**7, share, glu, 16_000).model for share, glu in GRID}
+    quick = {
+        allocate(10**6, share, glu, 4_096, tolerance=0.01, multiple=4).model for share, glu in GRID
+    }
+    assert len(study) == len(quick) == 12
+
+
+KINDS = st.sampled_from(("tied", "untied", "factorized"))
+REQUESTS = st.fixed_dictionaries(
+    {
+        "total_params": st.integers(1_000_000, 100_000_000),
+        "vocab_size": st.integers(256, 65_536),
+        "embed_share": st.floats(0.01, 0.95),
+        "glu": st.floats(0.5, 8.0),
+        "embedding": KINDS,
+        "n_kv_heads": st.sampled_from((None, None, 1, 2, 3)),
+        "mlp": st.sampled_from(("swiglu", "swiglu", "relu2")),
+    }
+)
+
+
+@given(REQUESTS)
+@settings(max_examples=400, deadline=None)
+def test_an_answer_keeps_every_constraint_and_the_rest_is_infeasible(request):
+    """Total, limits, multiples and heads hold; the ledger is the torch model's; InfeasibleError and nothing else is raised."""
+    try:
+        found = allocate(**request)
+    except InfeasibleError:
+        event("infeasible")
+        return
+    event(request["embedding"])
+    model = found.model
+    asked = request["total_params"]
+    assert (
+        abs(found.params["total"] - asked) <= 0.005 * asked
+    )  # the quotient of a total at exactly 0.5 % rounds to more than that
+    assert (
+        abs(found.embed_share - request["embed_share"])
+        <= min(0.05, request["embed_share"] / 2) + 1e-9
+    )
+    assert abs(math.log(found.glu / request["glu"])) <= math.log(1.25) + 1e-9
+    assert model.n_heads * model.d_head == model.d_model and 24 <= model.d_head <= 64
+    assert model.n_heads % model.n_kv_heads == 0 and model.n_kv_heads == (
+        request["n_kv_heads"] or model.n_heads
+    )
+    assert not any(
+        size % 8 for size in (model.d_model, model.d_ff, model.d_head, model.d_embed or 0)
+    )
+    assert (model.d_embed is None) == (request["embedding"] != "factorized") and (
+        model.d_embed or 0
+    ) <= model.d_model
+    if model.n_layers <= 64:  # building hundreds of layers takes seconds
+        assert found.params["total"] == unique_parameters(model)
+    assert allocate(**request) == found
+
+
+def unique_parameters(shape: ModelConfig) -> int:
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in set(DecoderLM(shape).parameters()))
+
+
+SMALL = st.fixed_dictionaries(
+    {
+        "total_params": st.integers(20_000, 200_000),
+        "vocab_size": st.sampled_from((257, 300, 512)),
+        "embed_share": st.floats(0.1, 0.9),
+        "glu": st.floats(1.0, 5.0),
+        "embedding": KINDS,
+        "n_kv_heads": st.sampled_from((None, 1, 2)),
+        "mlp": st.sampled_from(("swiglu", "relu2")),
+    }
+)
+
+
+@given(SMALL)
+@settings(max_examples=150, deadline=None)
+def test_nothing_in_a_small_domain_is_better(request):
+    """The answer is the least over a naive enumeration of every shape; where that is empty, InfeasibleError."""
+    best = naive_best(**request)
+    if best is None:
+        with pytest.raises(InfeasibleError):
+            allocate(**request, tolerance=0.01)
+    else:
+        event("feasible " + request["embedding"])
+        found = allocate(**request, tolerance=0.01)
+        mine = objective(found.model, found.params["total"], request["embed_share"], request["glu"])
+        assert mine == pytest.approx(best, abs=1e-6)
+
+
+def objective(model, total, share, glu):
+    """`allocate`'s docstring, written out again; None where a limit is broken."""
+    gates, table = (3 if model.mlp == "swiglu" else 2), model.vocab_size * model.d_model
+    embedding = {"tied": table, "untied": 2 * table}.get(model.embedding) or (
+        model.vocab_size + model.d_model
+    ) * model.d_embed
+    off, stretch = embedding / total - share, math.log(model.d_ff * gates / 3 / model.d_model / glu)
+    aspect = (
+        math.log(model.d_model / (48 * model.n_layers)) if model.embedding == "factorized" else 0
+    )
+    if (
+        abs(off) > min(0.05, share / 2)
+        or abs(stretch) > math.log(1.25)
+        or abs(aspect) > math.log(2)
+    ):
+        return None
+    return (
+        (off / 0.01) ** 2
+        + (stretch / math.log(1.05)) ** 2
+        + (64 / model.d_head - 1) ** 2
+        + aspect**2
+    )
+
+
+def naive_best(total_params, vocab_size, embed_share, glu, embedding, n_kv_heads, mlp):
+    """All shapes written out with no cleverness: the check on the search's bounds."""
+    values, gates = [], 3 if mlp == "swiglu" else 2
+    for d in range(24, 330, 8):
+        table = {"tied": vocab_size * d, "untied": 2 * vocab_size * d}
+        embeddings = (
+            [(None, table[embedding])]
+            if embedding in table
+            else [(e, (vocab_size + d) * e) for e in range(8, d + 1, 8)]
+        )
+        for (d_embed, table_size), d_head in itertools.product(
+            embeddings, (24, 32, 40, 48, 56, 64)
+        ):
+            heads = d // d_head
+            keys = n_kv_heads or heads
+            if d % d_head or heads % keys:
+                continue
+            for layers in range(1, 60):
+                rest = table_size + d + layers * (2 * d * d + 2 * d * keys * d_head + 2 * d)
+                if rest > total_params * 1.01:
+                    break
+                for d_ff in range(8, 10 * d + 8, 8):
+                    count = rest + layers * gates * d * d_ff
+                    if abs(count / total_params - 1) <= 0.01:
+                        shape = ModelConfig(
+                            vocab_size,
+                            d,
+                            layers,
+                            heads,
+                            keys,
+                            d_head,
+                            d_ff,
+                            embedding,
+                            d_embed,
+                            mlp,
+                        )
+                        values.append(objective(shape, count, embed_share, glu))
+    return min((value for value in values if value is not None), default=None)
+
+
+def test_the_k_best_are_distinct_and_in_order():
+    """k_best gives k different shapes, the first is allocate's, and none of the rest is better than the one before."""
+    request = {"total_params": 10_000_000, "embed_share": 0.35, "glu": 2.66, "vocab_size": 16_000}
+    found = k_best(8, **request)
+    values = [objective(one.model, one.params["total"], 0.35, 2.66) for one in found]
+    assert found[0] == allocate(**request) and len({one.model for one in found}) == 8
+    assert values == pytest.approx(sorted(values), abs=1e-6)
+
+
+def test_who_pays_for_a_factorized_embedding():
+    """Width and depth given, the MLP shrinks as the share grows; width given, the depth does, at the same expansion."""
+    ask = lambda share, **given: allocate(
+        10_000_000, share, 2.66, 16_000, "factorized", d_model=288, **given
+    )
+    by_mlp, by_depth = (
+        [ask(share, n_layers=6) for share in (0.25, 0.35, 0.45)],
+        [ask(share) for share in (0.25, 0.35, 0.45)],
+    )
+    for found in (*by_mlp, *by_depth):
+        assert found.model.d_model == 288 and abs(found.embed_share - found.requested_share) <= 0.02
+    assert all(found.model.n_layers == 6 and found.requested_glu is None for found in by_mlp)
+    assert by_mlp[0].model.d_ff > by_mlp[1].model.d_ff > by_mlp[2].model.d_ff
+    assert all(abs(found.glu / 2.66 - 1) < 0.25 for found in by_depth)
+    assert by_depth[0].model.n_layers > by_depth[1].model.n_layers > by_depth[2].model.n_layers
+
+
+def test_without_a_gate_the_parameters_stay_equal():
+    """relu2 at the same request has the width, depth and MLP parameters of swiglu: d_ff is half as large again."""
+    gated, plain = (
+        allocate(10_000_000, 0.35, 2.66, 16_000, mlp=mlp) for mlp in ("swiglu", "relu2")
+    )
+    assert (plain.model.d_model, plain.model.n_layers) == (
+        gated.model.d_model,
+        gated.model.n_layers,
+    )
+    assert plain.model.d_ff / gated.model.d_ff == pytest.approx(1.5, rel=0.02)
+    assert plain.params["mlp"] / gated.params["mlp"] == pytest.approx(1, rel=0.02)
+
+
+WRONG = [
+    (
+        {"embed_share": 0.9},
+        "leaves 1,000,000 for the layers, and one layer of width 562 at glu 2.66 holds 3,790,547",
+    ),
+    ({"embed_share": 0.01}, "is a width of 6, less than one head of 24"),
+    ({"embed_share": 0.9, "embedding": "factorized"}, "no factorized embedding of that size"),
+    (
+        {"d_model": 288, "n_layers": 30},
+        "has d_model 288, n_layers 30 at embed_share 0.35: a total_params that fits is 14,786,208",
+    ),
+    (
+        {"d_embed": 96, "embedding": "factorized"},
+        "has d_embed 96 at embed_share 0.35: the nearest embed_share that fits is",
+    ),
+    ({"d_model": 100}, "divides d_model 100: name d_head or n_heads, or change d_model"),
+    ({"d_model": 96, "n_heads": 5}, "d_model 96 is not a multiple of n_heads 5"),
+    (
+        {"d_model": 96, "n_heads": 3, "d_head": 24},
+        "d_model 96 is not n_heads 3 x d_head 24: leave one of them out",
+    ),
+    ({"n_heads": 4, "n_kv_heads": 3}, "n_heads 4 is not a multiple of n_kv_heads 3"),
+    ({"d_embed": 64}, "d_embed belongs to embedding 'factorized': leave it out"),
+    (
+        {"d_model": 64, "d_embed": 96, "embedding": "factorized"},
+        "d_embed 96 is larger than d_model 64",
+    ),
+    ({"embedding": "shared"}, "embedding must be one of tied, untied, factorized, not 'shared'"),
+    ({"embed_share": 1.5}, "embed_share must be above 0 and below 1, not 1.5"),
+    ({"d_model": 54, "n_heads": 6}, "d_head 9 must be even"),
+    ({"d_model": 96, "d_head": 24, "n_kv_heads": 3}, "n_heads 4 is not a multiple of n_kv_heads 3"),
+    ({"multiple": 33}, "no d_head from 24 to 64 is even and a multiple of 33"),
+    ({"n_layers": 6.5}, "n_layers must be a whole number, not 6.5"),
+    ({"n_layers": 0}, "n_layers must be at least 1, not 0"),
+    ({"d_model": 288, "n_layers": 6, "d_ff": -512}, "d_ff must be at least 1, not -512"),
+    ({"glu": float("nan")}, "glu must be a finite number"),
+    ({"tolerance": 2}, "tolerance must be above 0 and below 1, not 2"),
+    ({"total_params": None}, "total_params must be a number, not None"),
+]
+
+
+@pytest.mark.parametrize(
+    "wrong, message", WRONG, ids=lambda value: str(value) if isinstance(value, dict) else ""
+)
+def test_a_refusal_names_the_constraint_that_binds(wrong, message):
+    """One line, with what was asked and what stands in its way."""
+    with pytest.raises(InfeasibleError) as error:
+        allocate(
+            **{"total_params": 10_000_000, "embed_share": 0.35, "glu": 2.66, "vocab_size": 16_000}
+            | wrong
+        )
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("same", [np.int64(10_000_000), 10e6, "10_000_000"], ids=repr)
+def test_whole_numbers_of_any_kind_are_understood(same):
+    """numpy's, floats and text give the same plain whole numbers; k_best wants at least one."""
+    request = {
+        "embed_share": 0.35,
+        "glu": 2.66,
+        "vocab_size": np.uint16(16_000),
+        "d_model": np.int16(288),
+    }
+    found = allocate(same, **request)
+    assert found == allocate(10_000_000, 0.35, 2.66, 16_000, d_model=288) and json.dumps(
+        found.details()
+    )
+    with pytest.raises(InfeasibleError, match="k must be at least 1, not 0"):
+        k_best(0, same, **request)
+
+
+def test_named_heads_keep_their_limits():
+    """n_heads alone still means a d_head from 24 to 64; with d_model it means what it says."""
+    assert 24 <= allocate(10_000_000, 0.35, 2.66, 16_000, n_heads=8).model.d_head <= 64
+    assert allocate(10_000_000, 0.35, 2.66, 16_000, d_model=288, n_heads=2).model.d_head == 144
+
+
+def test_the_suggested_total_has_room_for_the_named_dimensions():
+    """The total that a refusal names can be asked for."""
+    assert allocate(14_786_208, 0.35, 2.66, 16_000, d_model=288, n_layers=30).model.n_layers == 30
+
+
+def test_an_infeasible_share_names_the_nearest_feasible_one():
+    """The message says what is left for the layers and a share that works, and that share does work."""
+    with pytest.raises(InfeasibleError, match="leaves 100,000 for the layers") as error:
+        allocate(10_000_000, 0.99, 2.66, 16_000)
+    nearest = float(str(error.value).rsplit(" ", 1)[1])
+    assert allocate(10_000_000, nearest, 2.66, 16_000).embed_share == pytest.approx(
+        nearest, abs=0.05
+    )
+
+
+def test_an_infeasible_error_is_a_value_error():
+    """Callers may catch ValueError."""
+    with pytest.raises(ValueError, match="nor does any other share fit"):
+        allocate(100_000, 0.5, 2.66, 16_000)
+
+
+def test_explicit_dimensions_are_kept():
+    """A dimension given by name is taken as it is; with width, depth and d_ff given no budget is needed."""
+    assert allocate(10_000_000, 0.35, 2.66, 16_000, d_model=288).model.d_model == 288
+    assert allocate(10_000_000, 0.35, 2.66, 16_000, n_layers=6).model.n_layers == 6
+    full = allocate(10_000_000, 0.35, 2.66, 16_000, d_model=216, n_layers=12, d_ff=576)
+    assert (full.model.d_model, full.model.n_layers, full.model.d_ff) == (216, 12, 576)
+    assert full.params["total"] == 10_179_864
+
+
+def test_grouped_query_attention_is_counted():
+    """Fewer key and value heads leave parameters to the MLP, and divide the heads evenly."""
+    model = allocate(10_000_000, 0.35, 2.66, 16_000, n_kv_heads=2).model
+    assert model.n_kv_heads == 2 and model.n_heads % 2 == 0

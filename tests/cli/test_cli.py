@@ -1,0 +1,86 @@
+"""`paramalloc allocate`, as a user types it."""
+
+import json
+
+import pytest
+
+from paramalloc.allocation import allocate
+from paramalloc.cli import main
+
+
+def test_allocate_prints_shape_and_costs(capsys):
+    """The answer of `allocate`, itemised, with what it costs."""
+    assert main(["allocate", "--total-params", "10e6", "--embed-share", "0.35"]) == 0
+    shown = capsys.readouterr().out
+    assert "11 layers of width 224, 4 heads of 56, d_ff 568" in shown and "9,995,552" in shown
+    assert "67.5M per token, causal attention (75.1M with the full score matrix)" in shown
+
+
+def test_allocate_grid_prints_the_twelve_cells(capsys):
+    """Requested and realised values of every cell of params/grid.yaml."""
+    assert main(["allocate", "--grid"]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 13 and "requested share" in lines[0]
+    assert all(
+        f"{allocate(10**7, 0.45, glu, 16_000).params['total']:,}" in "".join(lines[10:])
+        for glu in (2.66, 3.0, 4.0)
+    )
+
+
+def test_allocate_json_is_the_whole_ledger(capsys):
+    """One object, or a list where there are several; the numbers are those of Python's `allocate`."""
+    assert (
+        main(
+            [
+                "allocate",
+                "--json",
+                "--embedding",
+                "factorized",
+                "--d-model",
+                "288",
+                "--n-layers",
+                "6",
+            ]
+        )
+        == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    same = allocate(10**7, 0.35, 2.66, 16_000, "factorized", d_model=288, n_layers=6)
+    assert found["params"] == same.params and found["model"]["d_embed"] == same.model.d_embed
+    assert set(found) >= {"embed_share", "glu", "flops_per_token", "memory_bytes", "roofline"}
+    assert main(["allocate", "--json", "--best", "3"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--glu", "abc"], "--glu must be a number, not 'abc'"),
+        (["--embed-share", "0.9"], "the nearest embed_share that fits is 0.78"),
+        (["--hardware", "abacus"], "unknown hardware 'abacus': known are H200 SXM"),
+        (["--seq-len", "0"], "must be at least 1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_two(arguments, message, capsys):
+    """On standard error, and nothing on standard output."""
+    assert main(["allocate", *arguments]) == 2
+    said = capsys.readouterr()
+    assert message in said.err and said.err.count("\n") == 1 and not said.out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["nowhere"], "unknown sweep 'nowhere'"),
+        (["nowhere.csv"], "there is no file"),
+        (["grid", "--profile", "large"], "unknown profile 'large'"),
+    ],
+)
+def test_a_report_of_nothing_known_is_refused_before_a_kernel_starts(
+    arguments, message, capsys, monkeypatch
+):
+    """In one line, and nothing is executed."""
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("a kernel was started"))
+    assert main(["report", *arguments]) == 2
+    said = capsys.readouterr()
+    assert message in said.err and said.err.count("\n") == 1 and not said.out

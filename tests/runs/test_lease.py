@@ -1,0 +1,166 @@
+"""One holder at a time, dead ones are replaced, and who lost a lease writes nothing."""
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from paramalloc.errors import LeaseLost
+from paramalloc.runs import Watch, held
+from paramalloc.runs import lease as leases
+from paramalloc.runs.lease import acquire, newest
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from paramalloc.errors import LeaseLost
+from paramalloc.runs.lease import acquire
+held = acquire(Path(sys.argv[1]) / "lease")
+print("held", flush=True)
+while True:
+    time.sleep(0.01)
+    try:
+        held.write(held.folder / "result.json", "written by the first")
+        held.check()
+    except LeaseLost as error:
+        sys.exit(f"lost: {error}")
+"""
+
+
+@pytest.fixture
+def first(tmp_path):
+    """A process that holds the lease of a run and writes to it all the time."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PARAMALLOC_LEASE_SILENCE": "1"},
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_numbers_only_grow(tmp_path):
+    """Each holder has a higher number than all before it, also after a release; of old ones nothing heaps up."""
+    for number in range(1, 6):
+        with held(tmp_path / "lease") as lease:
+            assert (
+                int(lease.desk.name) == number == newest(tmp_path / "lease")
+                and lease.folder == tmp_path
+            )
+    assert [path.name for path in (tmp_path / "lease").iterdir()] == ["000005.released"]
+
+
+def test_who_comes_second_waits(first, tmp_path):
+    """As long as the first lives; it is told who that is. Once the first is killed, the lease is free at once."""
+    told = []
+
+    def waiting(holder):
+        told.append(holder["pid"])
+        if (
+            len(told) == 8
+        ):  # 1.6 s, longer than the silence after which one without a heartbeat were dead
+            first.kill()
+            first.wait()
+
+    started = time.monotonic()
+    lease = acquire(tmp_path / "lease", waiting)
+    assert set(told) == {first.pid} and 8 <= len(told) <= 10 and time.monotonic() - started < 3
+    lease.release()
+
+
+def test_a_holder_that_comes_back_to_life_writes_nothing(first, tmp_path, monkeypatch):
+    """Stopped (SIGSTOP), taken over after a second of silence, continued: it ends, and no file has changed."""
+    monkeypatch.setattr(leases, "SILENCE", 1.0)
+    first.send_signal(signal.SIGSTOP)
+    with held(tmp_path / "lease") as lease:
+        lease.write(tmp_path / "result.json", "written by the second")
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        first.send_signal(signal.SIGCONT)
+        assert first.wait(5) == 1 and "lost: another process took over" in first.stderr.read()
+        assert (tmp_path / "result.json").read_text() == "written by the second"
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def count_up(folder, times):
+    for _ in range(times):
+        with held(folder / "lease"):
+            path = folder / "count"
+            seen = int(path.read_text())
+            time.sleep(0.001)
+            path.write_text(str(seen + 1))
+
+
+def test_of_many_processes_one_at_a_time(tmp_path):
+    """Six processes that read, wait and write a number 15 times each: no count is lost."""
+    (tmp_path / "count").write_text("0")
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=count_up, args=(tmp_path, 15)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert (tmp_path / "count").read_text() == "90" and not any(
+        process.exitcode for process in processes
+    )
+
+
+def test_the_clock_of_another_host_does_not_matter(tmp_path, monkeypatch):
+    """A holder elsewhere lives while its beats are new, whatever their date; without a new one it is dead after the silence."""
+    monkeypatch.setattr(leases, "SILENCE", 0.5)
+    desk = tmp_path / "lease" / "000001"
+    desk.mkdir(parents=True)
+    (desk / "holder.json").write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "0"}))
+    watch = Watch(tmp_path / "lease")
+    for beat in (5, 1e9, 2e9, 7):
+        os.utime(desk / "holder.json", (beat, beat))
+        assert watch.look()[1]["host"] == "elsewhere"
+        time.sleep(0.2)
+    assert watch.look()[1]
+    time.sleep(0.6)
+    assert watch.look() == (1, None)
+
+
+def test_another_process_of_the_same_number_is_not_the_holder(tmp_path):
+    """A process id that was given again belongs to a process that started at another time."""
+    desk = tmp_path / "lease" / "000001"
+    desk.mkdir(parents=True)
+    (desk / "holder.json").write_text(json.dumps(leases.myself() | {"started": "1"}))
+    assert Watch(tmp_path / "lease").look() == (1, None)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC, errno.EROFS])
+def test_a_folder_that_cannot_be_written_is_an_error_and_no_wait(tmp_path, monkeypatch, number):
+    """Only a faster claimant is a reason to try again."""
+    monkeypatch.setattr(
+        leases.os, "rename", lambda *_: (_ for _ in ()).throw(OSError(number, "no"))
+    )
+    with pytest.raises(OSError):
+        acquire(tmp_path / "lease")
+
+
+def test_a_former_holder_removes_nothing(tmp_path):
+    """What it wanted to put away before it lost the lease stays."""
+    (tmp_path / "result.json").write_text("of the second")
+    with held(tmp_path / "lease") as lease:
+        pass
+    with pytest.raises(LeaseLost):
+        lease.discard(tmp_path / "result.json")
+    assert (tmp_path / "result.json").read_text() == "of the second"
+
+
+def test_what_fails_for_another_reason_is_not_called_lost(tmp_path):
+    with held(tmp_path / "lease") as lease, pytest.raises(FileNotFoundError):
+        lease.write(tmp_path / "no" / "such" / "folder.json", "x")
+    with pytest.raises(LeaseLost):
+        lease.write(tmp_path / "late.json", "x")
+    assert not (tmp_path / "late.json").exists()

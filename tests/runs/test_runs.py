@@ -1,0 +1,139 @@
+"""What is read back from results.csv is what the run folders hold."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from paramalloc.config import AnalysisConfig
+from paramalloc.errors import RunError
+from paramalloc.runs import RESULT_COLUMNS, as_csv, load_runs, read_json, read_results, restore_runs
+from paramalloc.sweep import select_runs
+
+NOTHING = dict.fromkeys(RESULT_COLUMNS)
+
+
+def result(run_id: str, **values) -> dict:
+    """A finished run; ids are hex digits, so some look like numbers."""
+    return (
+        NOTHING
+        | {
+            "run_id": run_id,
+            "status": "completed",
+            "dev_loss": 1 / 3,
+            "lr": 3e-3,
+            "seed": 0,
+            "compiled": False,
+            "dataset": 'a, "b"',
+            "dev_curve": [[n * 32_768, round(7.123456 - n / 100, 5)] for n in range(1, 41)],
+            "dev_by_frequency": [[0, None], *([1234, 0.1 + n / 7] for n in range(9))],
+            "dev_by_group": [[9999, 31_234.123456789 / (n + 1)] for n in range(32)],
+            "created": "2026-11-23T01:00:00+00:00",
+        }
+        | values
+    )
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    """Three runs: one measured in full, one that diverged, one of an all-digit id."""
+    results = [
+        result("123456789012", d_embed=96),
+        result(
+            "1e5678901234",
+            status="diverged",
+            dev_loss=None,
+            dev_by_frequency=None,
+            dev_by_group=None,
+        ),
+        result("00ab45678901", dataset="null", compiled=True, smallbench=0.1, tokens=10**6),
+    ]
+    for found in results:
+        folder = tmp_path / "runs" / found["run_id"]
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(found))
+    return tmp_path
+
+
+def test_results_csv_read_back_is_the_frame(outputs):
+    """Values, lists, types and what is missing: bit for bit, also an id that looks like a number and a dataset called null."""
+    frame = load_runs(outputs)
+    (outputs / "results.csv").write_text(as_csv(frame), encoding="utf-8")
+    again = read_results(outputs / "results.csv")
+    pd.testing.assert_frame_equal(again, frame, check_exact=True)
+    assert set(again.run_id) == {
+        "123456789012",
+        "1e5678901234",
+        "00ab45678901",
+    } and again.dev_by_frequency.iloc[0][0] == [0, None]
+    assert as_csv(again) == as_csv(frame)
+
+
+def test_an_analysis_may_be_about_a_csv(outputs):
+    """`runs` names it; `dataset` picks from it."""
+    frame = load_runs(outputs)
+    (outputs / "some.csv").write_text(as_csv(frame), encoding="utf-8")
+    choose = lambda **values: select_runs(
+        AnalysisConfig.from_dict({"runs": str(outputs / "some.csv")} | values)
+    )
+    pd.testing.assert_frame_equal(choose(), frame)
+    assert list(choose(dataset="null").run_id) == ["00ab45678901"]
+
+
+def test_a_published_table_of_sixty_runs_is_small(outputs):
+    """With 40 probes a run it stays under 300 kB."""
+    frame = pd.concat([load_runs(outputs)] * 20)
+    assert len(frame) == 60 and len(as_csv(frame).encode()) < 300_000
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (None, "there is no file"),
+        ("", "not a results.csv"),
+        ("a,b\n1,2\n", "not a results.csv"),
+        ("status,dev_curve\ncompleted,[1\n", "not a results.csv"),
+    ],
+)
+def test_what_is_no_results_csv_is_refused(tmp_path, text, message):
+    path = tmp_path / "x.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(RunError, match=message) as error:
+        read_results(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_puts_its_runs_back(outputs, tmp_path_factory):
+    """On another machine: the same frame and table again, every probe of the curve; a second time nothing, and what is there stays."""
+    frame, other = load_runs(outputs), tmp_path_factory.mktemp("other")
+    (outputs / "results.csv").write_text(as_csv(frame.assign(batch_tokens=2048)), encoding="utf-8")
+    mine = other / "runs" / "00ab45678901"
+    mine.mkdir(parents=True)
+    (mine / "result.json").write_text(json.dumps(result("00ab45678901", dev_loss=0.25)))
+    assert restore_runs(outputs / "results.csv", other) == (
+        ["123456789012", "1e5678901234"],
+        ["00ab45678901"],
+    )
+    assert (
+        restore_runs(outputs / "results.csv", other)[0] == []
+        and read_json(mine / "result.json")["dev_loss"] == 0.25
+    )
+    lines = (other / "runs" / "123456789012" / "metrics.jsonl").read_text().splitlines()
+    assert [[row["tokens"], row["dev_loss"]] for row in map(json.loads, lines)] == result(
+        "123456789012"
+    )["dev_curve"]
+    (mine / "result.json").unlink()
+    restore_runs(outputs / "results.csv", other)
+    pd.testing.assert_frame_equal(
+        load_runs(other), frame.assign(batch_tokens=2048), check_exact=True
+    )
+
+
+def test_an_id_that_is_none_writes_nothing(outputs):
+    """A table whose id would lead out of the folder of runs is refused whole."""
+    bad = load_runs(outputs).assign(run_id=["123456789013", "../../oh", "1e5678901235"])
+    (outputs / "results.csv").write_text(as_csv(bad), encoding="utf-8")
+    with pytest.raises(RunError, match="an id is 12 hexadecimal digits"):
+        restore_runs(outputs / "results.csv", outputs / "new")
+    assert not (outputs / "new").exists()

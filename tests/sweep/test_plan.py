@@ -1,0 +1,119 @@
+"""A dry run trains nothing and tells what a sweep would do; a study is not started on a laptop by mistake."""
+
+import pytest
+import yaml
+
+from paramalloc.cli import main
+from paramalloc.config import TrainConfig
+from paramalloc.data import prepare
+from paramalloc.runs import Run
+from paramalloc.sweep import load_sweep, predict_sweep, rough_seconds
+from paramalloc.sweep import dry_run as plans
+from paramalloc.sweep import probe as probes
+from paramalloc.sweep.dry_run import predicted, shown
+
+
+@pytest.fixture
+def sweep(tiny, tmp_path):
+    """Four cells of two seeds: one run finished, one held, one cell that cannot be."""
+    path = tmp_path / "four.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "axes": {"embed_share": [0.2, 0.25, 0.35, 0.97]},
+                "parameters": tiny | {"seed": [0, 1]},
+            }
+        )
+    )
+    corpus = prepare(tiny["dataset"], tiny["vocab_size"], tmp_path)
+    plan = load_sweep(str(path), outputs=str(tmp_path))
+    done = Run(plan.cells[0].config.runs()[0], corpus.fingerprint)
+    with done.held():
+        done.begin({})
+        done.finish({"status": "completed"})
+    return path, plan, corpus
+
+
+def test_what_would_be_done_is_told(sweep, tmp_path):
+    """Run, skip and why, wait and for whom, cannot be; the probe of two at a time predicts each run's time."""
+    path, plan, corpus = sweep
+    held = Run(plan.cells[1].config.runs()[1], corpus.fingerprint)
+    with held.held():
+        frame = predict_sweep(plan, jobs=2)
+    assert list(frame.what.str.split(":").str[0]) == [
+        "skip",
+        "run",
+        "run",
+        "wait",
+        "run",
+        "run",
+        "cannot be",
+    ]
+    assert (
+        frame[frame.what == "run"].seconds.between(plans.START_S, 60).all()
+        and frame[frame.what != "run"].seconds.isna().all()
+    )
+    text = shown(frame, 2, tmp_path)
+    assert (
+        "4 of 7 runs to train" in text and "GB that are free" in text and "skip: completed" in text
+    )
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted(
+        {held.id, Run(plan.cells[0].config.runs()[0], corpus.fingerprint).id}
+    )
+
+
+def test_a_large_step_is_predicted_from_a_part_of_it(tiny, monkeypatch):
+    """On a CPU no more than AT_MOST tokens are probed: of a step eight times as large the prediction is eight times that of the part."""
+    config, sizes = TrainConfig.from_dict(tiny | {"batch_tokens": 8192}), []
+    step = probes.Learner.step
+    monkeypatch.setattr(probes, "AT_MOST", 1024)
+    monkeypatch.setattr(
+        probes.Learner,
+        "step",
+        lambda self, x, y, lr: (sizes.append(x.numel()), step(self, x, y, lr))[1],
+    )
+    monkeypatch.setattr(probes, "timed", lambda device, work: (work(), 2.0)[1])
+    assert probes.probe_speed(config)["step_s"] == 16.0 and sizes == [1024] * probes.STEPS
+
+
+def test_the_prediction_by_hand(sweep):
+    """Start, 40 steps, both splits and eight probes of 1,024 tokens."""
+    _, plan, corpus = sweep
+    config, splits = plan.cells[0].config, corpus.meta["splits"]
+    scored = splits["valid"]["tokens"] + splits["test"]["tokens"] + 8 * 1024
+    assert predicted(config, {"step_s": 0.5, "score_s": 1e-3}) == pytest.approx(
+        plans.START_S + 40 * 0.5 + scored * 1e-3
+    )
+
+
+def test_a_study_on_a_laptop_wants_yes(tmp_path, capsys):
+    """The 12 cells of 50M tokens are days on a CPU: refused in one line, before anything is prepared or made."""
+    assert (
+        rough_seconds(load_sweep("grid", profile="study", outputs=str(tmp_path))) > 24 * plans.HOUR
+    )
+    assert (
+        main(
+            [
+                "sweep",
+                "grid",
+                "--profile",
+                "study",
+                "--dataset",
+                "builtin",
+                "--outputs",
+                str(tmp_path / "o"),
+            ]
+        )
+        == 2
+    )
+    said = capsys.readouterr().err
+    assert (
+        "add --yes to start it" in said and said.count("\n") == 1 and not (tmp_path / "o").exists()
+    )
+    assert rough_seconds(load_sweep("grid", profile="quick", outputs=str(tmp_path))) < plans.HOUR
+
+
+def test_a_probe_that_fails_is_told_in_one_line(sweep, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(plans.sys, "executable", "false")
+    assert main(["sweep", str(sweep[0]), "--dry-run", "--outputs", str(tmp_path)]) == 2
+    assert "the probe failed" in capsys.readouterr().err
