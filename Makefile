@@ -23,7 +23,8 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: all setup data train-embedding-sweep train-glu-sweep grid reference reports published lab test bench clean help
+.PHONY: all setup data train-embedding-sweep train-glu-sweep grid reference reports published lab check test test-slow
+.PHONY: bench clean help
 
 all: setup  ## set up, then the quick grid on the built-in corpus and its report
 	@# Cells may fail: the report shows the others, and the exit status still tells. SmallBench would take two more minutes.
@@ -83,12 +84,23 @@ setup: $(VENV)/.paramalloc  ## install into .venv, or into the active conda envi
 lab: setup  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-# Threads that wait sleep instead of spinning: beside other work two-threaded tests take 26 to 50 s instead of 150 (the coordinate check).
-test: export OMP_WAIT_POLICY = PASSIVE
+check: $(VENV)/.paramalloc-test  ## format, lint, types and the examples in docstrings: under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q --doctest-modules paramalloc -p no:cacheprovider
+
+# Tests run on all cores, a file on one of them. Threads that wait sleep instead of spinning: beside other work a
+# two-threaded test takes 26 to 50 s instead of 150.
+PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --dist loadscope --durations 10
+
 test: $(VENV)/.paramalloc-test  ## the tests but for the slow ones, and every notebook executed
-	$(BIN)/python -m pytest -m "not slow" tests
+	$(PYTEST) -m "not slow" tests
 	@# The notebooks run with their defaults, in the quick profile also where there is a GPU.
-	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks
+	CUDA_VISIBLE_DEVICES= $(PYTEST) --nbval-lax --nbval-current-env notebooks
+
+test-slow: $(VENV)/.paramalloc-test  ## the slow tests: crashes, kills, the published reports
+	$(PYTEST) -m slow tests
 
 bench: $(VENV)/.paramalloc-test  ## the benchmarks in tests/bench, on DATASET
 	@set -e; for script in tests/bench/bench_*.py; do $(BIN)/python "$$script" "$(DATASET)"; done
