@@ -94,7 +94,7 @@ def _by_split() -> dict[str, list[str]]:
     return splits | {name: _first(splits[name], HELD_OUT_CHARS) for name in ("valid", "test")}
 
 
-def documents(split: str) -> Iterator[str]:
+def read_split(split: str) -> Iterator[str]:
     return iter(_by_split()[split])
 
 

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -87,7 +87,7 @@ def _resolve(name: str, tokens: int | None) -> Part:
         return Part(
             name,
             [record],
-            lambda: [Source(s, functools.partial(builtin.documents, s)) for s in SPLITS],
+            lambda: [Source(s, functools.partial(builtin.read_split, s)) for s in SPLITS],
         )
     if name in HUB or re.fullmatch(r"wmt\d\d:[a-z]{2}-en", name):
         return _hub(name, tokens)
@@ -157,13 +157,22 @@ def _file(path: Path, split: str, missing: frozenset[str]) -> Source:
     return Source(split, lambda: cut(_lines(path)), wikitext, held_out)
 
 
+def is_text_file(path: Path) -> bool:
+    """Whether the name is that of a .txt, .jsonl (also compressed) or .parquet file."""
+    return bool(FILE.search(path.name))
+
+
+def open_file(path: Path) -> BinaryIO:
+    """The bytes of a file, uncompressed if it is compressed (.gz, .xz, .zst)."""
+    opener = OPEN.get(path.suffix.lower())
+    return opener(path) if opener else open(path, "rb")
+
+
 def _lines(path: Path) -> Iterator[str]:
     """The lines with their ends, as they are in the file (without a byte-order mark)."""
     offset = 0
     try:
-        with io.BufferedReader(
-            OPEN.get(path.suffix.lower(), functools.partial(open, mode="rb"))(path)
-        ) as file:
+        with io.BufferedReader(open_file(path)) as file:
             for line in file:
                 yield (line if offset else line.removeprefix(codecs.BOM_UTF8)).decode()
                 offset += len(line)
@@ -258,7 +267,7 @@ def _hub(name: str, tokens: int | None) -> Part:
 
 def _load(record: dict) -> list[Source]:
     name, budget = record["name"], record.get("tokens")
-    with reaching(name, LOCAL):
+    with explain_hub_errors(name, LOCAL):
         from datasets import disable_progress_bars, load_dataset  # seconds to import
 
         disable_progress_bars()
@@ -288,7 +297,7 @@ def revision_on_hub(repo: str, revision: str | None) -> str | None:
 
 
 @contextmanager
-def reaching(name: str, instead: str) -> Iterator[None]:
+def explain_hub_errors(name: str, instead: str) -> Iterator[None]:
     """What goes wrong on the way to the hub, in one line that says what to do `instead`."""
     try:
         yield
@@ -322,7 +331,7 @@ class _Spool:
     def __call__(self) -> Iterator[str]:
         if self.file is None:
             self.file = tempfile.TemporaryFile("w+", encoding="utf-8")
-            with reaching(self.name, LOCAL):
+            with explain_hub_errors(self.name, LOCAL):
                 self.file.writelines(json.dumps(text) + "\n" for text in self.texts())
         self.file.seek(0)
         return map(json.loads, self.file)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import ROOT
-from ..data import FILE, OPEN, UNREADABLE, reaching, revision_on_hub
+from ..data import UNREADABLE, explain_hub_errors, is_text_file, open_file, revision_on_hub
 from ..errors import DataError
 
 
@@ -137,7 +137,7 @@ def load_sets(source: str) -> tuple[list[Set], dict[str, str]]:
 
 
 def local_rows(where: Where, folder: Path) -> list[dict]:
-    files = [path for path in sorted(folder.glob(where.files)) if FILE.search(path.name)]
+    files = [path for path in sorted(folder.glob(where.files)) if is_text_file(path)]
     names = [path.name.split(".jsonl")[0] for path in files]
     if len(set(names)) < len(names):
         raise DataError(
@@ -148,14 +148,16 @@ def local_rows(where: Where, folder: Path) -> list[dict]:
             f"put {where.files.rstrip('*')} into {folder}, or set smallbench_data to hub (then {where.hub} is downloaded)"
         )
     try:
-        texts = [OPEN.get(file.suffix, lambda path: path.open("rb"))(file).read() for file in files]
+        texts = [open_file(path).read() for path in files]
         return [json.loads(line) for text in texts for line in text.splitlines()]
     except (*UNREADABLE, ValueError) as error:
         raise DataError(f"cannot read {files[0].parent}: {' '.join(str(error).split())}") from None
 
 
 def hub_rows(name: str, where: Where) -> list[dict]:
-    with reaching(name, "put a local copy into a folder and name that folder in smallbench_data"):
+    with explain_hub_errors(
+        name, "put a local copy into a folder and name that folder in smallbench_data"
+    ):
         from datasets import (
             disable_progress_bars,
             get_dataset_config_names,

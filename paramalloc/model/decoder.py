@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from .kernels import attend, attention, cross_entropy
+from .kernels import causal_attention, cross_entropy, masked_attention
 from .parametrization import rule
 
 NORM_EPS = 1e-5
@@ -63,7 +63,7 @@ class Attention(nn.Module):
         )  # (B, H + 2 H_kv, T, E)
         qk, v = heads.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
         q, k = rotate(qk, cos_sin).split((self.heads, self.kv_heads), dim=1)
-        out = attention(q, k, v) if context is None else attend(q, *context(k, v))
+        out = causal_attention(q, k, v) if context is None else masked_attention(q, *context(k, v))
         return self.out(out.transpose(1, 2).reshape(batch, length, -1))
 
 

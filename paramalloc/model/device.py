@@ -95,14 +95,14 @@ def peak_memory(device: torch.device) -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def ran_out(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out, on a GPU or the CPU."""
     return isinstance(
         error, torch.OutOfMemoryError | MemoryError
     ) or "can't allocate memory" in str(error)
 
 
-def memory(device: torch.device) -> int | None:
+def device_memory(device: torch.device) -> int | None:
     """Bytes that the device has in all; None where nobody tells."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory

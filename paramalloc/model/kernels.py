@@ -19,7 +19,7 @@ def eager_cpu(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal softmax(q k^T / sqrt(E)) v of q (B, H, T, E) and k, v (B, H_kv, T, E): (B, H, T, E)."""
     groups = q.shape[1] // k.shape[1]
     if eager_cpu(q) and q.requires_grad and q.shape[0] * q.shape[1] * q.shape[2] ** 2 <= SCORES:
@@ -28,7 +28,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=groups > 1)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(E)) v of q (B, H, T, E) over the keys k, v (B, H_kv, S, E) that mask (..., T, S) lets each see;
     without a mask, one query that sees all, or as many queries as keys, causal."""
     causal = mask is None and q.shape[2] == k.shape[2]

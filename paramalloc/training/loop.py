@@ -13,13 +13,13 @@ from ..errors import DiskError, OutOfMemory
 from ..evaluation import measure
 from ..model import (
     DecoderLM,
+    device_memory,
     device_name,
+    is_out_of_memory,
     keep_freed_memory,
-    memory,
     peak_memory,
     pick_device,
     pick_precision,
-    ran_out,
     reset_peak_memory,
 )
 from ..runs import Run, describe_run, provenance
@@ -55,7 +55,7 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
             f"command goes on from the last checkpoint in {run.folder}"
         ) from None
     except Exception as error:
-        if not ran_out(error):
+        if not is_out_of_memory(error):
             raise
         raise OutOfMemory(
             f"out of memory with batch_tokens {config.batch_tokens}: {what_fits(config)}"
@@ -65,7 +65,7 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
 def what_fits(config: TrainConfig) -> str:
     """The largest batch_tokens, halved as often as needed, whose predicted memory is within four fifths of the device's."""
     room, shape, rows = (
-        memory(pick_device(config.device)),
+        device_memory(pick_device(config.device)),
         allocation(config).model,
         config.batch_tokens // config.seq_len,
     )

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from paramalloc.model import keep_freed_memory, pick_precision
-from paramalloc.model.kernels import attention, cross_entropy
+from paramalloc.model.kernels import causal_attention, cross_entropy
 
 
 def milliseconds(compute, inputs, repeats: int = 12) -> float:
@@ -46,7 +46,7 @@ def main():
             {
                 "kernel": "attention",
                 "shape": f"{batch} x {heads} x {length} x {width}",
-                "paramalloc": milliseconds(attention, inputs),
+                "paramalloc": milliseconds(causal_attention, inputs),
                 "torch": milliseconds(
                     lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), inputs
                 ),

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from paramalloc.model import kernels
-from paramalloc.model.kernels import attention, cross_entropy
+from paramalloc.model.kernels import causal_attention, cross_entropy
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_attention_is_torchs(length, kv_heads, dtype, tolerance):
     exact = [x.detach().double().requires_grad_() for x in (q, k, v)]
     given = torch.randn(2, 4, length, 16, dtype=dtype)
     mine, theirs = (
-        attention(q, k, v),
+        causal_attention(q, k, v),
         F.scaled_dot_product_attention(*exact, is_causal=True, enable_gqa=True),
     )
     assert "BlockedAttention" in type(mine.grad_fn).__name__
@@ -36,7 +36,7 @@ def test_attention_is_torchs(length, kv_heads, dtype, tolerance):
 def test_attention_sees_nothing_of_the_future():
     """No gradient of an output flows to a later key or value."""
     q, k, v = (torch.randn(1, 2, 300, 8, requires_grad=True) for _ in range(3))
-    attention(q, k, v)[:, :, 200].sum().backward()
+    causal_attention(q, k, v)[:, :, 200].sum().backward()
     assert k.grad[:, :, 201:].abs().max() == 0 and v.grad[:, :, 201:].abs().max() == 0
     assert v.grad[:, :, :201].abs().min() > 0
 
@@ -45,9 +45,9 @@ def test_large_batches_keep_no_probabilities(monkeypatch):
     """Beyond SCORES torch's flash attention is used."""
     q = torch.randn(2, 3, 10, 4, requires_grad=True)
     monkeypatch.setattr(kernels, "SCORES", 600)
-    assert "BlockedAttention" in type(attention(q, q, q).grad_fn).__name__
+    assert "BlockedAttention" in type(causal_attention(q, q, q).grad_fn).__name__
     monkeypatch.setattr(kernels, "SCORES", 599)
-    assert "BlockedAttention" not in type(attention(q, q, q).grad_fn).__name__
+    assert "BlockedAttention" not in type(causal_attention(q, q, q).grad_fn).__name__
 
 
 @pytest.mark.parametrize(
