@@ -265,7 +265,7 @@ def run_sweep(arguments) -> int:
     )
     engine = ray_engine(arguments) if arguments.engine == "ray" else engines.Local(jobs)
     try:
-        failed = sweep.run_sweep(plan, engine)
+        failed = sweep.execute_sweep(plan, engine)
     finally:
         engine.close()
     for name, reason in failed.items():
@@ -281,14 +281,16 @@ def ray_engine(arguments):
         if arguments.gpus_per_cell is None
         else as_number("--gpus-per-cell", arguments.gpus_per_cell)
     )
-    return OnRay(arguments.address, as_number("--cpus-per-cell", arguments.cpus_per_cell), gpus)
+    return OnRay.connect(
+        arguments.address, as_number("--cpus-per-cell", arguments.cpus_per_cell), gpus
+    )
 
 
 def planned(plan, jobs: int) -> str:
     from ..sweep import predict_sweep
-    from ..sweep.dry_run import shown
+    from ..sweep import format_plan
 
-    return shown(predict_sweep(plan, jobs), jobs, plan.config.output_folder)
+    return format_plan(predict_sweep(plan, jobs), jobs, plan.config.output_folder)
 
 
 def long_without_gpu(plan, agreed: bool):
@@ -305,8 +307,7 @@ def long_without_gpu(plan, agreed: bool):
 
 
 def run_status(arguments):
-    from ..sweep import failures, load_sweep, table
-    from ..sweep.status import shown
+    from ..sweep import describe_failures, format_status, load_sweep, status_table
 
     given = ("profile", "dataset", "outputs")
     plan = (
@@ -315,10 +316,10 @@ def run_status(arguments):
         else None
     )
     while True:
-        text = shown(table(ROOT / arguments.outputs, plan))
+        text = format_status(status_table(ROOT / arguments.outputs, plan))
         print(
             "\033[2J\033[H" * arguments.watch + text,
-            *(failures(plan) if plan else []),
+            *(describe_failures(plan) if plan else []),
             sep="\n",
             flush=True,
         )
@@ -329,7 +330,7 @@ def run_status(arguments):
 
 def run_report(arguments):
     from ..config import AnalysisConfig
-    from ..sweep import last_line, papermill, select_runs
+    from ..sweep import last_line, papermill_command, select_runs
 
     name = arguments.name or (
         "+".join(Path(one).stem for one in arguments.sweep.split("+")) if arguments.sweep else "all"
@@ -350,7 +351,7 @@ def run_report(arguments):
     with tempfile.TemporaryDirectory() as scratch:
         notebook = Path(scratch) / "analysis.ipynb"
         done = subprocess.run(
-            papermill(ROOT / "notebooks" / "analysis.ipynb", notebook, parameters),
+            papermill_command(ROOT / "notebooks" / "analysis.ipynb", notebook, parameters),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,

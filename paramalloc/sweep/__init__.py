@@ -1,28 +1,52 @@
-"""A sweep: the cells that a YAML file in params/ describes, each executed by papermill in a process of its own.
+"""A sweep: the cells that a YAML file in params/ describes, each a papermill process.
 
-The record is the run folder. A cell whose runs are finished is skipped, so the same command goes on where it stopped.
+The record is the run folder. A cell whose runs are finished is skipped, so the same command goes on
+where it stopped.
+
+- `spec`: a sweep, its cells, and the executions that each of them takes
+- `load`: read a sweep from its YAML file
+- `tune`: which learning rates to try next
+- `engines`: what executes a cell, and processes of this machine that do
+- `ray_engine`: cells as tasks on a Ray cluster
+- `papermill_process`: papermill that ends with its parent (a program)
+- `execution`: one cell on its way
+- `schedule`: all cells of a sweep, so many at a time
+- `dry_run`: what a sweep would do, and what it would take
+- `speeds`: probes side by side
+- `probe`: seconds of a training step (a program; the only module here with torch)
+- `status`: what runs, how far it is, what failed and why
+- `selection`: the runs that an analysis is about
 """
 
-from .dry_run import HOUR, predict_sweep, rough_seconds
-from .engines import OnRay, papermill
-from .execution import last_line, run_sweep
+from .dry_run import HOUR, format_plan, predict_sweep, rough_seconds
+from .engines import Engine, Local, Process, cores, papermill_command
+from .execution import last_line
+from .load import load_sweep
+from .ray_engine import OnRay
+from .schedule import execute_sweep
 from .selection import select_runs
-from .spec import Cell, Sweep, load_sweep, papermill_words
-from .status import failures, table
+from .spec import Cell, Sweep
+from .status import describe_failures, format_status, papermill_words, status_table
 
 __all__ = [
-    "Cell",
     "HOUR",
+    "Cell",
+    "Engine",
+    "Local",
     "OnRay",
+    "Process",
     "Sweep",
-    "predict_sweep",
-    "failures",
+    "cores",
+    "describe_failures",
+    "execute_sweep",
+    "format_plan",
+    "format_status",
     "last_line",
     "load_sweep",
-    "papermill",
+    "papermill_command",
     "papermill_words",
+    "predict_sweep",
     "rough_seconds",
-    "run_sweep",
     "select_runs",
-    "table",
+    "status_table",
 ]

@@ -1,225 +1,211 @@
-"""What a sweep would do, and what it would take on this machine: `paramalloc sweep --dry-run`. No torch."""
+"""What a sweep would do, and what it would take on this machine: `paramalloc sweep --dry-run`."""
 
-import itertools
 import json
-import os
 import shutil
-import subprocess
-import sys
-from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ..allocation import allocation, flops_per_token, memory_bytes
-from ..config import ROOT, TrainConfig
+from ..config import TrainConfig
 from ..data import Corpus, find
-from ..errors import DataError, UserError
+from ..errors import DataError
 from ..runs import Run
 from .engines import cores
 from .spec import Cell, Sweep
+from .speeds import measure_speeds
 
 HOUR = 3600.0
-FLOPS_PER_CORE = (
-    1e11  # a CPU core's, about; only to tell minutes from days before anything is measured
-)
-START_S = 6.0  # papermill, its kernel and its imports, on two cores
-HELD_OUT = 0.04  # of the training tokens, where a corpus is not prepared yet: dev and test
+FLOPS_PER_CORE = 1e11  # about; it tells minutes from days before anything is measured
+START_S = 6.0  # seconds of papermill, its kernel and its imports, on two cores
+HELD_OUT = 0.04  # dev and test, as a part of the training tokens, before a corpus is prepared
+CHECKPOINT_BYTES = 12  # per parameter: the weights and two moments of the optimizer
+CHECKPOINTS = 3  # of a run under way at once: two are kept while a third is written
+PLAN_COLUMNS = [
+    "cell",
+    "seed",
+    "lr",
+    "shape",
+    "action",
+    "config",
+    "train FLOPs",
+    "memory",
+    "disk",
+    "seconds",
+]
 
 
 def rough_seconds(sweep: Sweep) -> float:
     """Training time of what is left to train on this machine's cores, to an order of magnitude."""
-    left = [
-        run
-        for stage in stages(sweep)
-        if stage.config
-        for run, state in states(stage)
-        if state == "run"
-    ]
-    flops = sum(
-        run.tokens * flops_per_token(allocation(run).model, run.seq_len)["train"] for run in left
-    )
+    flops = 0.0
+    for stage in all_stages(sweep):
+        for config in _configs_to_train(stage):
+            model = allocation(config).model
+            flops += config.tokens * flops_per_token(model, config.seq_len)["train"]
     return flops / (FLOPS_PER_CORE * cores())
 
 
-def stages(sweep: Sweep) -> list[Cell]:
-    """The executions of all cells; of a tuned one those that are known, and its claim, whose lr may not be."""
-    return [
-        stage
-        for cell in sweep.cells
-        for stage in sweep.stages(cell, corpus_of(cell.config) if cell.config else None)
-    ]
+def _configs_to_train(stage: Cell) -> list[TrainConfig]:
+    if stage.config is None:
+        return []
+    return [config for config, action in _actions(stage) if action == "run"]
 
 
-def states(cell: Cell) -> list[tuple[TrainConfig, str]]:
-    """Each run of a cell, and what would be done with it."""
-    corpus = corpus_of(cell.config)
-    runs = cell.runs(corpus) if corpus else []
-    return list(zip(cell.config.runs(), map(state, runs) if runs else itertools.repeat("run")))
+def all_stages(sweep: Sweep) -> list[Cell]:
+    """The executions of all cells.
+
+    Of a tuned cell those that are known so far, and the last one, whose lr may be open.
+    """
+    stages = []
+    for cell in sweep.cells:
+        corpus = prepared_corpus(cell.config) if cell.config else None
+        stages += sweep.stages(cell, corpus)
+    return stages
 
 
-def corpus_of(config: TrainConfig) -> Corpus | None:
-    """The corpus of a run if it is prepared already; a dataset that is not there fails when its cell is trained."""
+def prepared_corpus(config: TrainConfig) -> Corpus | None:
+    """The corpus of a run if it is prepared already.
+
+    A dataset that is not there is no error here: its cell fails when it is trained.
+    """
     try:
         return find(config.dataset, config.vocab_size, config.output_folder, config.tokens)
     except DataError:
         return None
 
 
-def state(run: Run) -> str:
+def _actions(stage: Cell) -> list[tuple[TrainConfig, str]]:
+    """Each run of a stage, and what would be done with it."""
+    config = stage.valid_config
+    corpus = prepared_corpus(config)
+    runs = stage.runs(corpus) if corpus else []
+    if not runs:
+        return [(single, "run") for single in config.runs()]
+    return list(zip(config.runs(), map(_action, runs), strict=True))
+
+
+def _action(run: Run) -> str:
     if run.finished:
-        return f"skip: {run.result['status'].replace('_', ' ')}"
+        result = run.result or {}
+        return f"skip: {result['status'].replace('_', ' ')}"
     if holder := Run.holder(run.folder):
         return f"wait: process {holder['pid']} trains it"
     return "run"
 
 
 def predict_sweep(sweep: Sweep, jobs: int) -> pd.DataFrame:
-    """One row per run: its shape, what would be done, training FLOPs, predicted seconds and memory. A probe of `jobs`
-    processes at a time trains a few steps of each cell that has anything to do."""
-    rows = [row for stage in stages(sweep) for row in rows_of(stage)]
-    todo = [row for row in rows if row["what"] == "run"]
-    alike = list(dict.fromkeys(pace(row["config"]) for row in todo))
-    found = dict(zip(alike, measured(alike, jobs)))
+    """One row per run: its shape, what would be done, training FLOPs, predicted seconds and bytes.
+
+    `jobs` probes at a time train a few steps of each shape that has anything to do.
+    """
+    rows = [row for stage in all_stages(sweep) for row in _plan_rows(stage)]
+    todo = [row for row in rows if row["action"] == "run"]
+    keys = list(dict.fromkeys(_speed_key(row["config"]) for row in todo))
+    speeds = dict(zip(keys, measure_speeds(keys, jobs), strict=True))
     for row in todo:
-        row["seconds"] = predicted(row["config"], found[pace(row["config"])])
-    return pd.DataFrame(
-        rows,
-        columns=[
-            "cell",
-            "seed",
-            "lr",
-            "shape",
-            "what",
-            "config",
-            "train FLOPs",
-            "memory",
-            "disk",
-            "seconds",
-        ],
-    )
+        row["seconds"] = predict_seconds(row["config"], speeds[_speed_key(row["config"])])
+    return pd.DataFrame(rows, columns=PLAN_COLUMNS)
 
 
-def pace(config: TrainConfig) -> str:
+def _speed_key(config: TrainConfig) -> str:
     """A config as the probe reads it, without what no speed depends on."""
-    return json.dumps(
-        asdict(
-            replace(config, lr=None, seed=0, baseline_lr=None, early_stop="off", smallbench="off")
-        )
-    )
+    same = {"lr": None, "seed": 0, "baseline_lr": None, "early_stop": "off", "smallbench": "off"}
+    return json.dumps(asdict(config) | same)
 
 
-def rows_of(cell: Cell) -> list[dict]:
-    if cell.config is None:
-        return [{"cell": cell.name, "what": f"cannot be: {cell.error}"}]
-    shape = allocation(cell.config)
-    total = shape.params["total"]
-    return [
-        {
-            "cell": cell.name,
+def _plan_rows(stage: Cell) -> list[dict[str, Any]]:
+    if stage.config is None:
+        return [{"cell": stage.name, "action": f"cannot be: {stage.error}"}]
+    model = allocation(stage.config).model
+    total = allocation(stage.config).params["total"]
+    rows = []
+    for config, action in _actions(stage):
+        tokens = config.steps * config.batch_tokens
+        memory = memory_bytes(model, config.seq_len, config.batch_tokens)
+        row = {
+            "cell": stage.name,
             "seed": config.seed,
             "lr": config.lr,
             "config": config,
-            "what": what,
-            "shape": f"{shape.model.d_model} x {shape.model.n_layers}, d_ff {shape.model.d_ff}",
-            "train FLOPs": config.steps
-            * config.batch_tokens
-            * flops_per_token(shape.model, config.seq_len)["train"],
-            "memory": memory_bytes(shape.model, config.seq_len, config.batch_tokens)["training"],
-            "disk": 4 * total if what == "run" else 0,
+            "action": action,
+            "shape": f"{model.d_model} x {model.n_layers}, d_ff {model.d_ff}",
+            "train FLOPs": tokens * flops_per_token(model, config.seq_len)["train"],
+            "memory": memory["training"],
+            "disk": 4 * total if action == "run" else 0,
         }
-        for config, what in states(cell)
-    ]
+        rows.append(row)
+    return rows
 
 
-def measured(configs: list[str], jobs: int) -> list[dict]:
-    """The mean of what `jobs` probes measure that run side by side, as cells would."""
-    if not configs:
-        return []
-    threads = {} if jobs == 1 else {"OMP_NUM_THREADS": str(max(1, cores() // jobs))}
-    command = [sys.executable, "-m", "paramalloc.sweep.probe"]
-    probes = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | threads,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+def predict_seconds(config: TrainConfig, speed: dict[str, float]) -> float:
+    """Seconds of a run: start, steps, probes, and both held-out splits in full."""
+    corpus = prepared_corpus(config)
+    held_out = HELD_OUT * config.tokens
+    if corpus:
+        splits = corpus.meta["splits"]
+        held_out = splits["valid"]["tokens"] + splits["test"]["tokens"]
+    scored = held_out + config.probes * config.probe_tokens
+    return float(START_S + config.steps * speed["step_s"] + scored * speed["score_s"])
+
+
+def format_plan(plan: pd.DataFrame, jobs: int, folder: Path) -> str:
+    """The table of `predict_sweep` and its sums, as text; `folder` is where outputs are written.
+
+    A learning rate that is not chosen yet is "tuned"; whichever it will be costs the same.
+    """
+    todo = plan[plan["action"] == "run"]
+    lines = [_format_rows(plan), _format_time(plan, todo, jobs), _format_disk(todo, jobs, folder)]
+    if todo["lr"].isna().any():
+        lines.append(
+            "tuned: only the first round of learning rates is predicted; "
+            "more follow where the best lies on the edge of the grid"
         )
-        for _ in range(jobs)
-    ]
-    try:
-        for probe in probes:
-            with suppress(BrokenPipeError):  # one that ended already says why below
-                probe.stdin.write(f"[{','.join(configs)}]")
-                probe.stdin.close()
-            probe.stdin = None
-        said = [probe.communicate() for probe in probes]
-    finally:
-        for probe in probes:
-            probe.kill()  # of an interrupted dry run nothing goes on; one that has ended does not notice
-    if failed := [error for probe, (_, error) in zip(probes, said) if probe.returncode]:
-        raise UserError(
-            f"the probe failed: {(failed[0].strip().splitlines() or ['it said nothing'])[-1]}"
-        )
-    found = [[json.loads(line) for line in out.splitlines()] for out, _ in said]
-    return [
-        {name: sum(one[name] for one in same) / jobs for name in same[0]} for same in zip(*found)
-    ]
+    return "\n".join(lines)
 
 
-def predicted(config: TrainConfig, probe: dict) -> float:
-    """Seconds of a run: start, steps, probes, and both splits in full."""
-    corpus = corpus_of(config)
-    splits = corpus.meta["splits"] if corpus else None
-    held_out = (
-        splits["valid"]["tokens"] + splits["test"]["tokens"] if splits else HELD_OUT * config.tokens
-    )
+def _format_rows(plan: pd.DataFrame) -> str:
+    lr = plan["lr"].astype(object)
+    is_known = plan["lr"].notna() | plan["config"].isna()
+    columns = {
+        "lr": lr.where(is_known, "tuned"),
+        "train FLOPs": plan["train FLOPs"].map(lambda flops: _scaled(flops, 1e12, "T")),
+        "memory": plan["memory"].map(lambda size: _scaled(size, 1e9, "GB")),
+        "seconds": plan["seconds"].map(format_seconds),
+    }
+    text = plan.drop(columns=["config", "disk"]).assign(**columns).astype(object).fillna("")
+    return str(text.rename(columns={"seconds": "predicted"}).to_string(index=False))
+
+
+def _format_time(plan: pd.DataFrame, todo: pd.DataFrame, jobs: int) -> str:
+    flops = todo["train FLOPs"].sum() / 1e12
+    seconds = todo["seconds"].sum() / min(jobs, max(1, len(todo)))
     return (
-        START_S
-        + config.steps * probe["step_s"]
-        + (held_out + config.probes * config.probe_tokens) * probe["score_s"]
+        f"{len(todo)} of {len(plan)} runs to train, {flops:,.0f} TFLOP; "
+        f"predicted {format_seconds(seconds)} with {jobs} at a time, "
+        "without SmallBench and an early stop"
     )
 
 
-def shown(frame: pd.DataFrame, jobs: int, folder) -> str:
-    """The table and its sums as text. A learning rate that is not chosen yet is "tuned"; what it will be costs the same."""
-    number = lambda value, unit, size: "" if pd.isna(value) else f"{value / size:,.3g} {unit}"
-    text = frame.drop(columns=["config", "disk"]).assign(
-        lr=frame["lr"].astype(object).where(frame["lr"].notna() | frame["config"].isna(), "tuned"),
-        **{
-            "train FLOPs": frame["train FLOPs"].map(lambda value: number(value, "T", 1e12)),
-            "memory": frame["memory"].map(lambda value: number(value, "GB", 1e9)),
-            "seconds": frame["seconds"].map(clock),
-        },
-    )
-    todo = frame[frame.what == "run"]
-    at_once = (
-        3 * 12 * (todo["disk"] / 4).nlargest(jobs).sum()
-    )  # of each run under way two checkpoints and one in the making
-    free = shutil.disk_usage(next(path for path in [folder, *folder.parents] if path.exists())).free
-    disk = todo["disk"].sum() + at_once
-    first = [
-        "tuned: only the first round of learning rates is predicted; more follow where the best lies on the edge of the grid"
-    ]
-    return "\n".join(
-        [
-            text.astype(object)
-            .fillna("")
-            .rename(columns={"seconds": "predicted"})
-            .to_string(index=False),
-            f"{len(todo)} of {len(frame)} runs to train, {todo['train FLOPs'].sum() / 1e12:,.0f} TFLOP; "
-            f"predicted {clock(todo['seconds'].sum() / min(jobs, max(1, len(todo))))} with {jobs} at a time, without SmallBench and an early stop",
-            f"disk: {disk / 1e9:,.2f} GB of {free / 1e9:,.0f} GB that are free"
-            + (": NOT ENOUGH" if disk > free else ""),
-            *first * bool((todo["lr"].isna()).any()),
-        ]
-    )
+def _format_disk(todo: pd.DataFrame, jobs: int, folder: Path) -> str:
+    """The weights that stay, and the checkpoints of the largest runs that may be under way."""
+    parameters = todo["disk"] / 4
+    under_way = CHECKPOINTS * CHECKPOINT_BYTES * parameters.nlargest(jobs).sum()
+    needed = todo["disk"].sum() + under_way
+    existing = next(path for path in [folder, *folder.parents] if path.exists())
+    free = shutil.disk_usage(existing).free
+    warning = ": NOT ENOUGH" if needed > free else ""
+    return f"disk: {needed / 1e9:,.2f} GB of {free / 1e9:,.0f} GB that are free{warning}"
 
 
-def clock(seconds: float) -> str:
+def _scaled(value: float, size: float, unit: str) -> str:
+    return "" if pd.isna(value) else f"{value / size:,.3g} {unit}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Hours, minutes and seconds as 1:02:03; empty where the number is missing."""
     if pd.isna(seconds):
         return ""
-    return f"{int(seconds) // 3600}:{int(seconds) % 3600 // 60:02}:{int(seconds) % 60:02}"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

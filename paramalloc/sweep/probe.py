@@ -1,4 +1,4 @@
-"""How long a training step takes on this machine, and scoring a token: a few of each, on random tokens.
+"""How long a training step takes on this machine, and scoring a token: a few of each, at random.
 
 python -m paramalloc.sweep.probe < configs.json        one JSON object a line, one for each config
 """
@@ -7,6 +7,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,33 +18,48 @@ from ..evaluation import split_losses
 from ..model import DecoderLM, keep_freed_memory, pick_device, pick_precision, synchronize
 from ..training import Learner
 
-STEPS, SCORED = 4, 4_096
-AT_MOST = 4_096  # tokens of a probed step on a CPU, where time grows in proportion: twelve cells of the study would take a quarter of an hour
+PROBED_STEPS = 4
+SCORED_TOKENS = 4_096
+STEP_TOKENS = 4_096  # of a probed step on a CPU, at most: time grows in proportion there
 
 
 def probe_speed(config: TrainConfig) -> dict[str, float]:
-    """Seconds of a step (the median, after one that warms up; from a part of a large one on a CPU) and of scoring a token."""
-    device, shape = pick_device(config.device), allocation(config).model
-    learner = Learner(
-        config,
-        DecoderLM(shape, config.parametrization),
-        device,
-        pick_precision(config.precision, device),
-    )
+    """Seconds of a training step (`step_s`) and of scoring a token (`score_s`).
+
+    A step's is the median, after one that warms up; on a CPU a large one is measured in part.
+    """
+    device = pick_device(config.device)
+    precision = pick_precision(config.precision, device)
+    shape = allocation(config).model
+    learner = Learner(config, DecoderLM(shape, config.parametrization), device, precision)
+
+    # Training steps.
     rows = config.batch_tokens // config.seq_len
-    probed = max(1, min(rows, AT_MOST // config.seq_len)) if device.type == "cpu" else rows
-    batch = torch.randint(shape.vocab_size, (2, probed, config.seq_len), device=device)
-    seconds = [timed(device, lambda: learner.step(batch[0], batch[1], 1e-6)) for _ in range(STEPS)]
-    tokens = np.random.default_rng(0).integers(1, shape.vocab_size, SCORED)
-    score = lambda: split_losses(learner.model, tokens, config.seq_len)
+    probed = rows
+    if device.type == "cpu":
+        probed = max(1, min(rows, STEP_TOKENS // config.seq_len))
+    x, y = torch.randint(shape.vocab_size, (2, probed, config.seq_len), device=device)
+
+    def step() -> None:
+        learner.step(x, y, 1e-6)
+
+    seconds = [measure_seconds(device, step) for _ in range(PROBED_STEPS)]
+
+    # Scoring, after one pass that warms up.
+    tokens = np.random.default_rng(0).integers(1, shape.vocab_size, SCORED_TOKENS)
+
+    def score() -> None:
+        split_losses(learner.model, tokens, config.seq_len)
+
     score()
     return {
         "step_s": statistics.median(seconds[1:]) * rows / probed,
-        "score_s": timed(device, score) / SCORED,
+        "score_s": measure_seconds(device, score) / SCORED_TOKENS,
     }
 
 
-def timed(device: torch.device, work) -> float:
+def measure_seconds(device: torch.device, work: Callable[[], None]) -> float:
+    """Wall seconds of some work, until the device is done with it."""
     synchronize(device)
     start = time.perf_counter()
     work()

@@ -1,19 +1,23 @@
-"""The runs that a sweep expects, whether they are there or not."""
+"""Select the runs that an analysis is about, whether they are there or not."""
 
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 
 from ..allocation import allocation
 from ..config import ROOT, AnalysisConfig, TrainConfig
-from ..data import find
+from ..data import Corpus, find
 from ..runs import as_frame, load_runs, read_results, run_id
-from .spec import Cell, Sweep, load_sweep
+from .load import load_sweep
+from .spec import Cell, Sweep
 
 
 def select_runs(config: AnalysisConfig) -> pd.DataFrame:
-    """The runs an analysis is about: all of them, those of a results.csv, or those that a sweep expects, or several joined
-    by `+`; absent ones are `missing` or `failed`. A run that two sweeps share is there once."""
+    """One row per run: all runs, those of a results.csv, or those that sweeps joined by `+` expect.
+
+    Absent runs are `missing` or `failed`. A run that two sweeps share is there once.
+    """
     source = ROOT / config.runs
     if not config.runs or source.suffix == ".csv":
         results = read_results(source) if config.runs else load_runs(config.output_folder)
@@ -23,45 +27,52 @@ def select_runs(config: AnalysisConfig) -> pd.DataFrame:
         load_sweep(name, profile=config.profile, dataset=config.dataset, outputs=config.outputs)
         for name in names
     ]
-    rows = {
-        key: row
-        for sweep in sweeps
-        for cell in sweep.cells
-        for key, row in expected(sweep, cell).items()
-    }
+    rows: dict[str, dict[str, Any]] = {}
+    for sweep in sweeps:
+        for cell in sweep.cells:
+            rows |= _cell_rows(sweep, cell)
     frame = as_frame(list(rows.values()))
     return frame if (frame.status != "missing").any() else frame.iloc[:0]
 
 
-def expected(sweep: Sweep, cell: Cell) -> dict[str, dict]:
-    """One row per run of a cell, by what tells the run from others: its result, or what is known of a run that has none."""
+def _cell_rows(sweep: Sweep, cell: Cell) -> dict[str, dict[str, Any]]:
+    """One row per run of a cell, by the run's id; of a cell that cannot be, one by its name."""
+    if cell.config is None:
+        return _failed_row(sweep, cell)
     config = cell.config
-    if config is None:
-        asked = {
-            "requested_share": cell.parameters.get("embed_share"),
-            "requested_glu": cell.parameters.get("glu"),
-        }
-        return {f"{sweep.name}/{cell.name}": asked | {"status": "failed"}}
     corpus = find(config.dataset, config.vocab_size, config.output_folder, config.tokens)
+    rows: dict[str, dict[str, Any]] = {}
+    for stage in sweep.stages(cell, corpus):
+        rows |= _stage_rows(sweep, stage, corpus)
+    return rows
+
+
+def _failed_row(sweep: Sweep, cell: Cell) -> dict[str, dict[str, Any]]:
+    row = {
+        "requested_share": cell.parameters.get("embed_share"),
+        "requested_glu": cell.parameters.get("glu"),
+        "status": "failed",
+    }
+    return {f"{sweep.name}/{cell.name}": row}
+
+
+def _stage_rows(sweep: Sweep, stage: Cell, corpus: Corpus | None) -> dict[str, dict[str, Any]]:
+    """The result of each run of a stage, or what is known of a run that has none."""
+    if stage.config is None:
+        return _failed_row(sweep, stage)
+    configs = stage.config.runs()
+    runs = stage.runs(corpus) if corpus else []
+    if not runs:
+        return {run_id(config, ""): _absent_row(config, "missing") for config in configs}
+    status = "failed" if sweep.log(stage, runs).exists() else "missing"
     return {
-        key: row
-        for stage in sweep.stages(cell, corpus)
-        for key, row in rows_of(sweep, stage, corpus).items()
+        run.id: run.result or _absent_row(config, status)
+        for run, config in zip(runs, configs, strict=True)
     }
 
 
-def rows_of(sweep: Sweep, stage: Cell, corpus) -> dict[str, dict]:
-    if stage.config is None:
-        return expected(sweep, stage)
-    runs, configs = stage.runs(corpus) if corpus else [], stage.config.runs()
-    status = "failed" if runs and sweep.log(stage, runs).exists() else "missing"
-    if not runs:
-        return {run_id(config, ""): absent(config, status) for config in configs}
-    return {run.id: run.result or absent(config, status) for run, config in zip(runs, configs)}
-
-
-def absent(config: TrainConfig, status: str) -> dict:
-    """What is known of a run without a result: its shape, and what was asked for."""
+def _absent_row(config: TrainConfig, status: str) -> dict[str, Any]:
+    """What is known of a run without a result: its shape, and what was requested."""
     shape = allocation(config)
     return asdict(shape.model) | {
         "status": status,

@@ -1,17 +1,22 @@
-"""What runs where, how far it is, and what failed and why. Read from the run folders, whoever wrote them."""
+"""What runs where and how far it is, what failed and why: read from the run folders."""
 
+import json
+import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ..runs import Run, read_json, read_metrics
-from .dry_run import clock, corpus_of, stages
+from .dry_run import all_stages, format_seconds, prepared_corpus
 from .execution import last_line
-from .spec import Cell, Sweep, papermill_words
+from .spec import Cell, Sweep
 
-COLUMNS = ["cell", "run", "state", "tokens", "of", "dev ppl", "tokens/s", "left", "where"]
-LOG_LINES = 5
+STATUS_COLUMNS = ["cell", "run", "state", "tokens", "of", "dev ppl", "tokens/s", "left", "where"]
+LOG_LINES = 5  # that are shown of a failed cell
+LOG_TAIL = 40  # lines of a log that are searched for the reason
 
 # The first of these that the message of a failure holds says what kind it is.
 REASONS = {
@@ -24,146 +29,150 @@ REASONS = {
     "No space left": "infrastructure",
     "Permission denied": "infrastructure",
 }
+USER_ERRORS = ("ConfigError", "DataError", "InfeasibleError", "RunError")
 
 
-def table(outputs: Path, sweep: Sweep | None = None) -> pd.DataFrame:
-    """One row per run: those that a sweep's cells expect, or all that there are."""
+def status_table(outputs: Path, sweep: Sweep | None = None) -> pd.DataFrame:
+    """One row per run: those that a sweep's cells expect, or all runs in the outputs folder."""
+    rows: list[dict[str, Any]] = []
     if sweep is None:
-        folders = sorted((outputs / "runs").glob("*/config.json"))
-        rows = [row_of(name_of(read_json(path) or {}), path.parent) for path in folders]
+        for path in sorted((outputs / "runs").glob("*/config.json")):
+            rows.append(_run_row(_shape_name(read_json(path) or {}), path.parent))
     else:
-        rows = [row for stage in stages(sweep) for row in rows_of(sweep, stage)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+        for stage in all_stages(sweep):
+            rows += _stage_status(sweep, stage)
+    return pd.DataFrame(rows, columns=STATUS_COLUMNS)
 
 
-def rows_of(sweep: Sweep, cell: Cell) -> list[dict]:
-    if cell.config is None:
-        return [
-            {
-                "cell": cell.name,
-                "state": f"failed ({'diverged' if 'diverged' in cell.error else 'config'})",
-            }
-        ]
-    runs = runs_of(cell)
-    failed = runs and sweep.log(cell, runs).exists()
-    rows = [row_of(cell.name, run.folder) for run in runs] or [
-        {"cell": cell.name, "state": "missing"} for _ in cell.config.runs()
-    ]
-    reason = reason_of(sweep.log(cell, runs)) if failed else ""
-    return [
-        row | {"state": f"failed ({reason})"}
-        if failed and row["state"] in ("missing", "interrupted")
-        else row
-        for row in rows
-    ]
+def _stage_status(sweep: Sweep, stage: Cell) -> list[dict[str, Any]]:
+    if stage.config is None:
+        reason = "diverged" if "diverged" in (stage.error or "") else "config"
+        return [{"cell": stage.name, "state": f"failed ({reason})"}]
+    runs = _expected_runs(stage)
+    if not runs:
+        return [{"cell": stage.name, "state": "missing"} for _ in stage.config.runs()]
+    rows = [_run_row(stage.name, run.folder) for run in runs]
+    log = sweep.log(stage, runs)
+    if log.exists():
+        for row in rows:
+            if row["state"] in ("missing", "interrupted"):
+                row["state"] = f"failed ({reason_of(log)})"
+    return rows
 
 
-def runs_of(cell: Cell) -> list[Run]:
-    corpus = corpus_of(cell.config)
-    return cell.runs(corpus) if corpus else []
+def _expected_runs(stage: Cell) -> list[Run]:
+    corpus = prepared_corpus(stage.valid_config)
+    return stage.runs(corpus) if corpus else []
 
 
-def name_of(config: dict) -> str:
+def _shape_name(config: dict[str, Any]) -> str:
     share, glu = config.get("requested_share"), config.get("requested_glu")
     shape = f"{config.get('d_model')} x {config.get('n_layers')}"
     return shape if share is None or glu is None else f"{share:.0%} x {glu:g}, {shape}"
 
 
-def row_of(cell: str, folder: Path) -> dict:
+def _run_row(cell: str, folder: Path) -> dict[str, Any]:
     """The state of one run and how far it is."""
-    result, config, metrics = (
-        read_json(folder / "result.json"),
-        read_json(folder / "config.json"),
-        read_metrics(folder),
-    )
+    config = read_json(folder / "config.json") or {}
+    metrics = read_metrics(folder)
     last = metrics[-1] if metrics else {}
-    budget, holder = (config or {}).get("tokens"), Run.holder(folder)
-    rate, tokens = last.get("tokens_per_s"), last.get("tokens")
-    if result:
-        state = result["status"].replace("_", " ")
-    elif holder:
-        state = "measuring" if (folder / "checkpoint" / "final").exists() else "running"
-    else:
-        state = "interrupted" if config else "missing"
-    row = {
+    row: dict[str, Any] = {
         "cell": cell,
         "run": folder.name,
-        "state": state,
-        "tokens": tokens,
-        "of": budget,
-        "tokens/s": rate,
-        "dev ppl": next(
-            (record["dev_ppl"] for record in reversed(metrics) if "dev_ppl" in record), None
-        ),
+        "tokens": last.get("tokens"),
+        "of": config.get("tokens"),
+        "tokens/s": last.get("tokens_per_s"),
+        "dev ppl": _last_dev_ppl(metrics),
     }
-    if result:
+    if result := read_json(folder / "result.json"):
         return row | {
+            "state": result["status"].replace("_", " "),
             "dev ppl": result["dev_ppl"] or row["dev ppl"],
             "tokens/s": result["tokens_per_s"],
         }
-    if state == "running":
-        row["left"] = (budget - tokens) / rate if rate else None
-    return row | {
-        "where": f"process {holder['pid']} on {holder['host'].split()[0]}" if holder else None
-    }
+    holder = Run.holder(folder)
+    if not holder:
+        return row | {"state": "interrupted" if config else "missing", "where": None}
+    row["where"] = f"process {holder['pid']} on {holder['host'].split()[0]}"
+    if (folder / "checkpoint" / "final").exists():
+        return row | {"state": "measuring"}
+    left = (row["of"] - row["tokens"]) / row["tokens/s"] if row["tokens/s"] else None
+    return row | {"state": "running", "left": left}
+
+
+def _last_dev_ppl(metrics: list[dict[str, Any]]) -> float | None:
+    probes = [record["dev_ppl"] for record in metrics if "dev_ppl" in record]
+    return probes[-1] if probes else None
 
 
 def reason_of(log: Path) -> str:
-    """config, memory, diverged, infrastructure or killed, from what a failed cell said last."""
-    text = log.read_text(encoding="utf-8", errors="replace")
-    tail = "\n".join(text.splitlines()[-40:])
-    found = next((reason for words, reason in REASONS.items() if words in tail), None)
-    named = any(
-        kind in tail for kind in ("ConfigError", "DataError", "InfeasibleError", "RunError")
-    )
-    return found or ("config" if named else "infrastructure")
+    """config, memory, diverged, infrastructure or killed, from the last lines of a failed cell."""
+    tail = "\n".join(_read_log(log).splitlines()[-LOG_TAIL:])
+    for words, reason in REASONS.items():
+        if words in tail:
+            return reason
+    return "config" if any(kind in tail for kind in USER_ERRORS) else "infrastructure"
 
 
-def failures(sweep: Sweep) -> list[str]:
+def _read_log(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
+
+
+def describe_failures(sweep: Sweep) -> list[str]:
     """For each failed cell: why, the last lines of its log, and the command that runs it again."""
-    said = []
-    for cell in stages(sweep):
-        if cell.config is None:
-            said.append(f"{cell.name}: {cell.error}")
+    failures = []
+    for stage in all_stages(sweep):
+        if stage.config is None:
+            failures.append(f"{stage.name}: {stage.error}")
             continue
-        runs = runs_of(cell)
-        log = sweep.log(cell, runs) if runs else None
-        if log is None or not log.exists():
-            continue
-        lines = [
-            line
-            for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
-            if line.strip()
+        runs = _expected_runs(stage)
+        if runs and sweep.log(stage, runs).exists():
+            failures.append(_describe_failure(sweep, stage, sweep.log(stage, runs)))
+    return failures
+
+
+def _describe_failure(sweep: Sweep, stage: Cell, log: Path) -> str:
+    text = _read_log(log)
+    lines = [line for line in text.splitlines() if line.strip()]
+    command = shlex.join(["papermill", *papermill_words(sweep, stage)])
+    return "\n".join(
+        [
+            f"{stage.name}: {last_line(text)}",
+            *(f"    {line}" for line in lines[-LOG_LINES:]),
+            f"  again: {command}",
         ]
-        command = shlex.join(["papermill", *papermill_words(sweep, cell)])
-        said.append(
-            "\n".join(
-                [
-                    f"{cell.name}: {last_line(log.read_text(encoding='utf-8', errors='replace'))}",
-                    *(f"    {line}" for line in lines[-LOG_LINES:]),
-                    f"  again: {command}",
-                ]
-            )
-        )
-    return said
+    )
 
 
-def shown(frame: pd.DataFrame) -> str:
-    """The table as text; what is not known is left empty."""
+def papermill_words(sweep: Sweep, cell: Cell) -> list[str]:
+    """What a user types after `papermill` to execute one cell alone."""
+    target = sweep.folder / f"{cell.name}.ipynb"
+    words = [os.path.relpath(sweep.notebook), os.path.relpath(target)]
+    for name, value in cell.parameters.items():
+        if value is not None:
+            words += ["-p", name, json.dumps(value) if isinstance(value, list) else str(value)]
+    return words
+
+
+def format_status(frame: pd.DataFrame) -> str:
+    """The table of `status_table` as text; what is not known is left empty."""
     if frame.empty:
         return "no runs yet"
-    number = lambda form: lambda value: "" if pd.isna(value) else format(value, form)
-    forms = {
-        "tokens": number(",.0f"),
-        "of": number(",.0f"),
-        "dev ppl": number(",.1f"),
-        "tokens/s": number(",.0f"),
-        "left": clock,
+    formats = {
+        "tokens": _number_format(",.0f"),
+        "of": _number_format(",.0f"),
+        "dev ppl": _number_format(",.1f"),
+        "tokens/s": _number_format(",.0f"),
+        "left": format_seconds,
     }
-    text = (
-        frame.assign(**{name: frame[name].map(form) for name, form in forms.items()})
-        .astype(object)
-        .fillna("")
-    )
-    counts = ", ".join(f"{count} {state}" for state, count in frame.state.value_counts().items())
-    return f"{text.to_string(index=False)}\n{counts}"
+    columns = {name: frame[name].map(to_text) for name, to_text in formats.items()}
+    text = frame.assign(**columns).astype(object).fillna("").to_string(index=False)
+    counts = [f"{count} {state}" for state, count in frame.state.value_counts().items()]
+    return f"{text}\n{', '.join(counts)}"
+
+
+def _number_format(form: str) -> Callable[[float], str]:
+    def to_text(value: float) -> str:
+        return "" if pd.isna(value) else format(value, form)
+
+    return to_text

@@ -54,7 +54,7 @@ def family(sweep: subprocess.Popen) -> dict[str, list[psutil.Process]]:
             kind := "kernel"
             if "ipykernel_launcher" in line
             else "papermill"
-            if "papermill.cli" in line
+            if "papermill_process" in line
             else None
         ):
             found[kind].append(process)

@@ -7,10 +7,10 @@ from paramalloc.cli import main
 from paramalloc.config import TrainConfig
 from paramalloc.data import prepare
 from paramalloc.runs import Run
-from paramalloc.sweep import load_sweep, predict_sweep, rough_seconds
+from paramalloc.sweep import format_plan, load_sweep, predict_sweep, rough_seconds
 from paramalloc.sweep import dry_run as plans
 from paramalloc.sweep import probe as probes
-from paramalloc.sweep.dry_run import predicted, shown
+from paramalloc.sweep.dry_run import predict_seconds
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_what_would_be_done_is_told(sweep, tmp_path):
     held = Run(plan.cells[1].config.runs()[1], corpus.fingerprint)
     with held.held():
         frame = predict_sweep(plan, jobs=2)
-    assert list(frame.what.str.split(":").str[0]) == [
+    assert list(frame.action.str.split(":").str[0]) == [
         "skip",
         "run",
         "run",
@@ -50,10 +50,10 @@ def test_what_would_be_done_is_told(sweep, tmp_path):
         "cannot be",
     ]
     assert (
-        frame[frame.what == "run"].seconds.between(plans.START_S, 60).all()
-        and frame[frame.what != "run"].seconds.isna().all()
+        frame[frame.action == "run"].seconds.between(plans.START_S, 60).all()
+        and frame[frame.action != "run"].seconds.isna().all()
     )
-    text = shown(frame, 2, tmp_path)
+    text = format_plan(frame, 2, tmp_path)
     assert (
         "4 of 7 runs to train" in text and "GB that are free" in text and "skip: completed" in text
     )
@@ -63,17 +63,17 @@ def test_what_would_be_done_is_told(sweep, tmp_path):
 
 
 def test_a_large_step_is_predicted_from_a_part_of_it(tiny, monkeypatch):
-    """On a CPU no more than AT_MOST tokens are probed: of a step eight times as large the prediction is eight times that of the part."""
+    """On a CPU no more than STEP_TOKENS tokens are probed: of a step eight times as large the prediction is eight times that of the part."""
     config, sizes = TrainConfig.from_dict(tiny | {"batch_tokens": 8192}), []
     step = probes.Learner.step
-    monkeypatch.setattr(probes, "AT_MOST", 1024)
+    monkeypatch.setattr(probes, "STEP_TOKENS", 1024)
     monkeypatch.setattr(
         probes.Learner,
         "step",
         lambda self, x, y, lr: (sizes.append(x.numel()), step(self, x, y, lr))[1],
     )
-    monkeypatch.setattr(probes, "timed", lambda device, work: (work(), 2.0)[1])
-    assert probes.probe_speed(config)["step_s"] == 16.0 and sizes == [1024] * probes.STEPS
+    monkeypatch.setattr(probes, "measure_seconds", lambda device, work: (work(), 2.0)[1])
+    assert probes.probe_speed(config)["step_s"] == 16.0 and sizes == [1024] * probes.PROBED_STEPS
 
 
 def test_the_prediction_by_hand(sweep):
@@ -81,7 +81,7 @@ def test_the_prediction_by_hand(sweep):
     _, plan, corpus = sweep
     config, splits = plan.cells[0].config, corpus.meta["splits"]
     scored = splits["valid"]["tokens"] + splits["test"]["tokens"] + 8 * 1024
-    assert predicted(config, {"step_s": 0.5, "score_s": 1e-3}) == pytest.approx(
+    assert predict_seconds(config, {"step_s": 0.5, "score_s": 1e-3}) == pytest.approx(
         plans.START_S + 40 * 0.5 + scored * 1e-3
     )
 
@@ -114,6 +114,6 @@ def test_a_study_on_a_laptop_wants_yes(tmp_path, capsys):
 
 
 def test_a_probe_that_fails_is_told_in_one_line(sweep, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(plans.sys, "executable", "false")
+    monkeypatch.setattr("sys.executable", "false")
     assert main(["sweep", str(sweep[0]), "--dry-run", "--outputs", str(tmp_path)]) == 2
     assert "the probe failed" in capsys.readouterr().err

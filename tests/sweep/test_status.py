@@ -6,7 +6,7 @@ import yaml
 from paramalloc.cli import main
 from paramalloc.data import prepare
 from paramalloc.runs import Run
-from paramalloc.sweep import load_sweep, table
+from paramalloc.sweep import load_sweep, status_table
 from paramalloc.sweep.status import reason_of
 
 
@@ -42,7 +42,7 @@ def test_every_state_is_named(plan, tmp_path, capsys):
     with run[0.35].held():
         run[0.35].begin({"tokens": 40_960})
         run[0.35].record(tokens=20_480, dev_ppl=12.0, tokens_per_s=2048.0)
-        rows = table(tmp_path, sweep).set_index("cell")
+        rows = status_table(tmp_path, sweep).set_index("cell")
     state = {share: rows.state[cells[share].name] for share in cells}
     assert state == {
         0.3: "completed",

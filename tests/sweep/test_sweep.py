@@ -110,7 +110,7 @@ def test_a_sweep_goes_on_after_a_failed_cell_and_trains_nothing_twice(plan, caps
     executed = {file.name for file in (outputs / "notebooks" / "three").iterdir()}
     assert executed == {"embed_share-0.3.ipynb", "embed_share-0.35.ipynb"}
     monkeypatch.setattr(
-        engines, "papermill", lambda *_: pytest.fail("a finished cell was executed again")
+        engines, "papermill_command", lambda *_: pytest.fail("a finished cell was executed again")
     )
     assert main(["sweep", str(path), "--outputs", str(outputs)]) == 1
 
@@ -255,7 +255,7 @@ def test_sweeps_joined_by_plus_share_their_runs(plan, tmp_path):
 
 def test_the_parameters_reach_papermill_with_their_types():
     """Lists, numbers and text arrive as such, through YAML."""
-    command = engines.papermill(
+    command = engines.papermill_command(
         ROOT / "a.ipynb", ROOT / "b.ipynb", {"lr": [1e-3, 3e-3], "glu": 2.0, "dataset": "a b"}
     )
     assert json.loads(command[command.index("-y") + 1]) == {

@@ -14,7 +14,15 @@ from paramalloc.config import AnalysisConfig, TrainConfig
 from paramalloc.data import prepare
 from paramalloc.errors import ConfigError
 from paramalloc.runs import Run, load_runs
-from paramalloc.sweep import execution, load_sweep, papermill_words, run_sweep, select_runs, table
+from paramalloc.sweep import (
+    execute_sweep,
+    format_plan,
+    load_sweep,
+    papermill_words,
+    schedule,
+    select_runs,
+    status_table,
+)
 from paramalloc.sweep import dry_run as plans
 from paramalloc.sweep.tune import Tuning, best_lr, next_lrs
 
@@ -71,7 +79,7 @@ def test_the_next_learning_rates(losses, then):
         ({"tune": TUNE | {"lr": [1e-3, 2e-3, 4e-3, 8e-3]}}, "at least 5 values"),
         ({"tune": TUNE | {"lr": [1e-3, 2e-3, 4e-3, 8e-3, 9e-3]}}, "in about equal ratios"),
         ({"tune": {"seed": [1000]}}, "at least 5 values"),
-        ({"tune": TUNE | {"seed": [0, 1000]}}, "a seed of 0 is for a claim"),
+        ({"tune": TUNE | {"seed": [0, 1000]}}, "seed 0 is for results"),
         ({"tune": TUNE | {"sed": 1}}, "unknown key of tune 'sed': did you mean 'seed'"),
         ({"tune": TUNE | {"extend": "far"}}, "extend must be a number"),
         ({"tune": [1]}, "must hold names and values"),
@@ -155,7 +163,7 @@ class Untold:
 def tuned(tiny, tmp_path, monkeypatch):
     """Two cells of two claim seeds, the baseline first; the corpus is prepared, and nobody sleeps."""
     monkeypatch.setattr(
-        execution, "time", SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
+        schedule, "time", SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
     )
     path = tmp_path / "tuned.yaml"
     parameters = tiny | {"seed": [0, 1], "early_stop": "flag"}
@@ -185,7 +193,7 @@ def test_each_cell_is_trained_at_its_best_learning_rate(tuned, best, tried, clai
     """Optimum inside, near and beyond the low edge, beyond the high one: the rates tried, then the claim's seeds at the best."""
     sweep, corpus, _ = tuned
     engine = Untrained(corpus, bowl(best), jobs)
-    assert run_sweep(sweep, engine) == {}
+    assert execute_sweep(sweep, engine) == {}
     for share in (0.3, 0.35):
         mine = [(lr, seed) for cell, lr, seed in engine.trained if cell == share]
         assert sorted(mine) == sorted(
@@ -200,7 +208,8 @@ def test_each_cell_is_trained_at_its_best_learning_rate(tuned, best, tried, clai
         "embed_share-0.3"
     ]
     assert (
-        run_sweep(sweep, again := Untrained(corpus, bowl(best), jobs)) == {} and again.started == []
+        execute_sweep(sweep, again := Untrained(corpus, bowl(best), jobs)) == {}
+        and again.started == []
     )
 
 
@@ -212,11 +221,11 @@ def test_a_cell_that_diverges_everywhere_fails_and_the_others_go_on(tuned, capsy
         if config.embed_share == 0.35 or config.lr == 4e-3 and config.seed == 1001
         else bowl(4e-3)(config)
     )
-    failed = run_sweep(sweep, engine := Untrained(corpus, loss))
+    failed = execute_sweep(sweep, engine := Untrained(corpus, loss))
     assert failed == {
         "embed_share-0.35": "every learning rate from 0.00025 to 0.016 diverged: give tune a lower grid"
     }
-    assert "failed (diverged)" in set(table(sweep.config.output_folder, sweep).state)
+    assert "failed (diverged)" in set(status_table(sweep.config.output_folder, sweep).state)
     assert {lr for share, lr, seed in engine.trained if share == 0.3 and seed == 0} == {2e-3}
     assert "0.002: dev loss 3.480, 0.004: diverged" in capsys.readouterr().out
 
@@ -227,8 +236,8 @@ def test_an_interrupted_tuned_sweep_goes_on(tuned, lives):
     sweep, corpus, _ = tuned
     first, second = Untrained(corpus, bowl(30e-3), lives=lives), Untrained(corpus, bowl(30e-3))
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep, first)
-    assert run_sweep(sweep, second) == {}
+        execute_sweep(sweep, first)
+    assert execute_sweep(sweep, second) == {}
     runs = first.trained + second.trained
     assert len(runs) == len(set(runs)) == 2 * (7 * 2 + 2)
 
@@ -237,7 +246,7 @@ def test_early_stop_of_a_claim_compares_with_the_baseline_at_its_own_learning_ra
     """The claim of every cell knows the baseline's, and waits for it where that takes longer; tuning stops nothing."""
     sweep, corpus, _ = tuned
     loss = lambda config: bowl(30e-3 if config.embed_share == 0.35 else 4e-3)(config)
-    run_sweep(sweep, engine := Untrained(corpus, loss, jobs=4))
+    execute_sweep(sweep, engine := Untrained(corpus, loss, jobs=4))
     assert [name for name, _ in engine.started].index("embed_share-0.3") > [
         name for name, _ in engine.started
     ].index("embed_share-0.35.tune-3")
@@ -255,39 +264,41 @@ def test_what_belongs_to_a_tuned_sweep_is_known_at_any_time(tuned, tmp_path, mon
     """Dry run, status and report: nothing yet, midway, finished; a claim whose learning rate is not known is missing."""
     sweep, corpus, path = tuned
     monkeypatch.setattr(
-        plans, "measured", lambda configs, jobs: [{"step_s": 1.0, "score_s": 0.0}] * len(configs)
+        plans,
+        "measure_speeds",
+        lambda configs, jobs: [{"step_s": 1.0, "score_s": 0.0}] * len(configs),
     )
     reported = lambda: select_runs(
         AnalysisConfig.from_dict({"runs": str(path), "outputs": str(tmp_path)})
     )
-    first, at_first = plans.predict_sweep(sweep, 1), table(tmp_path, sweep)
+    first, at_first = plans.predict_sweep(sweep, 1), status_table(tmp_path, sweep)
     assert (
         len(first) == len(at_first) == 2 * (10 + 2)
-        and (first.what == "run").all()
+        and (first.action == "run").all()
         and first.seconds.notna().all()
     )
     assert first.lr.isna().sum() == 4 and set(at_first.state) == {"missing"} and reported().empty
-    text = plans.shown(first, 1, tmp_path)
+    text = format_plan(first, 1, tmp_path)
     assert (
         "tuned: only the first round of learning rates is predicted" in text
         and "24 of 24 runs" in text
     )
 
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep, Untrained(corpus, bowl(30e-3), lives=1))
+        execute_sweep(sweep, Untrained(corpus, bowl(30e-3), lives=1))
     midway = reported()
     assert (
         len(midway) == 24 + 2
         and (midway.status == "completed").sum() == 10
         and midway[midway.lr.isna()].seed.tolist() == [0, 1] * 2
     )
-    assert (plans.predict_sweep(sweep, 1).what == "skip: completed").sum() == 10
+    assert (plans.predict_sweep(sweep, 1).action == "skip: completed").sum() == 10
 
-    run_sweep(sweep, Untrained(corpus, bowl(30e-3)))
+    execute_sweep(sweep, Untrained(corpus, bowl(30e-3)))
     done = reported()
     assert len(done) == len(load_runs(tmp_path)) == 2 * 16 and (done.status == "completed").all()
-    assert plans.shown(plans.predict_sweep(sweep, 1), 1, tmp_path).count("tuned") == 0 and set(
-        table(tmp_path, sweep).state
+    assert format_plan(plans.predict_sweep(sweep, 1), 1, tmp_path).count("tuned") == 0 and set(
+        status_table(tmp_path, sweep).state
     ) == {"completed"}
 
 

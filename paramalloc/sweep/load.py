@@ -1,0 +1,132 @@
+"""Read a sweep from its YAML file."""
+
+import itertools
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..allocation import allocation
+from ..config import (
+    ROOT,
+    TUNING_SEED,
+    TrainConfig,
+    load_profile,
+    load_yaml,
+    profiles,
+    refuse_unknown,
+)
+from ..errors import ConfigError, UserError
+from .spec import Cell, Sweep
+from .tune import Tuning
+
+PARTS = ("axes", "parameters", "tune")
+NAME_LENGTH = 100  # characters of a cell's name, which becomes a file's
+
+
+def load_sweep(source: str, **overrides: Any) -> Sweep:
+    """Read the sweep of a YAML file, or of params/<source>.yaml.
+
+    Overrides (profile, dataset, outputs, seed …) that are set replace what the file says. Raises
+    ConfigError for a file that is missing or malformed; a cell that cannot be keeps its error.
+    """
+    path = _sweep_file(source)
+    content = load_yaml(path)
+    given = {name: value for name, value in overrides.items() if value}
+    refuse_unknown(content, ("notebook", "profile", *PARTS, *profiles()), "key")
+
+    # The general parts, replaced name by name by those of the profile's section.
+    general = _parts(path, content)
+    profile, _ = load_profile(_profile_name(given, general[1], content))
+    section = content.get(profile) or {}
+    special = _parts(path, section)
+    refuse_unknown(section, PARTS, f"key of {profile}")
+    axes, parameters, tune = (old | new for old, new in zip(general, special, strict=True))
+
+    # One cell for each combination of the axes' values.
+    shared = parameters | given | {"profile": profile}
+    points = [_join(axes, values) for values in itertools.product(*axes.values())]
+    refuse_unknown(itertools.chain(shared, *points), TrainConfig.names())
+    tuning = Tuning.from_yaml(tune) if tune else None
+    cells = _numbered([_make_cell(point, shared, tuning) for point in points])
+    cells.sort(key=_is_baseline, reverse=True)
+    notebook = str(content.get("notebook", "train"))
+    return Sweep(path.stem, _named_file(notebook, ROOT / "notebooks", ".ipynb", "notebook"), cells)
+
+
+def _sweep_file(source: str) -> Path:
+    if source.endswith((".yaml", ".yml")):
+        return ROOT / source
+    return _named_file(source, ROOT / "params", ".yaml", "sweep")
+
+
+def _named_file(name: str, folder: Path, suffix: str, kind: str) -> Path:
+    """The file of that name in a folder; the message about an unknown one names the nearest."""
+    refuse_unknown([name], [path.stem for path in folder.glob(f"*{suffix}")], kind)
+    return folder / f"{name}{suffix}"
+
+
+def _profile_name(
+    given: dict[str, Any], parameters: dict[str, Any], content: dict[str, Any]
+) -> str:
+    return given.get("profile") or parameters.get("profile") or content.get("profile") or "auto"
+
+
+def _parts(path: Path, section: Any) -> list[dict[str, Any]]:
+    """axes, parameters and tune of a file, or of its section for a profile, in this order.
+
+    ConfigError where one of them is not of the right form.
+    """
+    parts = []
+    for part in PARTS:
+        values = isinstance(section, dict) and (section.get(part) or {})
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{path}: {', '.join(PARTS)}, and a profile's section, must hold names and values"
+            )
+        parts.append(values)
+    for name, values in parts[0].items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"{path}: axis {name} must be a list of values, as in {name}: [1, 2]")
+    return parts
+
+
+def _join(axes: dict[str, Any], values: tuple[Any, ...]) -> dict[str, Any]:
+    """The parameters of one point; a value that is a mapping sets several at once."""
+    point: dict[str, Any] = {}
+    for axis, value in zip(axes, values, strict=True):
+        point |= value if isinstance(value, dict) else {axis: value}
+    return point
+
+
+def _make_cell(point: dict[str, Any], shared: dict[str, Any], tuning: Tuning | None) -> Cell:
+    name = "_".join(f"{axis}-{value}" for axis, value in point.items()) or "cell"
+    name = re.sub(r"[^\w.+-]+", "-", name)[:NAME_LENGTH]  # a value may be a path
+    parameters = shared | point
+    if tuning and "lr" in parameters:
+        raise ConfigError("lr is what tune chooses: leave it out of axes and parameters")
+    try:
+        config = TrainConfig.from_dict(parameters)
+        allocation(config)
+    except UserError as error:
+        return Cell(name, parameters, None, str(error))
+    if tuning and max(run.seed for run in config.runs()) >= TUNING_SEED:
+        raise ConfigError(
+            f"seeds from {TUNING_SEED} on only choose a learning rate: "
+            "name lower ones, or put them under tune"
+        )
+    return Cell(name, parameters, config, tuning=tuning)
+
+
+def _numbered(cells: list[Cell]) -> list[Cell]:
+    """The cells; those that share a name get a number each."""
+    counts = Counter(cell.name for cell in cells)
+    return [
+        replace(cell, name=f"{cell.name}-{number}") if counts[cell.name] > 1 else cell
+        for number, cell in enumerate(cells, 1)
+    ]
+
+
+def _is_baseline(cell: Cell) -> bool:
+    return cell.config is not None and cell.config == cell.config.baseline()

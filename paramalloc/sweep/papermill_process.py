@@ -1,0 +1,35 @@
+"""papermill as a process that ends with the one that started it.
+
+    python -P papermill_process.py PARENT_PID ARGUMENTS OF papermill
+
+It is `python -m papermill` with two differences. It ends once its parent is gone, and its kernel
+with it, so that nothing trains on that nobody waits for. And jsonschema does not build a grammar
+of web addresses first, which takes half of the two seconds that papermill needs to start.
+
+It is executed as a file, not with -m, which would import all of paramalloc.sweep for it.
+"""
+
+import os
+import sys
+import threading
+import time
+
+
+def _end_with(parent: int) -> None:
+    """Wait until this process has another parent, then end it at once."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _main() -> None:
+    parent = int(sys.argv.pop(1))
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # importing it fails
+    from papermill.cli import papermill
+
+    papermill()
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,132 @@
+"""Execute the cells of a sweep: skip what is finished, name what fails, go on with the others."""
+
+import sys
+import time
+from bisect import insort
+from dataclasses import dataclass, field
+from typing import Any
+
+from tqdm import tqdm
+
+from ..errors import CellError
+from .engines import Engine, Local
+from .execution import Execution, plan_execution
+from .spec import Cell, Sweep
+
+POLL_S = 0.2  # seconds between two looks at the cells under way
+GRACE_S = 10  # seconds that an interrupted cell has to keep its run
+
+
+def execute_sweep(sweep: Sweep, engine: Engine | None = None) -> dict[str, str]:
+    """Train every cell that is not finished, as many at a time as `engine` takes (default: one).
+
+    Returns the failed cells with the reason of each. The first cell is the baseline that early
+    stop compares with; the others wait for its curve where they overtake it. All get the same part
+    of the cores, so that their speeds compare. A cell of several stages comes back for each.
+    """
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    schedule = Schedule(sweep, engine or Local(), list(enumerate(sweep.cells, 1)))
+    with _progress_bar(sweep) as bar:
+        try:
+            while schedule.waiting or schedule.running:
+                schedule.start_free()
+                ended = [execution for execution in schedule.running if execution.ended()]
+                schedule.show(bar)
+                for execution in ended:
+                    message = schedule.conclude(execution)
+                    place = f"[{execution.number}/{len(sweep.cells)}]"
+                    tqdm.write(f"{place} {execution.cell.name}: {message}")
+                    sys.stdout.flush()
+                if schedule.running and not ended:
+                    time.sleep(POLL_S)
+        finally:
+            _end(schedule.running)
+    return schedule.failed
+
+
+def _progress_bar(sweep: Sweep) -> Any:
+    """A bar over the tokens of all cells, on a terminal only."""
+    return tqdm(
+        total=sum(cell.budget for cell in sweep.cells),
+        unit="token",
+        unit_scale=True,
+        smoothing=0.02,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+@dataclass
+class Schedule:
+    """Which cells of a sweep wait (with their numbers from 1), run, or have failed."""
+
+    sweep: Sweep
+    engine: Engine
+    waiting: list[tuple[int, Cell]]
+    running: list[Execution] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    tokens: int = 0  # the budgets of what has ended
+
+    def start_free(self) -> None:
+        """Start what can be started, as long as the engine has room."""
+        while self.waiting and len(self.running) < self.engine.jobs:
+            execution = self.next_one()
+            if execution is None:
+                return
+            self.waiting.remove((execution.number, execution.whole))
+            self.running.append(execution)
+            execution.start(self.engine)
+
+    def next_one(self) -> Execution | None:
+        """The first cell whose runs nobody trains.
+
+        If other sweeps hold all of them, the first, to wait for them. None while all need what this
+        sweep itself trains: a run that two cells share, or the baseline's learning rate.
+        """
+        pending = [cell for _, cell in self.waiting]
+        pending += [execution.whole for execution in self.running]
+        executions = (plan_execution(self.sweep, *numbered) for numbered in self.waiting)
+        free = (one for one in executions if not self._is_blocked(one, pending))
+        first = next(free, None)
+        if first is None or not first.held_elsewhere():
+            return first
+        return next((one for one in free if not one.held_elsewhere()), first)
+
+    def _is_blocked(self, execution: Execution, pending: list[Cell]) -> bool:
+        if execution.waits(pending):
+            return True
+        return any(execution.shares_run(other) for other in self.running)
+
+    def show(self, bar: Any) -> None:
+        """Move the bar to the tokens trained so far, and name the cells under way."""
+        tokens = self.tokens + sum(execution.tokens() for execution in self.running)
+        bar.update(tokens - bar.n)
+        bar.set_description(", ".join(execution.cell.name for execution in self.running))
+
+    def conclude(self, execution: Execution) -> str:
+        """Take an execution that has ended off the schedule; a line that says how it ended."""
+        self.running.remove(execution)
+        self.tokens += execution.cell.budget
+        try:
+            message = execution.outcome()
+        except CellError as error:
+            message = str(error)
+            self.failed[execution.cell.name] = message
+            return message
+        if not execution.is_last:
+            insort(self.waiting, (execution.number, execution.whole))
+        return message
+
+
+def _end(running: list[Execution]) -> None:
+    """No cell outlives an interrupted sweep: each is asked to keep its run, then killed."""
+    processes = [execution.process for execution in running if execution.process]
+    for process in processes:
+        process.interrupt()
+    deadline = time.monotonic() + GRACE_S
+    for process in processes:
+        try:
+            process.wait(deadline - time.monotonic())
+        except BaseException:  # not in time, or a second Ctrl-C
+            process.kill()
+    for execution in running:
+        execution.output.unlink(missing_ok=True)
