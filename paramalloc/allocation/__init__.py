@@ -1,19 +1,29 @@
-"""From a budget to a shape, by exhaustive search; the ledger of its parameters, FLOPs and bytes. No torch."""
+"""From a budget to a shape, by exhaustive search. No torch.
+
+- `allocator`: `allocate`, `k_best`, and the `Allocation` that they return
+- `request`: what is asked, and the checks of it
+- `search`: every shape within the budget, ranked
+- `refusals`: why nothing fits, and the nearest request that does
+- `ledger`: the parameters, FLOPs and bytes of a shape
+- `hardware`: cards, and the least time that a shape takes on each (roofline)
+- `display`: an allocation as rows, as HTML, and beside others as a table
+"""
 
 from .allocator import Allocation, allocate, allocation, k_best
 from .display import comparison
 from .hardware import HARDWARE, peak_flops
 from .ledger import count_parameters, flops_per_token, memory_bytes
-from .refusals import checked
-from .search import Request
+from .request import Request, check_request
+from .search import best_shapes
 
 __all__ = [
-    "Allocation",
     "HARDWARE",
+    "Allocation",
     "Request",
     "allocate",
     "allocation",
-    "checked",
+    "best_shapes",
+    "check_request",
     "comparison",
     "count_parameters",
     "flops_per_token",

@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-from ..allocation import Allocation, Request, checked, count_parameters, flops_per_token
+from ..allocation import (
+    Allocation,
+    Request,
+    best_shapes,
+    check_request,
+    count_parameters,
+    flops_per_token,
+)
 from ..config import TrainConfig, convert, load_profile, profiles
 from ..errors import UserError
 from .groups import SIZE, comparable_groups, typed
@@ -254,12 +261,11 @@ def possible(
         mlp=like.mlp,
         **fitting,
     )
-    found = checked(request).search(
-        1
-    )  # not `allocate`: of hundreds of requests nobody reads what would fit instead
-    if not found:
+    # Not `allocate`: of hundreds of requests nobody reads what would fit instead.
+    models = best_shapes(check_request(request), 1)
+    if not models:
         return None
-    model = request.shape(*found[0][-1])
+    [model] = models
     return Allocation(model, count_parameters(model), request.embed_share, request.glu)
 
 
