@@ -4,7 +4,15 @@ Everything takes the DataFrame of `runs.load_runs`, one row per run. A loss that
 modules `claimed` is `claims(runs)`: the runs that a claim rests on.
 """
 
-from .arms import alike, arm, by_frequency, by_payer, curves, views, wrong_kills
+from .arms import (
+    arm,
+    by_tradeoff,
+    dev_curves,
+    losses_by_frequency,
+    matching_runs,
+    views,
+    wrong_kills,
+)
 from .effects import main_effects
 from .floor import Floor, noise_floor
 from .fronts import (
@@ -15,23 +23,23 @@ from .fronts import (
     pareto_front,
     screening,
 )
-from .groups import SAME, comparable, comparable_groups, with_defaults
+from .groups import GROUP_COLUMNS, comparable, comparable_groups, with_defaults
 from .noise import Noise, differences, estimate_noise, fit, linked, means
 from .power import LEVEL
 from .rates import by_chance, rate_check
-from .recommendation import Recommendation, command, recommend
+from .recommendation import Recommendation, recommend, training_command
 from .selection import (
     BASELINE,
     CLOSE,
     NO_RUNS,
     NOTHING,
     STATUSES,
-    baseline,
+    baseline_cell,
     cell_name,
     cells_table,
-    claims,
-    completed,
-    one_size,
+    completed_cells,
+    eligible_runs,
+    full_smallbench_only,
 )
 from .surface import Surface, fit_surface
 from .transfer import moves, nats, optima, slopes, transfer_verdict
@@ -48,23 +56,23 @@ __all__ = [
     "Noise",
     "QUALITY_SENSE",
     "Recommendation",
-    "SAME",
+    "GROUP_COLUMNS",
     "STATUSES",
     "Surface",
     "Verdict",
-    "alike",
+    "matching_runs",
     "arm",
-    "baseline",
+    "baseline_cell",
     "by_chance",
-    "by_frequency",
-    "by_payer",
+    "losses_by_frequency",
+    "by_tradeoff",
     "cell_name",
     "cells_table",
-    "claims",
-    "command",
+    "eligible_runs",
+    "training_command",
     "comparable",
-    "completed",
-    "curves",
+    "completed_cells",
+    "dev_curves",
     "differences",
     "fit",
     "front_probability",
@@ -77,7 +85,7 @@ __all__ = [
     "nats",
     "estimate_noise",
     "noise_floor",
-    "one_size",
+    "full_smallbench_only",
     "optima",
     "pareto_front",
     "rate_check",

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .groups import REQUEST, SAME, comparable_groups, of_size, typed
+from .groups import GROUP_COLUMNS, REQUEST_COLUMNS, comparable_groups, of_size, typed
 from .least_squares import adjusted_means
 from .noise import Fit, compared, differences, fit, mean_table
 from .power import LEVEL
-from .selection import BASELINE, baseline, claims, finished, rates
+from .selection import BASELINE, baseline_cell, eligible_runs, finished, rates
 
-PAYERS = ["width and depth", "the MLP", "the depth"]
-PAID = [
-    "payer",
+TRADEOFFS = ["width and depth", "the MLP", "the depth"]
+TRADEOFF_COLUMNS = [
+    "traded_against",
     "cell",
     "embed_share",
     "dev_loss",
@@ -28,7 +28,7 @@ PAID = [
 ]
 
 
-def curves(runs: pd.DataFrame) -> pd.DataFrame:
+def dev_curves(runs: pd.DataFrame) -> pd.DataFrame:
     """The probes of every run that has some: columns run_id, tokens, dev_loss (nats per token), dev_ppl."""
     rows = [
         (run, tokens, loss) for run, curve in _lists(runs, "dev_curve") for tokens, loss in curve
@@ -39,7 +39,7 @@ def curves(runs: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(dev_ppl=np.exp(frame.dev_loss))
 
 
-def by_frequency(runs: pd.DataFrame) -> pd.DataFrame:
+def losses_by_frequency(runs: pd.DataFrame) -> pd.DataFrame:
     """Dev loss by decile of token frequency (1: the most frequent tokens): columns run_id, decile, tokens, loss."""
     rows = [
         (run, decile, tokens, loss)
@@ -55,14 +55,14 @@ def _lists(runs: pd.DataFrame, name: str):
     return ((run, values) for run, values in found if isinstance(values, list))
 
 
-def alike(runs: pd.DataFrame, *free: str) -> pd.DataFrame:
+def matching_runs(runs: pd.DataFrame, *free: str) -> pd.DataFrame:
     """The runs that agree with the largest of the `groups` in corpus, recipe, and size within 10 %, but for what `free` names (of SAME,
     or total_params). A vocabulary makes a fingerprint of its own: where it is free, the name of the dataset is held."""
     runs = typed(runs)
     main = next(iter(comparable_groups(runs)), runs.head(0))
     same = [
         "dataset" if name == "data_fingerprint" and "vocab_size" in free else name
-        for name in SAME
+        for name in GROUP_COLUMNS
         if name not in free
     ]
     for name in same if len(main) else ():
@@ -82,7 +82,8 @@ def arm(
     is pooled over all. Over vocabularies use quality "dev_bpb": bits per byte compare under any tokenizer.
     """
     parts = [
-        claims(group) for group in at_common_rates(comparable_groups(alike(runs, axis, *free)))
+        eligible_runs(group)
+        for group in at_common_rates(comparable_groups(matching_runs(runs, axis, *free)))
     ]
     parts = [
         part.assign(cell=part.cell + f" ({number})", axis=part[axis])
@@ -106,7 +107,7 @@ def at_common_rates(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
     """The runs of each part, those of a request at the rates that its completed runs on claim seeds have in every part that has such
     runs; at all of its rates where there is none."""
     asked = lambda runs: pd.Series(
-        [f"{share:g} {glu:g}" for share, glu in runs[REQUEST].to_numpy(float)],
+        [f"{share:g} {glu:g}" for share, glu in runs[REQUEST_COLUMNS].to_numpy(float)],
         runs.index,
         dtype=object,
     )
@@ -124,7 +125,7 @@ def at_common_rates(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
     return [part[kept(part)] for part in parts]
 
 
-def by_payer(runs: pd.DataFrame) -> pd.DataFrame:
+def by_tradeoff(runs: pd.DataFrame) -> pd.DataFrame:
     """What the embedding share does, by what shrinks as it grows: columns payer, cell, embed_share, dev_loss, low, high, and
     difference, difference_low, difference_high to the payer's own 35 % cell, seeds paired (NaN for that cell itself).
 
@@ -132,23 +133,23 @@ def by_payer(runs: pd.DataFrame) -> pd.DataFrame:
     A factorized embedding keeps d_model: with n_layers kept as well the MLP pays, at a requested expansion the depth.
     Only runs that are `alike` but for the embedding; the noise is pooled over all cells of all payers.
     """
-    runs = alike(runs, "embedding")
+    runs = matching_runs(runs, "embedding")
     factorized, asked = runs.embedding == "factorized", runs.requested_glu.notna()
-    payer = np.select([~factorized, ~asked], PAYERS[:2], PAYERS[2])
-    parts = {name: claims(runs[payer == name]) for name in PAYERS}
+    payer = np.select([~factorized, ~asked], TRADEOFFS[:2], TRADEOFFS[2])
+    parts = {name: eligible_runs(runs[payer == name]) for name in TRADEOFFS}
     parts = {
         name: part.assign(name=part.cell, cell=f"{name}: " + part.cell)
         for name, part in parts.items()
         if part.cell.nunique() > 1
     }
     model = fit(pd.concat(parts.values(), ignore_index=True)) if parts else None
-    found = [_paid(name, part, model) for name, part in parts.items()]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=PAID)
+    found = [_tradeoff_rows(name, part, model) for name, part in parts.items()]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=TRADEOFF_COLUMNS)
 
 
-def _paid(payer: str, claimed: pd.DataFrame, model: Fit) -> pd.DataFrame:
+def _tradeoff_rows(payer: str, claimed: pd.DataFrame, model: Fit) -> pd.DataFrame:
     """One payer's rows of the model of all."""
-    base = next(iter(baseline(claimed).cell), None)
+    base = next(iter(baseline_cell(claimed).cell), None)
     beside = (
         compared(model, model.cells.index(base)).set_index("cell")
         if base
@@ -164,14 +165,16 @@ def _paid(payer: str, claimed: pd.DataFrame, model: Fit) -> pd.DataFrame:
     )
     table = table.join(
         cells.agg(embed_share=("embed_share", "mean"), name=("name", "first")), how="inner"
-    ).assign(payer=payer)
+    ).assign(traded_against=payer)
     columns = {
         "name": "cell",
         "beside_difference": "difference",
         "beside_low": "difference_low",
         "beside_high": "difference_high",
     }
-    return table.rename(columns=columns)[PAID].sort_values("embed_share", ignore_index=True)
+    return table.rename(columns=columns)[TRADEOFF_COLUMNS].sort_values(
+        "embed_share", ignore_index=True
+    )
 
 
 def views(runs: pd.DataFrame) -> pd.DataFrame:
@@ -181,7 +184,7 @@ def views(runs: pd.DataFrame) -> pd.DataFrame:
     sets the amount of FLOPs or time is at the end of its schedule there; the learning rate of the others has not decayed yet, which
     favours it.
     """
-    claimed = claims(runs)
+    claimed = eligible_runs(runs)
     claimed = claimed[
         claimed.get("dev_curve", claimed.cell)
         .map(lambda curve: isinstance(curve, list) and len(curve) > 0)
@@ -220,8 +223,8 @@ def wrong_kills(runs: pd.DataFrame) -> dict | None:
     compared in `flag` mode (`watched`; None where old runs recorded nothing but their flags), those that it flagged (`flagged`), those
     of them with a final dev_loss at or below the baseline's of the same seed, or its mean (`wrong`), and their `rate` with `low` and
     `high` (95 %, Clopper & Pearson 1934; NaN where none was flagged). None where none was watched or no baseline is complete."""
-    claimed = claims(runs)
-    own = claimed.cell.isin(baseline(claimed).cell)
+    claimed = eligible_runs(runs)
+    own = claimed.cell.isin(baseline_cell(claimed).cell)
     flagging = (claimed.early_stop == "flag") | (claimed.flagged_at_tokens > 0)
     base, watched = claimed[own], claimed[~own & flagging]
     if base.empty or watched.empty:

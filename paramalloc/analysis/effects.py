@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .groups import REQUEST
+from .groups import REQUEST_COLUMNS
 from .noise import contrasted, fit, simultaneous
-from .selection import BASELINE, claims
+from .selection import BASELINE, eligible_runs
 
-EFFECTS = ["axis", "level", "n_pairs", "difference", "low", "high"]
+EFFECT_COLUMNS = ["axis", "level", "n_pairs", "difference", "low", "high"]
 
 
 def main_effects(runs: pd.DataFrame) -> pd.DataFrame:
@@ -21,29 +21,29 @@ def main_effects(runs: pd.DataFrame) -> pd.DataFrame:
     (`noise.simultaneous`; NaN with one seed). A mean of four cells is surer than one; that it is the same at each value of the
     other axis it does not say.
     """
-    claimed = claims(runs)
-    model, asked = fit(claimed), claimed.drop_duplicates("cell")[["cell", *REQUEST]]
+    claimed = eligible_runs(runs)
+    model, asked = fit(claimed), claimed.drop_duplicates("cell")[["cell", *REQUEST_COLUMNS]]
     rows = [
         row
-        for axis, own in zip(REQUEST, BASELINE)
+        for axis, own in zip(REQUEST_COLUMNS, BASELINE)
         for row in _contrasts(asked, model.cells, axis, own)
     ]
     if not rows:
-        return pd.DataFrame(columns=EFFECTS)
+        return pd.DataFrame(columns=EFFECT_COLUMNS)
     contrasts = np.stack([contrast for *_, contrast in rows])
     difference, covariance, df = contrasted(model, contrasts)
     half = simultaneous(covariance, df) * np.sqrt(np.diag(covariance))
-    found = pd.DataFrame([row[:3] for row in rows], columns=EFFECTS[:3])
+    found = pd.DataFrame([row[:3] for row in rows], columns=EFFECT_COLUMNS[:3])
     return found.assign(difference=difference, low=difference - half, high=difference + half)
 
 
 def _contrasts(asked: pd.DataFrame, cells: list[str], axis: str, own: float) -> list[tuple]:
     """(axis, level, pairs, weights of the cells) for each level of an axis but the baseline's. Of several shapes that one
     request got, none: they are no grid."""
-    other = next(name for name in REQUEST if name != axis)
+    other = next(name for name in REQUEST_COLUMNS if name != axis)
     at = (
-        asked.dropna(subset=REQUEST)
-        .drop_duplicates(REQUEST, keep=False)
+        asked.dropna(subset=REQUEST_COLUMNS)
+        .drop_duplicates(REQUEST_COLUMNS, keep=False)
         .pivot(index=other, columns=axis, values="cell")
     )
     beside = next((level for level in at if np.isclose(level, own)), None)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from .noise import spread
+from .noise import sd_interval
 from .power import seeds_needed
-from .selection import baseline, claims
+from .selection import baseline_cell, eligible_runs
 
 FLOOR_SEEDS = (
     8  # fewer say too little about a standard deviation: with 8 its interval spans a factor of 3
@@ -32,8 +32,8 @@ class Floor:
 
 def noise_floor(runs: pd.DataFrame) -> Floor | None:
     """How far runs of the baseline scatter over seeds; None with fewer than FLOOR_SEEDS of them."""
-    claimed = claims(runs)
-    losses = claimed[claimed.cell.isin(baseline(claimed).cell)].dev_loss
+    claimed = eligible_runs(runs)
+    losses = claimed[claimed.cell.isin(baseline_cell(claimed).cell)].dev_loss
     if len(losses) < FLOOR_SEEDS:
         return None
-    return Floor(float(losses.std()), *spread(losses.var(), len(losses) - 1), len(losses))
+    return Floor(float(losses.std()), *sd_interval(losses.var(), len(losses) - 1), len(losses))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .noise import draw_t, fit, linked
-from .selection import cells_table, claims, completed
+from .selection import cells_table, completed_cells, eligible_runs
 
 COST_SENSE = {
     "tokens_per_s": "more",
@@ -74,10 +74,10 @@ def front_probability(runs: pd.DataFrame, cost: str, quality: str = "dev_loss") 
     items leaves out what another seed would do. Costs are drawn on the log scale with a variance pooled over cells; one that
     never varies within a cell has none.
     """
-    table = completed(cells_table(runs)).set_index("cell")
+    table = completed_cells(cells_table(runs)).set_index("cell")
     known = table.index[table[cost].notna() & table[quality].notna()]
-    generator, claimed = np.random.default_rng(0), claims(runs)
-    known, claimed = _compared(known, claimed, quality)
+    generator, claimed = np.random.default_rng(0), eligible_runs(runs)
+    known, claimed = _linked_cells(known, claimed, quality)
     drawn = _qualities(claimed, table.loc[known], quality, generator)
     if drawn is None or not len(known):
         return pd.Series(np.nan, table.index)
@@ -86,7 +86,7 @@ def front_probability(runs: pd.DataFrame, cost: str, quality: str = "dev_loss") 
     return pd.Series(front.mean(axis=0), known).reindex(table.index)
 
 
-def _compared(
+def _linked_cells(
     known: pd.Index, claimed: pd.DataFrame, quality: str
 ) -> tuple[pd.Index, pd.DataFrame]:
     """Of these cells those that can be compared with the one of the best quality, and their runs."""

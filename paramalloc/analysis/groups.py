@@ -6,18 +6,23 @@ import pandas as pd
 
 from ..config import TUNING_SEED
 
-REQUEST = ["requested_share", "requested_glu"]
-SHAPE = ["d_model", "n_layers", "d_ff", "n_heads", "d_head", "d_embed"]
+REQUEST_COLUMNS = ["requested_share", "requested_glu"]
+SHAPE_COLUMNS = ["d_model", "n_layers", "d_ff", "n_heads", "d_head", "d_embed"]
 COUNTS = ["total_params", "embed_params", "params_attention", "params_mlp", "params_norm"]
 REALISED = ["embed_share", "glu", *COUNTS, "tokens", "unigram_loss", "kv_bytes_per_token"]
-TEXTS = ["embedding", "mlp", "parametrization", "optimizer", "dataset", "data_fingerprint"]
-QUALITIES = ["dev_loss", "dev_ppl", "dev_bpb", "smallbench"]  # what a seed moves in all cells alike
-MEANS = [*QUALITIES, "train_flops"]
+TEXT_COLUMNS = ["embedding", "mlp", "parametrization", "optimizer", "dataset", "data_fingerprint"]
+QUALITY_COLUMNS = [
+    "dev_loss",
+    "dev_ppl",
+    "dev_bpb",
+    "smallbench",
+]  # what a seed moves in all cells alike
+MEANS = [*QUALITY_COLUMNS, "train_flops"]
 SPEEDS = ["tokens_per_s", "decode_ms_per_token"]
 RATES = ["lr", "embed_lr"]  # chosen per cell
 NUMBERS = [
-    *REQUEST,
-    *SHAPE,
+    *REQUEST_COLUMNS,
+    *SHAPE_COLUMNS,
     *REALISED,
     *MEANS,
     *SPEEDS,
@@ -36,7 +41,7 @@ NUMBERS = [
 ]
 
 SIZE = 0.1  # totals that lie no farther apart are one size
-SAME = [
+GROUP_COLUMNS = [
     "data_fingerprint",
     "vocab_size",
     "embedding",
@@ -64,7 +69,15 @@ def typed(runs: pd.DataFrame) -> pd.DataFrame:
     runs = runs.reset_index(drop=True)
     absent = [
         name
-        for name in (*NUMBERS, *TEXTS, "early_stop", "precision", "status", "run_id", "created")
+        for name in (
+            *NUMBERS,
+            *TEXT_COLUMNS,
+            "early_stop",
+            "precision",
+            "status",
+            "run_id",
+            "created",
+        )
         if name not in runs
     ]
     runs = runs.reindex(columns=[*runs, *absent])
@@ -92,7 +105,7 @@ def comparable_groups(runs: pd.DataFrame) -> list[pd.DataFrame]:
     known = runs[runs.data_fingerprint.notna() & runs.total_params.notna()]
     if known.empty:
         return []
-    same = with_defaults(known.reindex(columns=SAME))
+    same = with_defaults(known.reindex(columns=GROUP_COLUMNS))
     size = (
         (known.total_params.astype(float).sort_values().pct_change() > SIZE)
         .cumsum()
@@ -101,10 +114,10 @@ def comparable_groups(runs: pd.DataFrame) -> list[pd.DataFrame]:
     found = [
         group
         for _, group in known.groupby(
-            [*(same[name] for name in SAME), size.rename("size")], dropna=False
+            [*(same[name] for name in GROUP_COLUMNS), size.rename("size")], dropna=False
         )
     ]
-    done = lambda group: int((on_claim_seeds(group).status == "completed").sum())
+    done = lambda group: int((on_evaluation_seeds(group).status == "completed").sum())
     return sorted(
         found,
         key=lambda group: (done(group), group.tokens.max(), str(group.created.max())),
@@ -124,6 +137,6 @@ def comparable(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[~runs.index.isin(others)]
 
 
-def on_claim_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+def on_evaluation_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     """Without the runs that only chose a learning rate."""
     return runs[~(runs.seed >= TUNING_SEED)]

@@ -18,10 +18,10 @@ from scipy import stats
 
 from .least_squares import coded, two_way
 from .power import LEVEL, seeds_needed
-from .selection import baseline, claims
+from .selection import baseline_cell, eligible_runs
 
-DRAWS = 10_000
-DIFFERENCES = [
+T_DRAWS = 10_000
+DIFFERENCE_COLUMNS = [
     "cell",
     "difference",
     "low",
@@ -80,7 +80,7 @@ def fit(claimed: pd.DataFrame, quality: str = "dev_loss") -> Fit:
     """The model by least squares, of any pattern of seeds: cells that miss one, a baseline that has more."""
     claimed = claimed[claimed[quality].notna()]
     cells, cell, seed = coded(claimed)
-    sampled, sampled_df = documents(claimed, cell, quality)
+    sampled, sampled_df = document_covariance(claimed, cell, quality)
     return Fit(
         cells,
         **two_way(cell, seed, claimed[quality].to_numpy(float)),
@@ -89,7 +89,9 @@ def fit(claimed: pd.DataFrame, quality: str = "dev_loss") -> Fit:
     )
 
 
-def documents(claimed: pd.DataFrame, cell: np.ndarray, quality: str) -> tuple[np.ndarray, float]:
+def document_covariance(
+    claimed: pd.DataFrame, cell: np.ndarray, quality: str
+) -> tuple[np.ndarray, float]:
     """The covariance (C, C) that the choice of dev documents gives the cells' losses, and its degrees of freedom: from G groups of
     whole documents, by the ratio estimator (Cochran 1977, Sampling Techniques, eq. 6.13). Zero where a run lacks dev_by_group."""
     nothing = np.zeros((cell.max(initial=-1) + 1,) * 2), math.inf
@@ -130,11 +132,11 @@ def half_width(*parts: tuple) -> np.ndarray:
 
 def estimate_noise(runs: pd.DataFrame) -> Noise | None:
     """How far runs scatter, pooled over the cells; None where no seed is repeated in two cells: then no interval exists."""
-    claimed = claims(runs)
+    claimed = eligible_runs(runs)
     model = fit(claimed)
     if not model.df:
         return None
-    low, high = spread(model.sigma2, model.df)
+    low, high = sd_interval(model.sigma2, model.df)
     seed = math.sqrt(max(model.total - model.sigma2, 0.0))
     return Noise(
         math.sqrt(model.sigma2),
@@ -148,7 +150,7 @@ def estimate_noise(runs: pd.DataFrame) -> Noise | None:
     )
 
 
-def spread(variance: float, df: int) -> tuple[float, float]:
+def sd_interval(variance: float, df: int) -> tuple[float, float]:
     """The 95 % chi-square interval of a standard deviation."""
     return tuple(
         math.sqrt(df * variance / stats.chi2.ppf(q, df)) for q in (1 - LEVEL / 2, LEVEL / 2)
@@ -159,7 +161,7 @@ def means(runs: pd.DataFrame, quality: str = "dev_loss") -> pd.DataFrame:
     """Columns cell, n_seeds, dev_loss (or the quality named), low, high: each cell's mean at the seeds that all cells share, and its
     95 % interval over all seeds that could have been drawn, and over documents where they are known. NaN with one seed, and for a
     cell of one seed where no two cells have two in common: another cell's scatter alone says too little of it."""
-    return mean_table(fit(claims(runs), quality), quality)
+    return mean_table(fit(eligible_runs(runs), quality), quality)
 
 
 def mean_table(model: Fit, quality: str = "dev_loss") -> pd.DataFrame:
@@ -188,10 +190,10 @@ def differences(
     picked by its loss needs), p, p_adjusted and distinguishable: p_adjusted keeps the chance of any false claim in the whole
     table below 5 % (`step_down`). NaN with one seed; no rows without a baseline.
     """
-    claimed = claims(runs)
-    model, named = fit(claimed, quality), to or next(iter(baseline(claimed).cell), None)
+    claimed = eligible_runs(runs)
+    model, named = fit(claimed, quality), to or next(iter(baseline_cell(claimed).cell), None)
     at = model.cells.index(named) if named in model.cells else None
-    return compared(model, at) if at is not None else pd.DataFrame(columns=DIFFERENCES)
+    return compared(model, at) if at is not None else pd.DataFrame(columns=DIFFERENCE_COLUMNS)
 
 
 def compared(model: Fit, at: int) -> pd.DataFrame:
@@ -213,7 +215,7 @@ def compared(model: Fit, at: int) -> pd.DataFrame:
         adjusted,
         adjusted < LEVEL,
     )
-    return pd.DataFrame(dict(zip(DIFFERENCES, columns)))
+    return pd.DataFrame(dict(zip(DIFFERENCE_COLUMNS, columns)))
 
 
 def contrasted(model: Fit, contrasts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -260,7 +262,7 @@ def step_down(t: np.ndarray, covariance: np.ndarray, df: np.ndarray) -> np.ndarr
     order = np.argsort(-np.abs(t[known]))
     draws = draw_sizes(covariance[np.ix_(known, known)], df[known])[:, order]
     largest = np.maximum.accumulate(draws[:, ::-1], axis=1)[:, ::-1]
-    p = (1 + (largest >= np.abs(t[known][order])).sum(axis=0)) / (DRAWS + 1)
+    p = (1 + (largest >= np.abs(t[known][order])).sum(axis=0)) / (T_DRAWS + 1)
     adjusted[np.flatnonzero(known)[order]] = np.maximum.accumulate(p)
     return adjusted
 
@@ -279,7 +281,7 @@ def draw_sizes(covariance: np.ndarray, df: np.ndarray) -> np.ndarray:
     """(DRAWS, k) sizes |t| of estimates with this covariance whose truth is zero, at the lowest of their degrees of freedom."""
     scale = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(scale, scale)
-    return np.abs(draw_t(correlation, min(df, default=math.inf), DRAWS, np.random.default_rng(0)))
+    return np.abs(draw_t(correlation, min(df, default=math.inf), T_DRAWS, np.random.default_rng(0)))
 
 
 def draw_t(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .groups import SAME, comparable, of_size, on_claim_seeds, typed
-from .selection import by_cell, claims, mean_losses, remembered
+from .groups import GROUP_COLUMNS, comparable, of_size, on_evaluation_seeds, typed
+from .selection import by_cell, eligible_runs, mean_loss_by, remembered
 
 RATE_CHECK = [
     "tokens",
@@ -32,7 +32,7 @@ def rate_check(runs: pd.DataFrame) -> pd.DataFrame:
     claims' own, the tables' rate included. A cell that did not try its claim's rate, or diverged at it, says nothing.
     """
     runs = typed(runs)
-    claimed, tuning, rows = claims(runs), _tuning(runs), []
+    claimed, tuning, rows = eligible_runs(runs), _tuning(runs), []
     for tokens, some in tuning.groupby("tokens"):
         for cell, tries in by_cell(some).items():
             own = claimed[claimed.cell == cell]
@@ -40,7 +40,7 @@ def rate_check(runs: pd.DataFrame) -> pd.DataFrame:
                 tries.embed_lr.isin(own.embed_lr)
                 | tries.embed_lr.isna() & own.embed_lr.isna().any()
             ]
-            losses, lr = mean_losses(tries, tries.lr), own.lr.iloc[0] if len(own) else np.nan
+            losses, lr = mean_loss_by(tries, tries.lr), own.lr.iloc[0] if len(own) else np.nan
             if len(losses) > 1 and np.isfinite(losses.get(lr, np.inf)):
                 known = [
                     tuple(sorted(values))
@@ -78,9 +78,9 @@ def by_chance(check: pd.DataFrame, sigma: float) -> tuple[float, float]:
 
 def _tuning(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs on tuning seeds that differ from the study in their budget of tokens at most."""
-    main, names = comparable(runs), [name for name in SAME if name != "tokens"]
+    main, names = comparable(runs), [name for name in GROUP_COLUMNS if name != "tokens"]
     main = main[main.data_fingerprint.notna()]
-    tuning = runs.drop(on_claim_seeds(runs).index)
+    tuning = runs.drop(on_evaluation_seeds(runs).index)
     if main.empty or tuning.empty:
         return tuning.head(0)
     own, theirs = main[names].iloc[0], tuning[names]

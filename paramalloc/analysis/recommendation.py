@@ -22,7 +22,7 @@ from ..config import TrainConfig, convert, load_profile, profiles
 from ..errors import UserError
 from .groups import SIZE, comparable_groups, typed
 from .power import LEVEL
-from .selection import BASELINE, claims
+from .selection import BASELINE, eligible_runs
 from .surface import AXES, Surface, fit_surface, mesh
 
 SIDE = 17  # of the grid of requests, shares x expansions
@@ -160,7 +160,7 @@ def recommend(
 def nearest(runs: pd.DataFrame, total_params: int, vocab_size: int) -> tuple[pd.DataFrame, Surface]:
     """The claims and the surface of the group of runs that answers. One that varied both axes comes first, as another says nothing of
     the axis it held; then the nearest in size and vocabulary; of equally near ones that with more tokens, then with more runs."""
-    found = [claimed for group in comparable_groups(runs) if len(claimed := claims(group))]
+    found = [claimed for group in comparable_groups(runs) if len(claimed := eligible_runs(group))]
     if not found:
         raise UserError(NO_RESULTS)
     fits = [(claimed, fitted) for claimed in found if (fitted := fit_surface(claimed))]
@@ -346,7 +346,7 @@ def described(
         int(row.flops),
         support(claimed, fitted),
         tuple(distances(claimed, fitted, shape, total_params, vocab_size)),
-        command(
+        training_command(
             request, int(claimed.seq_len.iloc[0]), "recommended", recipe(claimed, total_params)
         ),
     )
@@ -419,7 +419,9 @@ def recipe(claimed: pd.DataFrame, total_params: int) -> dict:
     }
 
 
-def command(request: dict, seq_len: int, name: str = "explored", recipe: dict | None = None) -> str:
+def training_command(
+    request: dict, seq_len: int, name: str = "explored", recipe: dict | None = None
+) -> str:
     """The papermill command that trains exactly this shape, whatever the profile; without a recipe, a batch that all profiles take."""
     batches = {load_profile(profile)[1]["batch_tokens"] for profile in profiles()}
     whole = (

@@ -11,15 +11,15 @@ import pandas as pd
 from ..runs import Note
 from .groups import (
     MEANS,
-    QUALITIES,
+    QUALITY_COLUMNS,
     RATES,
     REALISED,
-    REQUEST,
-    SHAPE,
+    REQUEST_COLUMNS,
+    SHAPE_COLUMNS,
     SPEEDS,
-    TEXTS,
+    TEXT_COLUMNS,
     comparable,
-    on_claim_seeds,
+    on_evaluation_seeds,
     typed,
 )
 from .least_squares import adjusted_means
@@ -31,24 +31,24 @@ NO_RUNS = (
     "`papermill notebooks/train.ipynb outputs/notebooks/one.ipynb` (one cell), then this notebook again."
 )
 
-COLUMNS = [
+CELL_COLUMNS = [
     "cell",
-    *REQUEST,
-    *SHAPE,
+    *REQUEST_COLUMNS,
+    *SHAPE_COLUMNS,
     *REALISED,
     *MEANS,
     *SPEEDS,
     *RATES,
     "tokens_trained",
     "flagged_at_tokens",
-    *TEXTS,
+    *TEXT_COLUMNS,
     "n_seeds",
     "n_flagged",
     "n_stopped",
     "n_diverged",
     "n_failed",
     "n_missing",
-    "lr_chosen_on_claims",
+    "lr_selected_in_sample",
     "lr_at_edge",
     "status",
     "run_ids",
@@ -81,35 +81,35 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     completed runs, `n_flagged` those of them that early stop would have killed, `n_stopped` those that it killed, `n_diverged` those that diverged; `n_failed` and `n_missing` those that
     failed or were never trained, of any rate, since they need not have recorded theirs.
 
-    `lr_chosen_on_claims`: the rate is the best of several on the very runs that are averaged, so their mean is optimistic.
+    `lr_selected_in_sample`: the rate is the best of several on the very runs that are averaged, so their mean is optimistic.
     `lr_at_edge`: the best of several rates that were tried is the lowest or the highest of them, so a better one may lie beyond.
     """
-    cells = by_cell(one_size(comparable(typed(runs))))
+    cells = by_cell(full_smallbench_only(comparable(typed(runs))))
     table, claimed = (
-        pd.DataFrame([_row(name, cell) for name, cell in cells.items()], columns=COLUMNS),
-        _claimed(cells),
+        pd.DataFrame([_cell_row(name, cell) for name, cell in cells.items()], columns=CELL_COLUMNS),
+        _eligible(cells),
     )
     if len(claimed):
         table = table.assign(
-            **{name: table.cell.map(adjusted_means(claimed, name)) for name in QUALITIES}
+            **{name: table.cell.map(adjusted_means(claimed, name)) for name in QUALITY_COLUMNS}
         )
-    return table.sort_values([*REQUEST, "d_model", "d_embed"], ignore_index=True)
+    return table.sort_values([*REQUEST_COLUMNS, "d_model", "d_embed"], ignore_index=True)
 
 
 @remembered
-def claims(runs: pd.DataFrame) -> pd.DataFrame:
+def eligible_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs that a claim rests on, with their `cell`: of one group, completed, on claim seeds, at their cell's learning rate.
 
     Tuning seeds (config.TUNING_SEED and up) chose the rate and killed runs carry no final loss: neither is here. Of claims, themselves.
     """
     if "cell" in runs:
         return runs
-    runs = one_size(comparable(typed(runs)))
-    found = _claimed(by_cell(runs))
+    runs = full_smallbench_only(comparable(typed(runs)))
+    found = _eligible(by_cell(runs))
     return found if len(found) else runs.head(0).assign(cell=pd.Series(dtype=str))
 
 
-def _claimed(cells: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def _eligible(cells: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The runs of these cells that count, with their `cell`."""
     found = [
         cell.assign(cell=name) for name, runs in cells.items() if len(cell := at_best_lr(runs))
@@ -117,7 +117,7 @@ def _claimed(cells: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def one_size(runs: pd.DataFrame) -> pd.DataFrame:
+def full_smallbench_only(runs: pd.DataFrame) -> pd.DataFrame:
     """SmallBench in full and its quick subset do not compare: where both are there, only what is in full counts."""
     if "full" in set(runs.get("smallbench_size", ())):
         return runs.assign(smallbench=runs.smallbench.where(runs.smallbench_size == "full"))
@@ -129,7 +129,7 @@ def by_cell(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     if runs.empty:
         return {}
     cells = [cell for _, cell in runs.groupby(_keys(runs), dropna=False)]
-    firsts = [cell[[*REQUEST, *SHAPE]].bfill().iloc[0] for cell in cells]
+    firsts = [cell[[*REQUEST_COLUMNS, *SHAPE_COLUMNS]].bfill().iloc[0] for cell in cells]
     names = [cell_name(first) for first in firsts]
     shapes = [
         f"{name} ({_shape_name(first)})" if names.count(name) > 1 else name
@@ -140,16 +140,16 @@ def by_cell(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def _keys(runs: pd.DataFrame) -> list[pd.Series]:
     """A cell is its request and its shape; a run that never got a shape takes the one of its request."""
-    asked = runs[REQUEST].notna().any(axis=1)
-    first = runs.groupby(REQUEST, dropna=False)[SHAPE].transform("first")
+    asked = runs[REQUEST_COLUMNS].notna().any(axis=1)
+    first = runs.groupby(REQUEST_COLUMNS, dropna=False)[SHAPE_COLUMNS].transform("first")
     shapeless = asked & runs.d_model.isna()
-    shape = runs[SHAPE].where(~shapeless, first)
-    return [*(runs[name] for name in REQUEST), *(shape[name] for name in SHAPE)]
+    shape = runs[SHAPE_COLUMNS].where(~shapeless, first)
+    return [*(runs[name] for name in REQUEST_COLUMNS), *(shape[name] for name in SHAPE_COLUMNS)]
 
 
-def _row(name: str, runs: pd.DataFrame) -> dict:
+def _cell_row(name: str, runs: pd.DataFrame) -> dict:
     """The row of one cell from its runs."""
-    used, own = at_best_lr(runs), on_claim_seeds(runs)
+    used, own = at_best_lr(runs), on_evaluation_seeds(runs)
     on_claims, edge = _chosen_on_claims(runs), _at_edge(runs)
     runs = own if len(own) else runs.assign(status="missing")
     shown = (
@@ -158,7 +158,7 @@ def _row(name: str, runs: pd.DataFrame) -> dict:
     first, alike = runs.bfill().iloc[0], runs[rates(runs).isin(rates(used)) | used.empty]
     return {
         "cell": name,
-        **first[[*REQUEST, *SHAPE, *REALISED, *TEXTS]],
+        **first[[*REQUEST_COLUMNS, *SHAPE_COLUMNS, *REALISED, *TEXT_COLUMNS]],
         **used[MEANS].mean(),
         **used[SPEEDS].median(),
         **shown[RATES].max(),
@@ -168,7 +168,7 @@ def _row(name: str, runs: pd.DataFrame) -> dict:
         "n_diverged": int((alike.status == "diverged").sum()),
         "n_failed": int((own.status == "failed").sum()),
         "n_missing": int((own.status == "missing").sum()),
-        "lr_chosen_on_claims": on_claims,
+        "lr_selected_in_sample": on_claims,
         "lr_at_edge": edge,
         "tokens_trained": shown.tokens_trained.max(),
         "flagged_at_tokens": used.flagged_at_tokens.min(),
@@ -195,7 +195,7 @@ def at_best_lr(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _at_best_lr(runs: pd.DataFrame) -> pd.DataFrame:
-    own, done = on_claim_seeds(runs), finished(runs)
+    own, done = on_evaluation_seeds(runs), finished(runs)
     if done.empty or len(set(rates(done))) == 1:
         return done
     tuning = runs.drop(own.index)
@@ -210,30 +210,32 @@ def _at_best_lr(runs: pd.DataFrame) -> pd.DataFrame:
 
 def finished(runs: pd.DataFrame) -> pd.DataFrame:
     """The completed runs on claim seeds."""
-    own = on_claim_seeds(runs)
+    own = on_evaluation_seeds(runs)
     return own[(own.status == "completed") & own.dev_loss.notna()]
 
 
 def _chosen_on_claims(runs: pd.DataFrame) -> bool:
     """Whether the completed runs of the cell have several rates, of which no tuning run judged one."""
     tried = set(rates(finished(runs)))
-    tuned = _from_the_best(runs.drop(on_claim_seeds(runs).index))
+    tuned = _from_the_best(runs.drop(on_evaluation_seeds(runs).index))
     return len(tried) > 1 and not tried & set(tuned)
 
 
 def _at_edge(runs: pd.DataFrame) -> bool:
     """Whether the best of the learning rates that were tried, on tuning seeds if several were there, is their lowest or highest."""
-    own = on_claim_seeds(runs)
+    own = on_evaluation_seeds(runs)
     tuning = runs.drop(own.index)
-    losses = mean_losses(tuning, tuning.lr) if tuning.lr.nunique() > 1 else mean_losses(own, own.lr)
+    losses = (
+        mean_loss_by(tuning, tuning.lr) if tuning.lr.nunique() > 1 else mean_loss_by(own, own.lr)
+    )
     return len(losses) > 1 and losses.index[0] in (losses.index.min(), losses.index.max())
 
 
 def _from_the_best(runs: pd.DataFrame) -> pd.Index:
-    return mean_losses(runs, rates(runs)).index
+    return mean_loss_by(runs, rates(runs)).index
 
 
-def mean_losses(runs: pd.DataFrame, tried: pd.Series) -> pd.Series:
+def mean_loss_by(runs: pd.DataFrame, tried: pd.Series) -> pd.Series:
     """Mean dev_loss by what was tried, from the lowest on, over the seeds that all of it has, if there are some. What diverged on any
     seed is infinite, other ends do not count."""
     losses = runs.dev_loss.mask(runs.status == "diverged", np.inf)[
@@ -282,19 +284,20 @@ def _shape_name(cell: pd.Series) -> str:
     return text + (f", d_embed {cell.d_embed:.0f}" if pd.notna(cell.get("d_embed")) else "")
 
 
-def completed(table: pd.DataFrame) -> pd.DataFrame:
+def completed_cells(table: pd.DataFrame) -> pd.DataFrame:
     """The cells with a dev_loss, from the lowest on."""
     return table[table.dev_loss.notna()].sort_values("dev_loss", ignore_index=True)
 
 
-def baseline(table: pd.DataFrame) -> pd.DataFrame:
+def baseline_cell(table: pd.DataFrame) -> pd.DataFrame:
     """The completed baseline cell, as a table of one row or none: BASELINE as requested, or its share alone where the GLU
     expansion was not requested (an arm that keeps d_model and n_layers)."""
     share, glu = (
-        np.isclose(table[name].astype(float), value) for name, value in zip(REQUEST, BASELINE)
+        np.isclose(table[name].astype(float), value)
+        for name, value in zip(REQUEST_COLUMNS, BASELINE)
     )
     return (
-        completed(table[share & (glu | table.requested_glu.isna())])
+        completed_cells(table[share & (glu | table.requested_glu.isna())])
         .sort_values("requested_glu", kind="stable")
         .head(1)
     )

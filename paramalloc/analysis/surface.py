@@ -21,10 +21,10 @@ from scipy import stats
 from .least_squares import EXACT
 from .noise import fit
 from .power import LEVEL
-from .selection import claims
+from .selection import eligible_runs
 
 AXES = {"embed_share": "embedding share", "glu": "GLU expansion"}
-STEPS = 81  # of the grid that the region is looked for on, a side
+GRID_SIDE = 81  # of the grid that the region is looked for on, a side
 WIDER = (
     0.1  # of the data's range, on the log scale: an optimum is located so far beyond it, no farther
 )
@@ -74,7 +74,7 @@ class Surface:
 
     def lowest(self) -> np.ndarray:
         """The terms (1, p) of the lowest predicted point within the data's range."""
-        terms = quadratic(self.coded(mesh(self.ranges, STEPS)))
+        terms = quadratic(self.coded(mesh(self.ranges, GRID_SIDE)))
         return terms[[np.argmin(terms @ self.beta)]]
 
     def grid(self, n: int = 41) -> pd.DataFrame:
@@ -116,7 +116,7 @@ def gradient(x: np.ndarray) -> np.ndarray:
 def fit_surface(runs: pd.DataFrame) -> Surface | None:
     """The surface over the axes that vary: both, or one where the other does not, since the effect of an axis left out would count as
     that of the one kept. None where the cells or runs are too few for a quadratic with a residual, or both axes vary as one."""
-    claimed = claims(runs)
+    claimed = eligible_runs(runs)
     claimed = claimed[(claimed.embed_share > 0) & (claimed.glu > 0)]
     if len(claimed) < 4:
         return None
@@ -198,7 +198,7 @@ def located(axes, ranges, centre, scale, beta, covariance, df) -> dict:
     if ((low < stationary) & (stationary < high)).all():
         region = np.concatenate([region, stationary[None]])
     if len(region):
-        step = (high - low) / (STEPS - 1)
+        step = (high - low) / (GRID_SIDE - 1)
         box = (
             np.maximum(region.min(axis=0) - step, low),
             np.minimum(region.max(axis=0) + step, high),
@@ -211,9 +211,9 @@ def located(axes, ranges, centre, scale, beta, covariance, df) -> dict:
 
 def grid_of(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """(STEPS^k, k) points between two corners."""
-    return np.stack(np.meshgrid(*np.linspace(low, high, STEPS).T, indexing="ij"), axis=-1).reshape(
-        -1, len(low)
-    )
+    return np.stack(
+        np.meshgrid(*np.linspace(low, high, GRID_SIDE).T, indexing="ij"), axis=-1
+    ).reshape(-1, len(low))
 
 
 def distance(x: np.ndarray, beta: np.ndarray, covariance: np.ndarray) -> np.ndarray:

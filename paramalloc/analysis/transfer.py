@@ -27,15 +27,15 @@ def slopes(found: pd.DataFrame) -> pd.DataFrame:
 # ------------------------------------------------------------------ learning rates
 
 
-AXES = {"width": "d_model", "depth": "n_layers"}
-SHAPE = ["parametrization", "embed_lr", "d_model", "n_layers"]
+SIZE_COLUMNS = {"width": "d_model", "depth": "n_layers"}
+SHAPE_KEYS = ["parametrization", "embed_lr", "d_model", "n_layers"]
 
 
-def mean_losses(runs: pd.DataFrame) -> pd.Series:
+def losses_by_rate(runs: pd.DataFrame) -> pd.Series:
     """Dev loss by SHAPE and lr, mean over seeds; infinite where one of them diverged."""
     ended = runs[runs.status.isin(["completed", "diverged"])]
     values = ended.dev_loss.astype(float).mask(ended.status == "diverged", math.inf)
-    return ended.assign(dev_loss=values).groupby([*SHAPE, "lr"]).dev_loss.mean().dropna()
+    return ended.assign(dev_loss=values).groupby([*SHAPE_KEYS, "lr"]).dev_loss.mean().dropna()
 
 
 def optima(runs: pd.DataFrame) -> pd.DataFrame:
@@ -46,10 +46,10 @@ def optima(runs: pd.DataFrame) -> pd.DataFrame:
     diverged at all rates has an infinite `best_loss` and no `best_lr`.
     """
     found = [
-        dict(zip(SHAPE, key)) | optimum(own.droplevel(SHAPE))
-        for key, own in mean_losses(runs).groupby(level=SHAPE)
+        dict(zip(SHAPE_KEYS, key)) | optimum(own.droplevel(SHAPE_KEYS))
+        for key, own in losses_by_rate(runs).groupby(level=SHAPE_KEYS)
     ]
-    return pd.DataFrame(found, columns=[*SHAPE, "best_lr", "best_loss", "edge"])
+    return pd.DataFrame(found, columns=[*SHAPE_KEYS, "best_lr", "best_loss", "edge"])
 
 
 def optimum(losses: pd.Series) -> dict:
@@ -105,10 +105,10 @@ def moves(runs: pd.DataFrame, base: tuple[int, int]) -> pd.DataFrame:
     best rate lies at the edge of what was tried), and the `largest` regret: what a shape of the axis loses at most, in nats per token,
     with the best rate of `base` (d_model, n_layers) in place of its own.
     """
-    found, losses, rows = optima(runs), mean_losses(runs), []
+    found, losses, rows = optima(runs), losses_by_rate(runs), []
     for (name, embed_lr), own in found.groupby(["parametrization", "embed_lr"]):
         at_base = own[(own.d_model == base[0]) & (own.n_layers == base[1])]
-        for axis, size in AXES.items():
+        for axis, size in SIZE_COLUMNS.items():
             other = "n_layers" if size == "d_model" else "d_model"
             line = own[own[other] == base[other == "n_layers"]].sort_values(size)
             if len(line) < 2 or at_base.empty:
@@ -116,7 +116,7 @@ def moves(runs: pd.DataFrame, base: tuple[int, int]) -> pd.DataFrame:
             rates = np.log2(line.best_lr.to_numpy(float))
             regrets = [
                 regret(losses[tuple(shape)], at_base.best_lr.item())
-                for shape in line[SHAPE].itertuples(index=False)
+                for shape in line[SHAPE_KEYS].itertuples(index=False)
             ]
             rows.append(
                 {
@@ -145,7 +145,9 @@ def transfer_verdict(runs: pd.DataFrame, base: tuple[int, int]) -> Note:
         )
     runs = runs[runs.embed_lr.isin(common)]
     costs = moved.groupby("parametrization").regret.agg(largest).sort_values()
-    reached = optima(runs).pivot(index=SHAPE[1:], columns="parametrization", values="best_loss")
+    reached = optima(runs).pivot(
+        index=SHAPE_KEYS[1:], columns="parametrization", values="best_loss"
+    )
     reached = (
         reached.replace(math.inf, math.nan).dropna().mean()
     )  # a shape that diverged at all rates has no best loss
@@ -176,7 +178,9 @@ def cost(regret: float) -> str:
 def seeds(runs: pd.DataFrame) -> str:
     """`One seed`, `3 seeds`, or `1 to 3 seeds`: of each shape and rate."""
     counts = (
-        runs[runs.status.isin(["completed", "diverged"])].groupby([*SHAPE, "lr"]).seed.nunique()
+        runs[runs.status.isin(["completed", "diverged"])]
+        .groupby([*SHAPE_KEYS, "lr"])
+        .seed.nunique()
     )
     few, many = counts.min(), counts.max()
     return "One seed" if many == 1 else f"{many} seeds" if few == many else f"{few} to {many} seeds"

@@ -8,9 +8,17 @@ import pandas as pd
 
 from ..config import TUNING_SEED
 from .effects import main_effects
-from .groups import REQUEST
+from .groups import REQUEST_COLUMNS
 from .noise import Noise, differences, estimate_noise, fit, may_be_best, means
-from .selection import BASELINE, CLOSE, NO_RUNS, baseline, cells_table, claims, completed
+from .selection import (
+    BASELINE,
+    CLOSE,
+    NO_RUNS,
+    baseline_cell,
+    cells_table,
+    completed_cells,
+    eligible_runs,
+)
 from .surface import fit_surface
 
 
@@ -41,14 +49,19 @@ def reach_verdict(runs: pd.DataFrame) -> Verdict:
     table = cells_table(runs)
     if table.empty:
         return Verdict((NO_RUNS,))
-    done = completed(table)
+    done = completed_cells(table)
     if done.empty:
         return Verdict(
             (
                 f"None of the {len(table)} cells is complete yet, so there is no answer yet.{_only_tuning(runs)}",
             )
         )
-    best, others, base, claimed = done.iloc[0], done.iloc[1:], baseline(table), claims(runs)
+    best, others, base, claimed = (
+        done.iloc[0],
+        done.iloc[1:],
+        baseline_cell(table),
+        eligible_runs(runs),
+    )
     scatter = estimate_noise(claimed)
     gaps = {
         "next_gap": float(others.dev_loss.iloc[0] - best.dev_loss) if len(others) else None,
@@ -146,7 +159,7 @@ def _certainty(
 
 
 def _baseline_name(done: pd.DataFrame) -> str:
-    return baseline(done).cell.iloc[0]
+    return baseline_cell(done).cell.iloc[0]
 
 
 def _which(done: pd.DataFrame, close: tuple) -> str:
@@ -188,14 +201,16 @@ def _levels(claimed: pd.DataFrame) -> str:
     if found.empty:
         return fitted.text if (fitted := fit_surface(claimed)) else ""
     said = "; ".join(
-        _level(axis, found[found.axis == axis]) for axis in REQUEST if (found.axis == axis).any()
+        _level(axis, found[found.axis == axis])
+        for axis in REQUEST_COLUMNS
+        if (found.axis == axis).any()
     )
     return f"{said[0].upper()}{said[1:]}."
 
 
 def _level(axis: str, found: pd.DataFrame) -> str:
     """`on the mean of the expansions, 25 % is 0.074 nats above 35 % (95 %: 0.056 to 0.091), 45 % is not distinguishable from 35 % (…)`."""
-    share = axis == REQUEST[0]
+    share = axis == REQUEST_COLUMNS[0]
     name = lambda value: f"{100 * value:g} %" if share else f"× {value:g}"
     own, same = name(BASELINE[not share]), found[(found.low <= 0) & (found.high >= 0)]
     told = [

@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..analysis import BASELINE, alike, arm
+from ..analysis import BASELINE, arm, matching_runs
 from ..runs import Note
 from .base import PERCENT, SI, facts, needs_runs, titled
 from .effects import lines, plain
@@ -147,9 +147,9 @@ def _lines(found: pd.DataFrame, name: str) -> pd.Series | str:
 def arm_runs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     """The completed runs that differ from the study's in the arm's own column alone (sizes: at the study's tokens per parameter)."""
     runs = runs[(runs.status == "completed") & runs.total_params.notna()]
-    done = alike(runs, ARMS[name].column, *ARMS[name].free)
+    done = matching_runs(runs, ARMS[name].column, *ARMS[name].free)
     if name == "sizes":
-        main = alike(runs)
+        main = matching_runs(runs)
         ratio = (done.tokens / done.total_params) / (main.tokens / main.total_params).median()
         return done[ratio.between(0.8, 1.25)]
     if name == "vocabulary":

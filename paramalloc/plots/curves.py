@@ -4,9 +4,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..analysis import by_frequency as frequencies
 from ..analysis import cells_table
-from ..analysis import curves as probes
+from ..analysis import dev_curves as probes
+from ..analysis import losses_by_frequency as frequencies
 from ..runs import Note
 from .base import DASH, GREY, INK, SHADES, SI, facts, grouped, needs_runs, single_out, titled
 from .labels import WIDTH

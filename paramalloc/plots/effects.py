@@ -4,7 +4,7 @@ import altair as alt
 import pandas as pd
 from scipy import stats
 
-from ..analysis import by_payer, cells_table, differences, estimate_noise, views
+from ..analysis import by_tradeoff, cells_table, differences, estimate_noise, views
 from ..runs import Note
 from .base import (
     BLUE,
@@ -126,9 +126,9 @@ def _band(scatter):
 @needs_runs
 def share_by_payer(runs: pd.DataFrame):
     """Dev loss less that of a payer's own 35 % (nats per token, seeds paired) against realised share, a line for each thing that pays."""
-    found = by_payer(runs)
-    found = found[found.groupby("payer").difference.transform("count") > 0]
-    if found.empty or found.payer.nunique() < 2:
+    found = by_tradeoff(runs)
+    found = found[found.groupby("traded_against").difference.transform("count") > 0]
+    if found.empty or found.traded_against.nunique() < 2:
         return Note(
             "Share is compared by who pays for it once a factorized arm is there: `paramalloc sweep params/factorized_mlp.yaml`, "
             "then `params/factorized_depth.yaml`."
@@ -137,7 +137,7 @@ def share_by_payer(runs: pd.DataFrame):
     found, tips, table = facts(
         found,
         {
-            "paid by": "{payer}",
+            "paid by": "{traded_against}",
             "cell": "{cell}",
             "realised share": "{percent:.1f} %",
             "dev loss (nats/token)": "{dev_loss:.4f}",
@@ -155,7 +155,7 @@ def share_by_payer(runs: pd.DataFrame):
     y = alt.Y("beside:Q", title="dev loss less that at 35 % (nats per token)")
     found = found.assign(low=found.difference_low, high=found.difference_high)
     return titled(
-        lines(found, tips, x, y, "payer", "who pays for the share"),
+        lines(found, tips, x, y, "traded_against", "who pays for the share"),
         "Is it the share, or what it displaces?",
         [
             "Each payer's cells less its own 35 %, seeds paired; lower is better. Lines: 95 % intervals.",

@@ -7,7 +7,7 @@ from ..analysis import (
     COST_SENSE,
     QUALITY_SENSE,
     cells_table,
-    completed,
+    completed_cells,
     front_probability,
     means,
     pareto_front,
@@ -48,7 +48,7 @@ ON, OFF = "on the front", "behind it"
 def pareto(runs: pd.DataFrame, cost: str, quality: str = "dev_loss"):
     """`quality` against `cost` with its front; the stronger a mark, the more probable is its place on the front."""
     table = cells_table(runs)
-    cells = completed(table).dropna(subset=[cost, quality])
+    cells = completed_cells(table).dropna(subset=[cost, quality])
     if cells.empty:
         return Note(
             f"No completed cell has {QUALITIES[quality]} and {COSTS[cost][0]}: there is no front of them yet."

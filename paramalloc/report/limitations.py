@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..analysis import cells_table, claims, comparable, completed, fit, linked, screening, views
+from ..analysis import (
+    cells_table,
+    comparable,
+    completed_cells,
+    eligible_runs,
+    fit,
+    linked,
+    screening,
+    views,
+)
 from ..config import load_profile
 from ..plots import short
 from ..runs import Note
@@ -21,7 +30,7 @@ EQUAL = (
 def limits(runs: pd.DataFrame) -> Note:
     """What these numbers cannot say, as far as the runs themselves show it."""
     table = cells_table(runs)
-    done = completed(table)
+    done = completed_cells(table)
     if done.empty:
         return corpus(runs)
     few, tied, lost = done.n_seeds.min() < 2, (done.embedding == "tied").any(), screening(table)
@@ -52,7 +61,7 @@ def limits(runs: pd.DataFrame) -> Note:
         ),
         _marked(
             done,
-            "lr_chosen_on_claims",
+            "lr_selected_in_sample",
             "The learning rate of {} was chosen on the seeds that are averaged, not on tuning seeds: "
             "their losses are somewhat optimistic.",
         ),
@@ -140,7 +149,7 @@ def _speeds(runs: pd.DataFrame, used: pd.DataFrame) -> str:
 
 def _unsteady(runs: pd.DataFrame, cost: str) -> str:
     """How far the speeds of one cell's runs lie apart, where that is more than the 1 % that ties a front."""
-    speeds = claims(runs).groupby("cell")[cost].agg(["min", "max", "count"])
+    speeds = eligible_runs(runs).groupby("cell")[cost].agg(["min", "max", "count"])
     apart = (speeds["max"] / speeds["min"])[speeds["count"] > 1]
     if not (apart > 1.01).any():
         return ""
@@ -164,7 +173,7 @@ def _scaled_down(done: pd.DataFrame) -> str:
 
 def _unlinked(runs: pd.DataFrame) -> str:
     """The cells whose seeds no chain links to those of the best: nothing says which part of a difference is the seeds'."""
-    model = fit(claims(runs))
+    model = fit(eligible_runs(runs))
     alone = [
         name
         for name, known in zip(model.cells, linked(model, int(np.argmin(model.mean))))

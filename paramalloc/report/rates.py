@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..analysis import by_chance, cells_table, claims, completed, rate_check
+from ..analysis import by_chance, cells_table, completed_cells, eligible_runs, rate_check
 from ..plots import short
 
 
@@ -19,7 +19,7 @@ def chosen(runs: pd.DataFrame) -> str:
 
 def tuned(runs: pd.DataFrame) -> bool:
     """Whether every cell's claim is at the best of the rates that it tried at the claim's budget."""
-    done, check = completed(cells_table(runs)), rate_check(runs)
+    done, check = completed_cells(cells_table(runs)), rate_check(runs)
     check = check[check.tokens.isin(done.tokens)]
     return bool(set(done.cell) <= set(check.cell) and (check.gain == 0).all())
 
@@ -28,7 +28,7 @@ def rates_checked(runs: pd.DataFrame, found) -> list[str]:
     """What other learning rates gained on tuning seeds, a sentence or two per budget: part of a difference may be the rate's doing."""
     if tuned(runs):
         return []
-    cells = claims(runs).cell.nunique()
+    cells = eligible_runs(runs).cell.nunique()
     return [
         f"Was the learning rate fair? {len(check)} of {cells} {'cell' if cells == 1 else 'cells'} tried {_between(check.tried.map(len))} rates at {short(tokens)} "
         f"tokens a run (rows of `tokens` {tokens:.0f} and `seed` {_all(check.seeds)}{_precisions(check, runs)}): the best was lower than the claim's by "
@@ -43,7 +43,7 @@ def _precisions(check: pd.DataFrame, runs: pd.DataFrame) -> str:
     tried = _all(check.precisions)
     return (
         ""
-        if tried == ", ".join(sorted(claims(runs).precision.dropna().unique()))
+        if tried == ", ".join(sorted(eligible_runs(runs).precision.dropna().unique()))
         else f", in {tried}"
     )
 

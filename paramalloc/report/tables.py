@@ -13,8 +13,8 @@ from ..analysis import (
     COST_SENSE,
     NOTHING,
     cells_table,
-    claims,
-    completed,
+    completed_cells,
+    eligible_runs,
     front_probability,
     front_table,
     main_effects,
@@ -202,7 +202,7 @@ def effects(runs: pd.DataFrame) -> Table | Note:
 def fronts(runs: pd.DataFrame) -> Table | Note:
     """The Pareto-efficient cells of each quality against each cost, from the best on, with the probability of their place."""
     table = cells_table(runs)
-    if completed(table).empty:
+    if completed_cells(table).empty:
         return NOTHING if table.empty else Note("No cell is complete yet.")
     one_budget = table.total_params.max() <= ONE_BUDGET * table.total_params.min()
     rows = [
@@ -215,7 +215,7 @@ def fronts(runs: pd.DataFrame) -> Table | Note:
     ]
     lost = screening(table)
     against = f"Screening only, {stopped(lost)}: against" if lost else "against"
-    seeds = claims(runs).dropna(subset="smallbench").groupby("cell").seed.nunique()
+    seeds = eligible_runs(runs).dropna(subset="smallbench").groupby("cell").seed.nunique()
     one = " (one seed a cell: no probability)" if seeds.max() == 1 else ""
     return Table(
         pd.DataFrame(rows, columns=[against, QUALITIES["dev_loss"], QUALITIES["smallbench"] + one]),

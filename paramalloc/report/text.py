@@ -10,14 +10,14 @@ from importlib import metadata
 import pandas as pd
 
 from ..analysis import (
+    GROUP_COLUMNS,
     NOTHING,
-    SAME,
     STATUSES,
     cell_name,
     cells_table,
-    claims,
     comparable,
-    completed,
+    completed_cells,
+    eligible_runs,
     estimate_noise,
     fit_surface,
     means,
@@ -37,7 +37,7 @@ PACKAGES = ["paramalloc", "numpy", "pandas", "scipy", "tokenizers", "altair", "v
 def scale(runs: pd.DataFrame) -> Note:
     """At which scale the answer holds: parameters, vocabulary, tokens, corpus, seeds, machine."""
     table = cells_table(runs)
-    done, used = completed(table), comparable(runs)
+    done, used = completed_cells(table), comparable(runs)
     if done.empty:
         return Note("")
     first, used = done.iloc[0], used[used.status == "completed"]
@@ -64,7 +64,7 @@ def scale(runs: pd.DataFrame) -> Note:
 def corpus(runs: pd.DataFrame) -> Note:
     """Which text, and how far each dev loss lies below the unigram entropy (nats per token)."""
     table = cells_table(runs)
-    done = completed(table)
+    done = completed_cells(table)
     if done.empty:
         return NOTHING if table.empty else Note("No cell is complete yet.")
     first, gaps = done.iloc[0], done.unigram_loss - done.dev_loss
@@ -86,7 +86,7 @@ def certainty(runs: pd.DataFrame) -> Note:
     needed = lambda of, what: " and ".join(
         f"{of.seeds_needed(gap)} {what} to find a difference of {gap} nats" for gap in (0.02, 0.005)
     )
-    single = claims(runs).groupby("cell").seed.nunique().max() == 1
+    single = eligible_runs(runs).groupby("cell").seed.nunique().max() == 1
     lines = [
         ("Each cell has one seed" if single else "No two cells have two seeds in common")
         + ", so there is no noise to compare a "
@@ -127,7 +127,7 @@ def certainty(runs: pd.DataFrame) -> Note:
 def _on_test(runs: pd.DataFrame) -> list[str]:
     """Whether the split that chose nothing agrees on the lowest cell."""
     best, theirs = (
-        completed(cells_table(runs)).cell,
+        completed_cells(cells_table(runs)).cell,
         means(runs, "test_loss").set_index("cell").test_loss,
     )
     if len(best) < 2 or theirs.reindex(best).isna().any():
@@ -160,7 +160,7 @@ def early_stopping(runs: pd.DataFrame) -> str:
 
 def methods(runs: pd.DataFrame) -> Note:
     """How the numbers were made."""
-    done = completed(cells_table(runs))
+    done = completed_cells(cells_table(runs))
     if done.empty:
         return corpus(runs)
     rates = " and ".join(
@@ -206,7 +206,7 @@ def _rescaled(done: pd.DataFrame) -> str:
 
 def _shared_seeds(runs: pd.DataFrame) -> str:
     """Why a cell with more seeds than the others has not the plain mean of them."""
-    seeds = claims(runs).groupby("cell").seed.agg(set)
+    seeds = eligible_runs(runs).groupby("cell").seed.agg(set)
     shared = ", ".join(f"{seed:g}" for seed in sorted(set.intersection(*seeds)))
     if len(set.union(*seeds)) == len(set.intersection(*seeds)) or not shared:
         return ""
@@ -214,7 +214,7 @@ def _shared_seeds(runs: pd.DataFrame) -> str:
 
 
 def _smallbench(runs: pd.DataFrame) -> str:
-    claimed = claims(runs)
+    claimed = eligible_runs(runs)
     error = claimed.get("smallbench_se", pd.Series(dtype=float)).astype(float).median()
     if claimed.smallbench.isna().all() or pd.isna(error):
         return ""
@@ -227,7 +227,7 @@ def _smallbench(runs: pd.DataFrame) -> str:
 def _recipe(runs: pd.DataFrame) -> str:
     """What else every run has in common; nothing where the runs did not record it."""
     first, names = (
-        claims(runs).iloc[0],
+        eligible_runs(runs).iloc[0],
         ["batch_tokens", "seq_len", "warmup", "weight_decay", "grad_clip"],
     )
     if first[names].isna().any():
@@ -263,7 +263,7 @@ def unfinished(runs: pd.DataFrame) -> Note:
 
 def differing(runs: pd.DataFrame, main: pd.DataFrame) -> dict[int, list[str]]:
     """By index, in what a run outside of the main group differs from it: `embedding untied`."""
-    names = ["dataset", "total_params", *SAME]
+    names = ["dataset", "total_params", *GROUP_COLUMNS]
     own, theirs = (
         with_defaults(part.reindex(columns=names))
         for part in (main[main.data_fingerprint.notna()], runs)

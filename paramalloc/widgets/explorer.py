@@ -6,7 +6,7 @@ import ipywidgets
 import pandas as pd
 
 from ..allocation import HARDWARE, Allocation, allocate
-from ..analysis import command, recommend
+from ..analysis import recommend, training_command
 from ..config import EMBEDDINGS, MLPS, ExploreConfig
 from ..errors import ConfigError, InfeasibleError, UserError
 from ..plots import explored, show
@@ -110,7 +110,7 @@ class Explorer:
             shapes, self.controls["seq_len"].value, self.controls["hardware"].value
         )
         self.chart.value = show(explored(shapes, self.trained())).svg
-        self.command.value = command(self.request(), self.controls["seq_len"].value)
+        self.command.value = training_command(self.request(), self.controls["seq_len"].value)
 
     def trained(self) -> pd.DataFrame:
         """Finished runs of this budget, vocabulary, embedding and MLP; of those on other texts or budgets, the largest group."""

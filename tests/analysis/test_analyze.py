@@ -13,20 +13,20 @@ from scipy import stats
 from paramalloc.analysis import (
     COST_SENSE,
     arm,
-    baseline,
+    baseline_cell,
     by_chance,
-    by_frequency,
-    by_payer,
+    by_tradeoff,
     cells_table,
-    claims,
     comparable,
     comparable_groups,
-    curves,
+    dev_curves,
     differences,
+    eligible_runs,
     estimate_noise,
     fit_surface,
     front_probability,
     front_table,
+    losses_by_frequency,
     main_effects,
     means,
     noise_floor,
@@ -361,9 +361,9 @@ def test_how_a_learning_rate_was_chosen_is_marked(tuning, chosen, on_claims, edg
     ]
     runs += [run(0.35, 2.66, 1000, lr, dev_loss=5 - lr) for lr in tuning]
     cell = cells_table(pd.DataFrame(runs)).iloc[0]
-    assert (cell.lr, cell.lr_chosen_on_claims, cell.lr_at_edge) == (chosen, on_claims, edge)
+    assert (cell.lr, cell.lr_selected_in_sample, cell.lr_at_edge) == (chosen, on_claims, edge)
     alone = cells_table(grid())
-    assert not alone.lr_chosen_on_claims.any() and not alone.lr_at_edge.any()
+    assert not alone.lr_selected_in_sample.any() and not alone.lr_at_edge.any()
 
 
 def test_a_learning_rate_is_chosen_on_tuning_seeds():
@@ -390,7 +390,7 @@ def test_a_cell_that_was_only_tuned_is_missing():
         cell.status == "missing"
         and math.isnan(cell.dev_loss)
         and cell.n_seeds == 0
-        and claims(pd.DataFrame([run(0.35, 2.66, 1000)])).empty
+        and eligible_runs(pd.DataFrame([run(0.35, 2.66, 1000)])).empty
     )
 
 
@@ -435,10 +435,10 @@ def test_another_recipe_is_another_group(changed):
 def test_the_baseline_of_an_arm_that_keeps_its_shape_is_its_35_percent():
     """Where no expansion was requested the share alone names it; without 35 % there is none."""
     table = cells_table(factorized("the MLP"))
-    assert baseline(table).cell.tolist() == ["35 %"] and baseline(
+    assert baseline_cell(table).cell.tolist() == ["35 %"] and baseline_cell(
         cells_table(grid())
     ).cell.tolist() == ["35 % × 2.66"]
-    assert baseline(table[table.requested_share != 0.35]).empty
+    assert baseline_cell(table[table.requested_share != 0.35]).empty
 
 
 def test_runs_that_only_choose_do_not_make_a_group_the_study():
@@ -452,7 +452,7 @@ def test_runs_that_only_choose_do_not_make_a_group_the_study():
     assert (
         len(check) == 72
         and cells_table(runs).status.eq("completed").all()
-        and set(claims(runs).tokens) == {300_000}
+        and set(eligible_runs(runs).tokens) == {300_000}
     )
 
 
@@ -505,7 +505,7 @@ def test_cells_without_a_common_seed_are_not_on_one_front():
 
 def test_by_payer_tells_who_pays_for_the_share():
     """Tied: width and depth; factorized: the MLP or the depth; three shares each, in order, with intervals where seeds repeat."""
-    found = by_payer(
+    found = by_tradeoff(
         noisy(
             pd.concat(
                 [grid(seeds=2), factorized("the MLP", 2), factorized("the depth", 2)],
@@ -513,12 +513,14 @@ def test_by_payer_tells_who_pays_for_the_share():
             )
         )
     )
-    assert found.groupby("payer", sort=False).size().to_dict() == {
+    assert found.groupby("traded_against", sort=False).size().to_dict() == {
         "width and depth": 3,
         "the MLP": 3,
         "the depth": 3,
     }
-    assert all(part.embed_share.is_monotonic_increasing for _, part in found.groupby("payer"))
+    assert all(
+        part.embed_share.is_monotonic_increasing for _, part in found.groupby("traded_against")
+    )
     assert (found.low < found.dev_loss).all() and (found.dev_loss < found.high).all()
     beside = found[found.difference.notna()]
     assert (
@@ -609,11 +611,11 @@ def test_long_frames_hold_what_the_columns_hold():
     """One row a probe, one a decile; runs without them have none."""
     runs = with_curves(grid()).assign(dev_by_frequency=[[[100, 3.0], [200, 9.0]], *[None] * 11])
     assert (
-        len(curves(runs)) == 24
-        and curves(runs).dev_ppl[0] == pytest.approx(math.exp(7))
-        and curves(grid()).empty
+        len(dev_curves(runs)) == 24
+        and dev_curves(runs).dev_ppl[0] == pytest.approx(math.exp(7))
+        and dev_curves(grid()).empty
     )
-    assert by_frequency(runs)[["decile", "tokens", "loss"]].to_numpy().tolist() == [
+    assert losses_by_frequency(runs)[["decile", "tokens", "loss"]].to_numpy().tolist() == [
         [1, 100, 3.0],
         [2, 200, 9.0],
     ]

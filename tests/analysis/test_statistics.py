@@ -11,8 +11,8 @@ from scipy import stats
 from paramalloc.analysis import (
     Floor,
     cells_table,
-    claims,
     differences,
+    eligible_runs,
     estimate_noise,
     fit,
     main_effects,
@@ -39,7 +39,7 @@ SIGMA, SIGMA_SEED = 0.004, 0.006  # nats: about what runs at 10M parameters scat
 def study() -> pd.DataFrame:
     """The runs of the study: 12 cells of three seeds, the baseline of eight."""
     more = [run(0.35, 2.66, seed) for seed in range(SEEDS, MORE)]
-    return claims(pd.concat([grid(seeds=SEEDS), pd.DataFrame(more)], ignore_index=True))
+    return eligible_runs(pd.concat([grid(seeds=SEEDS), pd.DataFrame(more)], ignore_index=True))
 
 
 def drawn(
@@ -196,7 +196,7 @@ def test_balanced_data_give_the_two_way_analysis_of_variance():
     left = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0) + y.mean()
     ms_error = (left**2).sum() / (11 * (SEEDS - 1))
     ms_seed = 12 * ((y.mean(axis=0) - y.mean()) ** 2).sum() / (SEEDS - 1)
-    model, found = fit(claims(runs)), estimate_noise(runs)
+    model, found = fit(eligible_runs(runs)), estimate_noise(runs)
     assert (
         found.sigma == pytest.approx(math.sqrt(ms_error))
         and found.df == 22
@@ -352,7 +352,7 @@ def test_a_baseline_with_more_seeds_is_averaged_at_the_seeds_of_all():
 def test_one_seed_has_no_intervals():
     """No seed repeated in two cells: no noise, intervals NaN, no claim; the means are still there."""
     runs = grid()
-    assert len(may_be_best(fit(claims(runs)))) == 12
+    assert len(may_be_best(fit(eligible_runs(runs)))) == 12
     assert (
         estimate_noise(runs) is None
         and means(runs)[["low", "high"]].isna().all(axis=None)
@@ -413,7 +413,7 @@ def test_documents_widen_intervals_as_a_bootstrap_of_them_would():
         )
         for share, loss in zip((0.35, 0.45), losses)
     ]
-    model = fit(claims(pd.DataFrame(rows)))
+    model = fit(eligible_runs(pd.DataFrame(rows)))
     picks = generator.integers(0, 32, (2000, 32))
     resampled = np.stack([(loss * tokens)[picks].sum(1) / tokens[picks].sum(1) for loss in losses])
     errors = np.sqrt(np.diag(model.documents))
@@ -429,7 +429,10 @@ def test_documents_are_left_out_where_a_run_lacks_them():
     """One run without groups: their variance is zero for all, not for some."""
     groups = [[10, 50.0], [10, 52.0]]
     runs = pd.DataFrame([run(0.35, 2.66, dev_by_group=groups), run(0.45, 2.66, dev_by_group=None)])
-    assert not fit(claims(runs)).documents.any() and fit(claims(runs.iloc[:1])).documents.any()
+    assert (
+        not fit(eligible_runs(runs)).documents.any()
+        and fit(eligible_runs(runs.iloc[:1])).documents.any()
+    )
 
 
 # ---- the noise floor

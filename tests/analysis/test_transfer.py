@@ -8,7 +8,7 @@ import pytest
 
 from paramalloc import plots
 from paramalloc.analysis import moves, nats, optima, slopes
-from paramalloc.analysis.transfer import loss_at, mean_losses, optimum, regret, transfer_verdict
+from paramalloc.analysis.transfer import loss_at, losses_by_rate, optimum, regret, transfer_verdict
 from paramalloc.config import ROOT
 from paramalloc.runs import read_results
 
@@ -147,7 +147,7 @@ def test_a_rate_that_was_not_tried_is_not_known():
         .regret
     )
     assert found[:, "width"].isna().all() and found[:, "depth"].notna().all()
-    losses = mean_losses(diverged(frame, frame.lr > 8e-3)).loc["completep", 3.0, 96, 8]
+    losses = losses_by_rate(diverged(frame, frame.lr > 8e-3)).loc["completep", 3.0, 96, 8]
     assert (
         loss_at(losses, 2e-2) == math.inf
         and math.isnan(loss_at(losses, 5e-4))

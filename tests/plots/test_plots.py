@@ -21,7 +21,7 @@ from scipy import stats
 
 from paramalloc import plots
 from paramalloc.allocation import allocation
-from paramalloc.analysis import by_payer, cells_table, differences, estimate_noise, fit_surface
+from paramalloc.analysis import by_tradeoff, cells_table, differences, estimate_noise, fit_surface
 from paramalloc.plots import stopped
 from paramalloc.plots.base import facts
 from paramalloc.runs import Note, as_csv, read_results
@@ -431,7 +431,9 @@ def test_payers_of_another_corpus_are_left_out(runs):
             (runs.embedding == "tied") | runs.requested_glu.isna(), "f2"
         )
     )
-    assert set(by_payer(runs).payer) - set(by_payer(other).payer) == {"the depth"}
+    assert set(by_tradeoff(runs).traded_against) - set(by_tradeoff(other).traded_against) == {
+        "the depth"
+    }
 
 
 def test_document_groups_need_not_be_equal_in_number():
