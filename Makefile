@@ -24,7 +24,7 @@ BIN := $(VENV)/bin
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: all setup data train-embedding-sweep train-glu-sweep grid reference reports published lab check test test-slow
-.PHONY: bench clean help
+.PHONY: docs bench clean help
 
 all: setup  ## set up, then the quick grid on the built-in corpus and its report
 	@# Cells may fail: the report shows the others, and the exit status still tells. SmallBench would take two more minutes.
@@ -80,6 +80,9 @@ published: setup  ## every table and figure of outputs/reference again, each fro
 ## Around it
 
 setup: $(VENV)/.paramalloc  ## install into .venv, or into the active conda environment
+
+docs: setup  ## the generated numbers and lists in README.md and the folders' pages, again
+	$(BIN)/python -m paramalloc.report.readmes
 
 lab: setup  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

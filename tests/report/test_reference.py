@@ -1,4 +1,7 @@
-"""What is published in outputs/reference can be made again from its results.csv (a single run of it: check_again.py)."""
+"""What is published in outputs/reference can be made again from its results.csv alone.
+
+A single run of it: tests/checks/check_again.py.
+"""
 
 import re
 
@@ -7,7 +10,14 @@ import pandas as pd
 import pytest
 
 from paramalloc.allocation import allocation, flops_per_token
-from paramalloc.analysis import by_chance, estimate_noise, main_effects, rate_check, reach_verdict
+from paramalloc.analysis import (
+    by_chance,
+    claims,
+    estimate_noise,
+    main_effects,
+    rate_check,
+    reach_verdict,
+)
 from paramalloc.cli import main
 from paramalloc.config import ROOT
 from paramalloc.report import scale
@@ -22,9 +32,9 @@ def told(results) -> str:
     return results.read_text(encoding="utf-8").split("## Provenance")[0]
 
 
-def said_in_the_readme() -> str:
-    """The README without its line breaks."""
-    return " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+def page(name: str) -> str:
+    """A page for readers without its line breaks; `make docs` writes its numbers."""
+    return " ".join((ROOT / name).read_text(encoding="utf-8").split())
 
 
 def test_something_is_published():
@@ -34,7 +44,7 @@ def test_something_is_published():
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
 def test_a_published_report_is_its_table(folder, tmp_path):
-    """`paramalloc report results.csv` writes every table, sentence and figure again, byte for byte, and the same rows."""
+    """`paramalloc report results.csv` writes tables, sentences, figures and rows byte for byte."""
     assert (
         main(["report", str(folder / "results.csv"), "--name", "again", "--outputs", str(tmp_path)])
         == 0
@@ -50,7 +60,7 @@ def test_a_published_report_is_its_table(folder, tmp_path):
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
 def test_a_published_folder_names_no_machine(folder):
-    """No absolute path of who ran it, in text, table or figure; all of it is small enough for a repository."""
+    """No absolute path of who ran it in text, table or figure; all fits into a repository."""
     files = [file for file in folder.rglob("*") if file.is_file()]
     texts = [
         file.read_text(encoding="utf-8")
@@ -66,23 +76,32 @@ def test_a_published_folder_names_no_machine(folder):
 
 
 def test_the_readme_opens_with_the_answer_of_the_rows():
-    """Its two sentences, with their intervals, the seeds and the scale they hold at, how many cells may be the best, and the rows."""
+    """Two sentences with intervals, the scale, how many cells may be the best, and which rows."""
     runs = read_results(ROOT / "outputs" / "reference" / "results.csv")
-    found = reach_verdict(runs)
-    first, *_, last = found.sentences
-    assert (
-        f"**{first}** {last} {scale(runs)} {len(found.close)} of 12 cells may be the best at this noise."
-        in said_in_the_readme()
-    )
+    verdict = reach_verdict(runs)
+    first, *_, last = verdict.sentences
+    assert f"**{first}** {last}" in page("README.md")
+    best = f"{len(verdict.close)} of 12 cells may be the best at this noise."
+    assert f"{scale(runs)} {best}" in page("README.md")
     grid = runs[(runs.tokens == 5_000_000) & runs.seed.isin([0, 1, 2])]
-    assert (
-        len(grid) == 36
-        and "(the grid's are those of 5,000,000 tokens and seeds 0, 1, 2)" in said_in_the_readme()
-    )
+    assert len(grid) == 36
+    rows = "The reference grid is the 36 rows of 5M tokens and seeds 0, 1 and 2."
+    assert rows in page("outputs/README.md")
+
+
+def test_the_readme_says_what_confounds_the_answer():
+    """By the grid's rows: one worse share, the only one with single heads, one learning rate."""
+    runs = claims(read_results(ROOT / "outputs" / "reference" / "results.csv"))
+    effects = main_effects(runs)
+    heads = runs.groupby("requested_share").n_heads.max()
+    assert list(effects.level[effects.low > 0]) == list(heads.index[heads == 1]) == [0.25]
+    assert runs.lr.nunique() == 1
+    sentence = "The one claim, that 25 % is worse, is confounded: only those cells have a single"
+    assert sentence in page("README.md")
 
 
 def test_the_rows_that_the_report_names_give_its_means():
-    """Methods' rule, applied by hand: completed rows of a request, at the named tokens and the table's rate, on claim seeds."""
+    """Methods' rule by hand: completed rows of a request, at the named tokens and rate."""
     results = (ROOT / "outputs" / "reference" / "RESULTS.md").read_text(encoding="utf-8")
     tokens = int(re.search(r"`tokens` (\d+) and the table's `lr`", results)[1])
     rows = pd.read_csv(ROOT / "outputs" / "reference" / "results.csv")
@@ -102,41 +121,37 @@ def test_the_rows_that_the_report_names_give_its_means():
         assert f"{own.dev_loss.mean():.4f}" == mean and len(own) == 3
 
 
-def test_the_readme_says_what_a_rate_of_its_own_would_gain_a_cell():
-    """In the mean, by chance alone, and between shares, recomputed from the rows of the check."""
+def test_what_a_rate_of_its_own_would_gain_a_cell():
+    """On average, by chance alone, and between shares, recomputed from the rows of the check."""
     runs = read_results(ROOT / "outputs" / "reference" / "results.csv")
     check = rate_check(runs[(runs.tokens == 5e6) | (runs.tokens == 1e6) & (runs.seed == 1000)])
     shares = check.groupby("requested_share").gain.mean()
-    assert (
-        f"{check.gain.mean():.3f} nats in the mean of {len(check)} cells, of which {by_chance(check, estimate_noise(runs).sigma)[0]:.3f} would be chance, and no share's "
-        f"mean is more than {shares.max() - shares.min():.3f} from another's"
-    ) in said_in_the_readme()
-    assert (
-        set(check.tokens) == {1e6}
-        and f"So at that budget the rate explains little of the {main_effects(runs).difference.max():.3f} nats"
-        in said_in_the_readme()
-    )
+    chance, _ = by_chance(check, estimate_noise(runs).sigma)
+    text = page("params/README.md")
+    assert f"gains {check.gain.mean():.3f} nats, averaged over {len(check)} cells" in text
+    assert f"{chance:.3f} would be chance." in text
+    assert f"shares differ by at most {shares.max() - shares.min():.3f}." in text
+    effect = f"the rate explains little of the {main_effects(runs).difference.max():.3f} nats"
+    assert effect in text
+    assert set(check.tokens) == {1e6}
+    assert "with 1M tokens and seed 1000" in text
 
 
 def test_the_readme_says_what_the_larger_study_takes():
-    """The FLOPs by the ledger; the minutes from the 505 s that an H200 took for twelve runs (LOG.md)."""
+    """FLOPs by the ledger; minutes from the 505 s that an H200 took for twelve runs (LOG.md)."""
     runs = [
         run for cell in load_sweep("reference", profile="study").cells for run in cell.config.runs()
     ]
     flops = sum(
         run.tokens * flops_per_token(allocation(run).model, run.seq_len)["train"] for run in runs
     )
-    assert (
-        f"{flops / 1e15:.0f} PFLOP for the same {len(runs)} runs, about {len(runs) / 12 * 505 / 60:.0f} minutes"
-        in said_in_the_readme()
-    )
+    minutes = len(runs) / 12 * 505 / 60
+    study = f"{len(runs)} runs, {flops / 1e15:.0f} PFLOP, about {minutes:.0f} minutes on an H200"
+    assert study in page("README.md")
 
 
-@pytest.mark.parametrize(
-    "folder, size, tokens, words",
-    [("wikitext-2", 1e6, 5e6, " nats per token at 25, 35 and 45 %"), ("spot_check", 1e7, 2e6, "")],
-)
-def test_the_readme_says_what_three_shares_gave(folder, size, tokens, words):
+@pytest.mark.parametrize("folder, size, tokens", [("wikitext-2", 1, 5), ("spot_check", 10, 2)])
+def test_what_three_shares_gave(folder, size, tokens):
     """One seed a share, so only the losses are told; their rows are beside them."""
     runs = read_results(ROOT / "outputs" / "reference" / folder / "results.csv").sort_values(
         "requested_share"
@@ -146,10 +161,8 @@ def test_the_readme_says_what_three_shares_gave(folder, size, tokens, words):
         and runs.seed.nunique() == 1
         and set(runs.requested_glu) == {2.66}
     )
-    assert np.allclose(runs.total_params, size, rtol=0.02) and set(runs.tokens) == {tokens}
+    assert np.allclose(runs.total_params, size * 1e6, rtol=0.02)
+    assert set(runs.tokens) == {tokens * 1e6}
     first, second, third = runs.dev_loss
-    said = (
-        f"at {size / 1e6:.0f}M parameters, {tokens / 1e6:.0f}M tokens and × 2.66 gave {first:.3f}, {second:.3f} and {third:.3f}{words} "
-        f"([rows](outputs/reference/{folder}/results.csv)"
-    )
-    assert said in said_in_the_readme()
+    row = f"| `{folder}` | {size}M | {tokens}M | {first:.3f} | {second:.3f} | {third:.3f} |"
+    assert row in page("outputs/README.md")

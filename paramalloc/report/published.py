@@ -1,0 +1,178 @@
+"""What README.md and the folders' pages say of the published tables, in outputs/reference/."""
+
+import textwrap
+
+import pandas as pd
+
+from ..allocation import allocation, flops_per_token
+from ..analysis import (
+    by_chance,
+    claims,
+    estimate_noise,
+    main_effects,
+    moves,
+    rate_check,
+    reach_verdict,
+)
+from ..config import ROOT
+from ..plots import short
+from ..runs import read_results
+from ..sweep import load_sweep
+from .text import scale
+
+TABLES = {
+    "": "the reference grid, and `lr_check` at a fifth of its tokens",
+    "quick": "what `make` trains: it shows the tool, it answers nothing",
+    "spot_check": "three shares at the study's size, with few tokens",
+    "transfer": "the best learning rate of each shape, for `notebooks/transfer`",
+    "wikitext-2": "three shares on another corpus, with its own tokenizer",
+}
+
+SECONDS = 505  # that an H200 took for the twelve runs of one seed, six at a time (LOG.md)
+
+
+def published(folder: str = "") -> pd.DataFrame:
+    """The rows of outputs/reference/<folder>/results.csv."""
+    return read_results(ROOT / "outputs" / "reference" / folder / "results.csv")
+
+
+def paragraph(*sentences: str) -> str:
+    """The sentences as one paragraph, in lines of at most 100 columns."""
+    text = " ".join(sentence for sentence in sentences if sentence)
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
+def table(header: list[str], rows: list[list]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def answer() -> str:
+    """The reference grid's verdict, what confounds it, and the scale at which it was measured."""
+    runs = published()
+    verdict = reach_verdict(runs)
+    first, *_, last = verdict.sentences
+    count = f"{len(verdict.close)} of {claims(runs).cell.nunique()}"
+    noise = f"{count} cells may be the best at this noise."
+    return "\n\n".join(
+        [
+            paragraph(f"**{first}** {last}", _confound(runs)),
+            paragraph(str(scale(runs)), noise),
+        ]
+    )
+
+
+def _confound(runs: pd.DataFrame) -> str:
+    """What else sets a distinguishably worse share apart; empty where the rows do not say this."""
+    grid = claims(runs)
+    effects = main_effects(runs)
+    worse = list(effects.level[effects.low > 0])
+    heads = grid.groupby("requested_share").n_heads.max()
+    single_headed = list(heads.index[heads == 1])
+    if len(worse) != 1 or worse != single_headed or grid.lr.nunique() > 1:
+        return ""
+    return (
+        f"The one claim, that {100 * worse[0]:g} % is worse, is confounded: only those cells have "
+        "a single attention head, and all cells share one learning rate "
+        "([limits](outputs/reference/RESULTS.md#limits))."
+    )
+
+
+def larger_study() -> str:
+    """What the study at its own size takes: FLOPs by the ledger, minutes by one measured sweep."""
+    cells = load_sweep("reference", profile="study").cells
+    runs = [run for cell in cells for run in cell.config.runs()]
+    flops = 0
+    for run in runs:
+        flops += run.tokens * flops_per_token(allocation(run).model, run.seq_len)["train"]
+    minutes = len(runs) / 12 * SECONDS / 60
+    size = f"{short(runs[0].total_params)} parameters and {short(runs[0].tokens)} tokens"
+    missing = paragraph(
+        f"The study itself, at {size}, is not done: it needs a GPU, and the rows of a first",
+        "attempt were lost ([log](outputs/reference/LOG.md)).",
+        f"Its grid is {len(runs)} runs, {flops / 1e15:.0f} PFLOP, about {minutes:.0f} minutes on",
+        "an H200:",
+    )
+    command = "paramalloc sweep reference --profile study --jobs 6 --yes"
+    return f"{missing}\n\n```\n{command}\n```"
+
+
+def transfer_rates() -> str:
+    """How far the best learning rate moves with width and depth."""
+    moved = moves(published("transfer"), base=(96, 8))
+    octaves = moved.set_index(["embed_lr", "parametrization", "axis"]).octaves.abs().sort_index()
+    width, depth = octaves[3, "completep"][["width", "depth"]]
+    standard_width, standard_depth = octaves[3, "standard"][["width", "depth"]]
+    fast_width, fast_depth = octaves[10, "completep"][["width", "depth"]]
+    return paragraph(
+        f"Under `completep` the best rate moves by {width:.1f} octaves (doublings) from width 48",
+        f"to 192 and by {depth:.1f} from depth 2 to 32. Under `standard` it moves by at least",
+        f"{standard_width:.1f} and {standard_depth:.1f}. These are single runs of 204,800 tokens",
+        "at vocabulary 1,024 ([rows](../outputs/reference/transfer/results.csv)). Where the tables",
+        "learn ten instead of three times as fast, the best rate under `completep` moves by",
+        f"{fast_width:.1f} and {fast_depth:.1f} octaves.",
+    )
+
+
+def own_rates() -> str:
+    """What each cell of the reference grid would gain from a learning rate of its own."""
+    runs = published()
+    check = rate_check(runs)
+    chance, _ = by_chance(check, estimate_noise(runs).sigma)
+    shares = check.groupby("requested_share").gain.mean()
+    rate = claims(runs).lr.iloc[0]
+    effect = main_effects(runs).difference.max()
+    return paragraph(
+        f"The published grid trains all cells at {rate:g}. `lr_check` tried at least five rates",
+        f"for each cell, with {short(check.tokens.iloc[0])} tokens and seed 1000. A cell's best",
+        f"rate gains {check.gain.mean():.3f} nats, averaged over {len(check)} cells;",
+        f"{chance:.3f} would be chance. The averages of the three shares differ by at most",
+        f"{shares.max() - shares.min():.3f}. So at that budget the rate explains little of the",
+        f"{effect:.3f} nats between shares ([report](../outputs/reference/RESULTS.md)).",
+    )
+
+
+def published_tables() -> str:
+    """The published tables: where each is, what it holds, and at which scale."""
+    columns = ["table", "what", "runs", "parameters", "vocabulary", "training tokens", "seeds"]
+    return table(columns, [_published_table(folder) for folder in TABLES])
+
+
+def _published_table(folder: str) -> list:
+    runs = published(folder)
+    name = folder or "results.csv"
+    [vocab_size] = runs.vocab_size.unique()
+    tokens = [short(count) for count in sorted(runs.tokens.unique())]
+    seeds = [str(seed) for seed in sorted(runs.seed.unique())]
+    return [
+        f"[`{name}`](reference/{name})",
+        TABLES[folder],
+        len(runs),
+        short(runs.total_params.median()),
+        f"{vocab_size:,}",
+        ", ".join(tokens),
+        ", ".join(seeds),
+    ]
+
+
+def three_shares() -> str:
+    """Dev loss of three shares at one expansion, where each has a single seed."""
+    rows = []
+    for folder in ("wikitext-2", "spot_check"):
+        runs = published(folder).sort_values("requested_share")
+        size = short(round(runs.total_params.median(), -6))
+        losses = [f"{loss:.3f}" for loss in runs.dev_loss]
+        rows.append([f"`{folder}`", size, short(runs.tokens.iloc[0]), *losses])
+    return table(["table", "parameters", "training tokens", "25 %", "35 %", "45 %"], rows)
+
+
+def quick_speeds() -> str:
+    """How fast the cells of the published quick grid trained."""
+    runs = published("quick").sort_values("tokens_per_s")
+    slow, fast = runs.iloc[0], runs.iloc[-1]
+    return paragraph(
+        f"In the published quick grid the slowest cell ({slow.n_layers:.0f} layers) trains",
+        f"{slow.tokens_per_s:,.0f} tokens/s on one core, the fastest ({fast.n_layers:.0f} layers)",
+        f"{fast.tokens_per_s:,.0f} ([rows](../outputs/reference/quick/results.csv)).",
+    )
