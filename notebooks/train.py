@@ -102,9 +102,9 @@ results = train(config, corpus, LiveTraining())
 # Losses are in nats per token. `unigram_loss` is what word frequencies alone reach: a language model must beat it.
 
 # %%
-from paramalloc.runs import summary
+from paramalloc.runs import summarize_results
 
-summary(results)
+summarize_results(results)
 
 # %%
 from paramalloc.plots import loss_curve, show

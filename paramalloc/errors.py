@@ -22,11 +22,11 @@ class InfeasibleError(UserError):
     """No shape meets the request; the message names the constraint that binds and the nearest request."""
 
 
-class OutOfMemory(UserError):
+class OutOfMemoryError(UserError):
     """The device's memory does not hold a run; the message says what would fit."""
 
 
-class LeaseLost(UserError):
+class LeaseLostError(UserError):
     """Another process took this run over while this one was silent; nothing more may be written."""
 
 
@@ -34,7 +34,7 @@ class RunError(UserError):
     """A run that is not there."""
 
 
-class Interrupted(UserError):
+class InterruptedRunError(UserError):
     """The run was kept and ends here, on request."""
 
 

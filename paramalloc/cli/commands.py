@@ -369,7 +369,7 @@ def run_report(arguments):
 
 def run_evaluate(arguments):
     from ..evaluation import measure_again
-    from ..runs import LISTS, MEASURED, find_run, read_json
+    from ..runs import LIST_COLUMNS, MEASURED, find_run, read_json
 
     folder = find_run(arguments.run, ROOT / arguments.outputs)
     stride = None if arguments.stride is None else as_number("--stride", arguments.stride, int)
@@ -391,7 +391,7 @@ def run_evaluate(arguments):
             {
                 name: value
                 for name, value in found.items()
-                if name in MEASURED and name not in LISTS
+                if name in MEASURED and name not in LIST_COLUMNS
             },
             indent=1,
         )

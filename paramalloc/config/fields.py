@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import ConfigError
 
 
-def whole(low=1, high=10**12, default=None):
+def whole_number(low=1, high=10**12, default=None):
     return field(default=default, metadata={"kind": int, "low": low, "high": high})
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .fields import number, text, whole
+from .fields import number, text, whole_number
 from .model import EMBEDDINGS, MLPS
 from .parameters import FromParameters
 
@@ -10,8 +10,8 @@ from .parameters import FromParameters
 @dataclass(frozen=True)
 class DataConfig(FromParameters):
     dataset: str = text("builtin")
-    vocab_size: int = whole(257, 65_536)
-    tokens: int = whole()
+    vocab_size: int = whole_number(257, 65_536)
+    tokens: int = whole_number()
     profile: str = text("auto")
     outputs: str = text("outputs")
 
@@ -43,12 +43,12 @@ class ExploreConfig(FromParameters):
 
     sized = False
 
-    total_params: int = whole(10_000, 10**9, 10_000_000)
-    vocab_size: int = whole(257, 65_536, 16_000)
+    total_params: int = whole_number(10_000, 10**9, 10_000_000)
+    vocab_size: int = whole_number(257, 65_536, 16_000)
     embed_share: float = number(0.01, 0.95, 0.35)
     glu: float = number(0.5, 8.0, 2.66)
     embedding: str = text("tied", EMBEDDINGS)
     mlp: str = text("swiglu", MLPS)
-    seq_len: int = whole(8, 65_536, 512)
+    seq_len: int = whole_number(8, 65_536, 512)
     hardware: str = text("H100 SXM")
     outputs: str = text("outputs")

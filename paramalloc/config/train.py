@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from ..errors import ConfigError
-from .fields import number, text, whole
+from .fields import number, text, whole_number
 from .model import EMBEDDINGS, MLPS
 from .parameters import FromParameters
 from .profiles import cuda_available
@@ -21,25 +21,25 @@ class TrainConfig(FromParameters):
     about as the root of the budget.
     """
 
-    total_params: int = whole(10_000, 10**9)
-    vocab_size: int = whole(257, 65_536)
+    total_params: int = whole_number(10_000, 10**9)
+    vocab_size: int = whole_number(257, 65_536)
     embed_share: float = number(0.001, 0.999, 0.35)
     glu: float = number(0.25, 16.0, 2.66)
     embedding: str = text("tied", EMBEDDINGS)
     mlp: str = text("swiglu", MLPS)
-    multiple: int = whole(2, 512)
+    multiple: int = whole_number(2, 512)
     tolerance: float = number(1e-6, 0.1)
-    d_model: int = whole()
-    n_layers: int = whole(1, 1000)
-    n_heads: int = whole()
-    n_kv_heads: int = whole()
-    d_head: int = whole(2, 512)
-    d_ff: int = whole()
-    d_embed: int = whole()
+    d_model: int = whole_number()
+    n_layers: int = whole_number(1, 1000)
+    n_heads: int = whole_number()
+    n_kv_heads: int = whole_number()
+    d_head: int = whole_number(2, 512)
+    d_ff: int = whole_number()
+    d_embed: int = whole_number()
     dataset: str = text("builtin")
-    tokens: int = whole()
-    seq_len: int = whole(8, 65_536)
-    batch_tokens: int = whole(8, 2**24)
+    tokens: int = whole_number()
+    seq_len: int = whole_number(8, 65_536)
+    batch_tokens: int = whole_number(8, 2**24)
     parametrization: str = text("completep", ("completep", "standard"))
     optimizer: str = text("adamw", ("adamw", "muon"))
     lr: float | tuple = number(1e-7, 10.0, many=True)
@@ -50,12 +50,12 @@ class TrainConfig(FromParameters):
     seed: int | tuple = field(
         default=0, metadata={"kind": int, "low": 0, "high": 2**31, "many": True}
     )
-    probes: int = whole(1, 10_000)
-    probe_tokens: int = whole()
+    probes: int = whole_number(1, 10_000)
+    probe_tokens: int = whole_number()
     early_stop: str = text(None, ("kill", "flag", "off"))
     stop_margin: float = number(0.0, 1e6, 0.5)
-    stop_patience: int = whole()
-    stop_grace: int = whole(0)
+    stop_patience: int = whole_number()
+    stop_grace: int = whole_number(0)
     baseline_share: float = number(0.01, 0.98, 0.35)
     baseline_glu: float = number(0.25, 16.0, 2.66)
     baseline_lr: float = number(1e-7, 10.0)

@@ -12,7 +12,7 @@ from ..config import ModelConfig, TrainConfig
 from ..data import EOT, Corpus
 from ..errors import RunError, UserError
 from ..model import DecoderLM, device_name, pick_device
-from ..runs import MEASURED, RESULT_COLUMNS, SHAPE, Lease, Note, as_json, held, read_json
+from ..runs import MEASURED, RESULT_COLUMNS, SHAPE, Lease, Note, as_json, hold, read_json
 from .generation import generate
 from .inference import inference_cost
 from .perplexity import by_document, by_frequency, by_group, scores, split_losses
@@ -104,7 +104,7 @@ def measure_again(folder: Path, stride: int | None = None, progress=None, **chan
     corpus, model = corpus_of(folder, kept), trained(folder).to(pick_device(config.device))
     if stride is not None:
         return perplexities(model, corpus, config.seq_len, {}, {}, progress or silent, stride)
-    with held(folder / "lease") as lease:
+    with hold(folder / "lease") as lease:
         found = measure(model, config, corpus, lease, kept["precision"], progress)
         if "status" in found:
             raise RunError(

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from ..data import EOT, Corpus
 from ..model import DecoderLM
-from ..runs import held
+from ..runs import hold
 from .likelihood import log_likelihoods
 from .ngram import KneserNey, Unigram
 from .sets import Set
@@ -291,7 +291,7 @@ def controls(corpus: Corpus, sets: list[Set], seq_len: int) -> dict[tuple[str, s
     path, names = corpus.folder / f"smallbench-{key}.safetensors", ("unigram", f"{ORDER}-gram")
     if not path.exists():
         try:
-            with held(
+            with hold(
                 corpus.folder / "lease"
             ):  # several runs that end at once need not count the same text side by side
                 if not path.exists():

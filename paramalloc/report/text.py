@@ -26,7 +26,7 @@ from ..analysis import (
     wrong_kills,
 )
 from ..plots import short
-from ..runs import Note, commit
+from ..runs import Note, current_commit
 from .rates import chosen, rates_checked
 from .tables import code
 
@@ -318,7 +318,7 @@ def provenance(runs: pd.DataFrame, command: str) -> Note:
             else {}
         ),
         "this report was made by": code(command),
-        "at commit": code(commit() or "unknown"),
+        "at commit": code(current_commit() or "unknown"),
         "with": ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name))),
         "under Python": f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
     }

@@ -5,50 +5,50 @@ runs/<run_id>/   config.json   metrics.jsonl   checkpoint/   evaluation.json   i
 """
 
 from .folder import Run, as_json, find_run, read_json, read_metrics, run_id, write_json, write_text
-from .lease import Lease, Watch, held
+from .lease import Lease, Watch, hold
 from .restore import restore_runs
 from .schema import (
-    LISTS,
+    LIST_COLUMNS,
     MEASURED,
     METRIC_COLUMNS,
     OUTSIDE,
     RECIPE,
     RESULT_COLUMNS,
     SHAPE,
-    commit,
+    current_commit,
+    describe_provenance,
     describe_run,
-    provenance,
 )
-from .table import Note, as_csv, as_frame, load_metrics, load_runs, read_results, summary
+from .table import Note, as_csv, as_frame, load_metrics, load_runs, read_results, summarize_results
 
 __all__ = [
-    "LISTS",
-    "Lease",
+    "LIST_COLUMNS",
     "MEASURED",
     "METRIC_COLUMNS",
-    "Note",
     "OUTSIDE",
     "RECIPE",
     "RESULT_COLUMNS",
-    "Run",
     "SHAPE",
+    "Lease",
+    "Note",
+    "Run",
     "Watch",
     "as_csv",
     "as_frame",
     "as_json",
-    "commit",
+    "current_commit",
+    "describe_provenance",
     "describe_run",
     "find_run",
-    "held",
+    "hold",
     "load_metrics",
     "load_runs",
-    "provenance",
     "read_json",
     "read_metrics",
     "read_results",
     "restore_runs",
     "run_id",
-    "summary",
+    "summarize_results",
     "write_json",
     "write_text",
 ]

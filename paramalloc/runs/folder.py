@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..config import TrainConfig
 from ..errors import RunError
-from .lease import SILENCE, Watch, held, sync
+from .lease import SILENCE, Watch, hold, sync
 from .schema import OUTSIDE, RECIPE, RESULT_COLUMNS
 
 
@@ -50,7 +50,7 @@ class Run:
     @contextmanager
     def held(self, waiting=None):
         """Hold the run, as soon as no other process that lives holds it; `waiting(holder)` is called meanwhile."""
-        with held(self.folder / "lease", waiting) as self.lease:
+        with hold(self.folder / "lease", waiting) as self.lease:
             try:
                 yield self.lease
             finally:

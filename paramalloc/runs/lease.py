@@ -18,7 +18,7 @@ import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import LeaseLost
+from ..errors import LeaseLostError
 
 SILENCE = float(
     os.environ.get("PARAMALLOC_LEASE_SILENCE", 60)
@@ -29,8 +29,10 @@ class Lease:
     """A held run. `write` puts a file in its place, `replace` a file or folder that was made in `desk`."""
 
     def __init__(self, desk: Path):
-        self.desk, self.stop = desk, threading.Event()
-        threading.Thread(target=self._beat, daemon=True).start()
+        self.desk = desk
+        self.stop = threading.Event()
+        self.heart = threading.Thread(target=self._beat, daemon=True)
+        self.heart.start()
 
     @property
     def folder(self) -> Path:
@@ -53,7 +55,7 @@ class Lease:
 
     def check(self):
         if not self.desk.exists():
-            raise LeaseLost(
+            raise LeaseLostError(
                 f"another process took over run {self.folder.name}, which this one held: it ends here"
             ) from None
 
@@ -123,7 +125,7 @@ def acquire(root: Path, waiting=None) -> Lease:
 
 
 @contextmanager
-def held(root: Path, waiting=None):
+def hold(root: Path, waiting=None):
     lease = acquire(root, waiting)
     try:
         yield lease

@@ -126,8 +126,8 @@ RESULT_COLUMNS = [
 ]
 
 # In results.csv lists are JSON text; and what is text stays text, however much an id of hex digits looks like a number.
-LISTS = ["dev_curve", "dev_by_frequency", "dev_by_group"]
-TEXTS = [
+LIST_COLUMNS = ["dev_curve", "dev_by_frequency", "dev_by_group"]
+TEXT_COLUMNS = [
     "run_id",
     "status",
     "mlp",
@@ -189,13 +189,13 @@ def describe_run(run_id: str, config: TrainConfig, shape: Allocation, corpus) ->
             "unigram_loss": corpus.unigram_entropy("valid"),
             "recipe": RECIPE,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "commit": commit(),
+            "commit": current_commit(),
             "torch": version("torch"),
         }
     )
 
 
-def provenance(corpus) -> dict:
+def describe_provenance(corpus) -> dict:
     """Versions, machine and commit: what a reader needs to train this again."""
     return {
         "python": platform.python_version(),
@@ -203,12 +203,12 @@ def provenance(corpus) -> dict:
             name: version(name) for name in ("paramalloc", "torch", "tokenizers", "numpy")
         },
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "commit": commit(),
+        "commit": current_commit(),
         "corpus": corpus.folder.name,
     }
 
 
-def commit() -> str | None:
+def current_commit() -> str | None:
     """The commit of this checkout, marked where files differ from it; None outside of git. No lock is taken: of a process that
     is killed it would stay in the user's repository."""
     git = ["git", "--no-optional-locks", "-C", str(ROOT)]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..errors import RunError
 from .folder import read_json, read_metrics
-from .schema import METRIC_COLUMNS, RESULT_COLUMNS, TEXTS
+from .schema import METRIC_COLUMNS, RESULT_COLUMNS, TEXT_COLUMNS
 
 
 class Note(str):
@@ -49,7 +49,7 @@ def read_results(path: Path) -> pd.DataFrame:
 def read_rows(path: Path) -> list[dict]:
     """The rows of a results.csv as the dicts that result.json holds."""
     value = lambda name, cell: (
-        None if not cell else cell if name in TEXTS else json.loads(cell.lower())
+        None if not cell else cell if name in TEXT_COLUMNS else json.loads(cell.lower())
     )  # pandas writes True
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -71,7 +71,7 @@ def load_metrics(outputs: Path, run_id: str) -> pd.DataFrame:
     return pd.DataFrame(read_metrics(Path(outputs) / "runs" / run_id), columns=METRIC_COLUMNS)
 
 
-def summary(results: list[dict]) -> pd.DataFrame:
+def summarize_results(results: list[dict]) -> pd.DataFrame:
     """What a reader looks for first, a column per run."""
     rows = [
         "status",

@@ -3,7 +3,7 @@
 import signal
 import threading
 
-from ..errors import Interrupted
+from ..errors import InterruptedRunError
 
 
 class Interrupt:
@@ -30,12 +30,12 @@ class Interrupt:
     def _note(self, number, frame):
         self.caught = True
         if self.message:
-            raise Interrupted(self.message)
+            raise InterruptedRunError(self.message)
 
     def obey(self, message: str):
         """End here if a signal came."""
         if self.caught:
-            raise Interrupted(message)
+            raise InterruptedRunError(message)
 
     def at_once(self, message: str):
         self.message = message

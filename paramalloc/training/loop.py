@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from ..allocation import allocation, memory_bytes, peak_flops
 from ..config import TrainConfig
 from ..data import Batches, Corpus
-from ..errors import DiskError, OutOfMemory
+from ..errors import DiskError, OutOfMemoryError
 from ..evaluation import measure
 from ..model import (
     DecoderLM,
@@ -22,7 +22,7 @@ from ..model import (
     pick_precision,
     reset_peak_memory,
 )
-from ..runs import Run, describe_run, provenance
+from ..runs import Run, describe_provenance, describe_run
 from .checkpoint import Keeper
 from .early_stop import make_early_stop
 from .interrupt import Interrupt
@@ -57,7 +57,7 @@ def train_run(config: TrainConfig, corpus: Corpus, on_record=None) -> dict:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise OutOfMemory(
+        raise OutOfMemoryError(
             f"out of memory with batch_tokens {config.batch_tokens}: {what_fits(config)}"
         ) from None
 
@@ -120,7 +120,7 @@ def train_held(
     about = {
         "parameters": asdict(config),
         "ledger": shape.params,
-        "provenance": provenance(corpus),
+        "provenance": describe_provenance(corpus),
         **identity,
     }
     stop, meter = (

@@ -11,15 +11,15 @@ import time
 
 import pytest
 
-from paramalloc.errors import LeaseLost
-from paramalloc.runs import Watch, held
+from paramalloc.errors import LeaseLostError
+from paramalloc.runs import Watch, hold
 from paramalloc.runs import lease as leases
 from paramalloc.runs.lease import acquire, newest
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from paramalloc.errors import LeaseLost
+from paramalloc.errors import LeaseLostError
 from paramalloc.runs.lease import acquire
 held = acquire(Path(sys.argv[1]) / "lease")
 print("held", flush=True)
@@ -28,7 +28,7 @@ while True:
     try:
         held.write(held.folder / "result.json", "written by the first")
         held.check()
-    except LeaseLost as error:
+    except LeaseLostError as error:
         sys.exit(f"lost: {error}")
 """
 
@@ -52,7 +52,7 @@ def first(tmp_path):
 def test_numbers_only_grow(tmp_path):
     """Each holder has a higher number than all before it, also after a release; of old ones nothing heaps up."""
     for number in range(1, 6):
-        with held(tmp_path / "lease") as lease:
+        with hold(tmp_path / "lease") as lease:
             assert (
                 int(lease.desk.name) == number == newest(tmp_path / "lease")
                 and lease.folder == tmp_path
@@ -79,11 +79,14 @@ def test_who_comes_second_waits(first, tmp_path):
 
 
 def test_a_holder_that_comes_back_to_life_writes_nothing(first, tmp_path, monkeypatch):
-    """Stopped (SIGSTOP), taken over after a second of silence, continued: it ends, and no file has changed."""
+    """Stopped (SIGSTOP), taken over after a second of silence, continued: it ends, and no file has
+    changed. The second holder's heartbeat, which touches a file, rests meanwhile."""
     monkeypatch.setattr(leases, "SILENCE", 1.0)
     first.send_signal(signal.SIGSTOP)
-    with held(tmp_path / "lease") as lease:
+    with hold(tmp_path / "lease") as lease:
         lease.write(tmp_path / "result.json", "written by the second")
+        lease.stop.set()
+        lease.heart.join()
         before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
         first.send_signal(signal.SIGCONT)
         assert first.wait(5) == 1 and "lost: another process took over" in first.stderr.read()
@@ -93,7 +96,7 @@ def test_a_holder_that_comes_back_to_life_writes_nothing(first, tmp_path, monkey
 
 def count_up(folder, times):
     for _ in range(times):
-        with held(folder / "lease"):
+        with hold(folder / "lease"):
             path = folder / "count"
             seen = int(path.read_text())
             time.sleep(0.001)
@@ -151,16 +154,16 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_no_wait(tmp_path, monke
 def test_a_former_holder_removes_nothing(tmp_path):
     """What it wanted to put away before it lost the lease stays."""
     (tmp_path / "result.json").write_text("of the second")
-    with held(tmp_path / "lease") as lease:
+    with hold(tmp_path / "lease") as lease:
         pass
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLostError):
         lease.discard(tmp_path / "result.json")
     assert (tmp_path / "result.json").read_text() == "of the second"
 
 
 def test_what_fails_for_another_reason_is_not_called_lost(tmp_path):
-    with held(tmp_path / "lease") as lease, pytest.raises(FileNotFoundError):
+    with hold(tmp_path / "lease") as lease, pytest.raises(FileNotFoundError):
         lease.write(tmp_path / "no" / "such" / "folder.json", "x")
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLostError):
         lease.write(tmp_path / "late.json", "x")
     assert not (tmp_path / "late.json").exists()

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from paramalloc.config import ROOT, TrainConfig
-from paramalloc.errors import Interrupted, RunError
+from paramalloc.errors import InterruptedRunError, RunError
 from paramalloc.runs import Run, read_json, read_metrics
 from paramalloc.training import loop as training
 from paramalloc.training import train
@@ -90,7 +90,7 @@ def test_n_steps_and_n_more_are_2n_steps(kind, tiny, tiny_corpus, tmp_path, monk
         with (
             monkeypatch.context() as patch,
             pytest.raises(
-                Interrupted,
+                InterruptedRunError,
                 match=rf"interrupted (at|after) step {step}\b.*; the same command goes on",
             ),
         ):
@@ -108,7 +108,7 @@ def halfway(tiny, tiny_corpus, tmp_path, monkeypatch):
     """(the whole run's state, the config of one that was stopped after 7 of 12 steps, its folder)."""
     whole, config = cell(tiny, tmp_path / "whole"), cell(tiny, tmp_path / "half")
     train(whole, tiny_corpus)
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+    with monkeypatch.context() as patch, pytest.raises(InterruptedRunError):
         stopped_at(patch, 7)
         train(config, tiny_corpus)
     return state(whole, tiny_corpus), config, Run(config, tiny_corpus.fingerprint).folder
@@ -304,7 +304,7 @@ def test_a_terminated_process_keeps_its_run(tiny, tiny_corpus, tmp_path):
     assert process.stdout.readline().startswith("at")
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=30)
-    assert process.returncode == 1 and "Interrupted: run" in error.splitlines()[-1]
+    assert process.returncode == 1 and "InterruptedRunError: run" in error.splitlines()[-1]
     folder = Run(config, tiny_corpus.fingerprint).folder
     assert len(found(folder / "checkpoint")) == 1 and not (folder / "result.json").exists()
     assert [path.name for path in (folder / "lease").iterdir()] == ["000001.released"]

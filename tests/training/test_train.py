@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from paramalloc.allocation import allocation, memory_bytes
 from paramalloc.config import TrainConfig
 from paramalloc.data import Batches
-from paramalloc.errors import ConfigError, OutOfMemory
+from paramalloc.errors import ConfigError, OutOfMemoryError
 from paramalloc.model import device
 from paramalloc.runs import (
     RESULT_COLUMNS,
@@ -280,7 +280,7 @@ def test_running_out_of_memory_says_what_would_fit(
 
     monkeypatch.setattr(training.Learner, "step", step)
     monkeypatch.setattr(training, "memory", lambda device: room)
-    with pytest.raises(OutOfMemory, match=f"^out of memory with batch_tokens 1024: {fits}"):
+    with pytest.raises(OutOfMemoryError, match=f"^out of memory with batch_tokens 1024: {fits}"):
         train(cell(tiny, tmp_path), tiny_corpus)
     shape, asked = (
         allocation(cell(tiny, tmp_path)).model,
