@@ -21,7 +21,7 @@ KINDS = ("tied", "untied", "factorized")
 
 @pytest.fixture(scope="module", params=KINDS)
 def exported(request, tiny, tiny_corpus, tmp_path_factory):
-    """A tiny trained run beside its corpus, our model with its weights, and the folder that was exported."""
+    """A tiny run: our model with its weights, the folder that it was exported to, its result."""
     outputs = tiny_corpus.folder.parents[1]
     config = TrainConfig.from_dict(
         tiny
@@ -29,9 +29,8 @@ def exported(request, tiny, tiny_corpus, tmp_path_factory):
     )
     [result] = train(config, tiny_corpus)
     run = Run(config, tiny_corpus.fingerprint)
-    model = DecoderLM(
-        ModelConfig(**{name: read_json(run.folder / "config.json")[name] for name in SHAPE})
-    )
+    recorded = read_json(run.folder / "config.json")
+    model = DecoderLM(ModelConfig(**{name: recorded[name] for name in SHAPE}))
     model.load_state_dict(load_file(run.folder / "checkpoint" / "final" / "model.safetensors"))
     folder = tmp_path_factory.mktemp("export") / "new"
     assert main(["export", run.id, str(folder), "--outputs", str(outputs)]) == 0
@@ -43,23 +42,22 @@ def test_logits_are_the_same(exported):
     """transformers' logits are ours within 1e-4, for every kind of embedding."""
     model, folder, _ = exported
     tokens = torch.randint(model.config.vocab_size, (3, 32))
-    theirs = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
-    assert (
-        type(theirs).__name__ == "LlamaForCausalLM"
-        and next(theirs.parameters()).dtype == torch.float32
-    )
-    torch.testing.assert_close(model(tokens), theirs.eval()(tokens).logits, atol=1e-4, rtol=1e-4)
+    llama = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+    assert type(llama).__name__ == "LlamaForCausalLM"
+    assert next(llama.parameters()).dtype == torch.float32
+    torch.testing.assert_close(model(tokens), llama(tokens).logits, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
 def test_the_dev_loss_is_the_same(exported, tiny_corpus):
-    """The dev loss computed with transformers alone, on the same windows, is the recorded one within 1e-4."""
+    """The dev loss by transformers alone, on the same windows, is the recorded one within 1e-4."""
     _, folder, result = exported
-    theirs = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
-    stream, nats = np.concatenate(([0], tiny_corpus.split("valid"))).astype(np.int64), 0.0
+    llama = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+    stream = np.concatenate(([0], tiny_corpus.split("valid"))).astype(np.int64)
+    nats = 0.0
     for start in range(0, len(stream) - 1, 32):
         window = torch.from_numpy(stream[start : start + 33])
-        log_probabilities = theirs(window[None, :-1]).logits[0].log_softmax(-1)
+        log_probabilities = llama(window[None, :-1]).logits[0].log_softmax(-1)
         nats -= log_probabilities.gather(1, window[1:, None]).double().sum().item()
     assert nats / (len(stream) - 1) == pytest.approx(result["dev_loss"], rel=1e-4)
     assert math.exp(nats / (len(stream) - 1)) == pytest.approx(result["dev_ppl"], rel=1e-3)
@@ -74,28 +72,21 @@ def test_the_tokenizer_is_the_same(exported, tiny_corpus):
 
 
 def test_the_card_says_what_it_holds(exported):
-    """Allocation, results and text; a factorized export says how many more (or, so tiny, fewer) parameters it holds."""
+    """Allocation, results and text; a factorized export says how many more or fewer it holds."""
     model, folder, result = exported
-    said, held = (
-        (folder / "README.md").read_text(),
-        sum(w.numel() for w in load_file(folder / "model.safetensors").values()),
-    )
-    assert (
-        f"| parameters, total | {result['total_params']:,} |" in said
-        and f"{result['dev_bpb']:.4f}" in said
-    )
-    assert (
-        ("multiplied out" in said)
-        == (model.config.embedding == "factorized")
-        == (held != result["total_params"])
-    )
-    assert f"{held:,}" in said
+    card = (folder / "README.md").read_text()
+    held = sum(weight.numel() for weight in load_file(folder / "model.safetensors").values())
+    assert f"| parameters, total | {result['total_params']:,} |" in card
+    assert f"{result['dev_bpb']:.4f}" in card
+    factorized = model.config.embedding == "factorized"
+    assert ("multiplied out" in card) == factorized == (held != result["total_params"])
+    assert f"{held:,}" in card
 
 
 def test_what_cannot_be_exported_is_refused(
     exported, tiny, tiny_corpus, capsys, monkeypatch, tmp_path
 ):
-    """No such run, a folder in use, a shape without a Llama equivalent: one line each, nothing written."""
+    """No such run, a folder in use, no Llama equivalent: one line each, nothing written."""
     outputs = tiny_corpus.folder.parents[1]
     assert main(["export", "nosuchrun", "x", "--outputs", str(outputs)]) == 2
     assert "no run 'nosuchrun'" in capsys.readouterr().err
