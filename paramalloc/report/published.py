@@ -7,7 +7,7 @@ import pandas as pd
 from ..allocation import allocation, flops_per_token
 from ..analysis import (
     by_chance,
-    claims,
+    eligible_runs,
     estimate_noise,
     main_effects,
     moves,
@@ -23,7 +23,7 @@ from .text import scale
 TABLES = {
     "": "the reference grid, and `lr_check` at a fifth of its tokens",
     "quick": "what `make` trains: it shows the tool, it answers nothing",
-    "spot_check": "three shares at the study's size, with few tokens",
+    "spot_check": "three shares at the study's size, with a twenty-fifth of its tokens",
     "transfer": "the best learning rate of each shape, for `notebooks/transfer`",
     "wikitext-2": "three shares on another corpus, with its own tokenizer",
 }
@@ -31,7 +31,7 @@ TABLES = {
 SECONDS = 505  # that an H200 took for the twelve runs of one seed, six at a time (LOG.md)
 
 
-def published(folder: str = "") -> pd.DataFrame:
+def read_published(folder: str = "") -> pd.DataFrame:
     """The rows of outputs/reference/<folder>/results.csv."""
     return read_results(ROOT / "outputs" / "reference" / folder / "results.csv")
 
@@ -42,7 +42,7 @@ def paragraph(*sentences: str) -> str:
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
-def table(header: list[str], rows: list[list]) -> str:
+def markdown_table(header: list[str], rows: list[list]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
@@ -50,10 +50,10 @@ def table(header: list[str], rows: list[list]) -> str:
 
 def answer() -> str:
     """The reference grid's verdict, what confounds it, and the scale at which it was measured."""
-    runs = published()
+    runs = read_published()
     verdict = reach_verdict(runs)
     first, *_, last = verdict.sentences
-    count = f"{len(verdict.close)} of {claims(runs).cell.nunique()}"
+    count = f"{len(verdict.close)} of {eligible_runs(runs).cell.nunique()}"
     noise = f"{count} cells may be the best at this noise."
     return "\n\n".join(
         [
@@ -65,7 +65,7 @@ def answer() -> str:
 
 def _confound(runs: pd.DataFrame) -> str:
     """What else sets a distinguishably worse share apart; empty where the rows do not say this."""
-    grid = claims(runs)
+    grid = eligible_runs(runs)
     effects = main_effects(runs)
     worse = list(effects.level[effects.low > 0])
     heads = grid.groupby("requested_share").n_heads.max()
@@ -100,7 +100,7 @@ def larger_study() -> str:
 
 def transfer_rates() -> str:
     """How far the best learning rate moves with width and depth."""
-    moved = moves(published("transfer"), base=(96, 8))
+    moved = moves(read_published("transfer"), base=(96, 8))
     octaves = moved.set_index(["embed_lr", "parametrization", "axis"]).octaves.abs().sort_index()
     width, depth = octaves[3, "completep"][["width", "depth"]]
     standard_width, standard_depth = octaves[3, "standard"][["width", "depth"]]
@@ -117,11 +117,11 @@ def transfer_rates() -> str:
 
 def own_rates() -> str:
     """What each cell of the reference grid would gain from a learning rate of its own."""
-    runs = published()
+    runs = read_published()
     check = rate_check(runs)
     chance, _ = by_chance(check, estimate_noise(runs).sigma)
     shares = check.groupby("requested_share").gain.mean()
-    rate = claims(runs).lr.iloc[0]
+    rate = eligible_runs(runs).lr.iloc[0]
     effect = main_effects(runs).difference.max()
     return paragraph(
         f"The published grid trains all cells at {rate:g}. `lr_check` tried at least five rates",
@@ -136,11 +136,11 @@ def own_rates() -> str:
 def published_tables() -> str:
     """The published tables: where each is, what it holds, and at which scale."""
     columns = ["table", "what", "runs", "parameters", "vocabulary", "training tokens", "seeds"]
-    return table(columns, [_published_table(folder) for folder in TABLES])
+    return markdown_table(columns, [_published_table(folder) for folder in TABLES])
 
 
 def _published_table(folder: str) -> list:
-    runs = published(folder)
+    runs = read_published(folder)
     name = folder or "results.csv"
     [vocab_size] = runs.vocab_size.unique()
     tokens = [short(count) for count in sorted(runs.tokens.unique())]
@@ -160,16 +160,16 @@ def three_shares() -> str:
     """Dev loss of three shares at one expansion, where each has a single seed."""
     rows = []
     for folder in ("wikitext-2", "spot_check"):
-        runs = published(folder).sort_values("requested_share")
+        runs = read_published(folder).sort_values("requested_share")
         size = short(round(runs.total_params.median(), -6))
         losses = [f"{loss:.3f}" for loss in runs.dev_loss]
         rows.append([f"`{folder}`", size, short(runs.tokens.iloc[0]), *losses])
-    return table(["table", "parameters", "training tokens", "25 %", "35 %", "45 %"], rows)
+    return markdown_table(["table", "parameters", "training tokens", "25 %", "35 %", "45 %"], rows)
 
 
 def quick_speeds() -> str:
     """How fast the cells of the published quick grid trained."""
-    runs = published("quick").sort_values("tokens_per_s")
+    runs = read_published("quick").sort_values("tokens_per_s")
     slow, fast = runs.iloc[0], runs.iloc[-1]
     return paragraph(
         f"In the published quick grid the slowest cell ({slow.n_layers:.0f} layers) trains",

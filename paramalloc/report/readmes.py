@@ -17,10 +17,10 @@ from ..sweep import load_sweep
 from .published import (
     answer,
     larger_study,
+    markdown_table,
     own_rates,
     published_tables,
     quick_speeds,
-    table,
     three_shares,
     transfer_rates,
 )
@@ -35,7 +35,7 @@ PAGES = [
 ]
 
 # The rooms of paramalloc/, low to high: an import only ever points to a room above it in this list.
-ORDER = [
+ROOMS = [
     "errors",
     "config",
     "allocation",
@@ -53,10 +53,10 @@ ORDER = [
     "cli",
 ]
 
-BLOCK = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
+GENERATED = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def main() -> None:
+def write_pages() -> None:
     """Write the generated blocks of every page again."""
     for page in PAGES:
         page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
@@ -64,7 +64,7 @@ def main() -> None:
 
 def fill(text: str) -> str:
     """The text of a page with each generated block as it should be."""
-    return BLOCK.sub(_filled, text)
+    return GENERATED.sub(_filled, text)
 
 
 def _filled(block: re.Match) -> str:
@@ -92,7 +92,7 @@ def sweep_questions() -> str:
     for path in sorted((ROOT / "params").glob("*.yaml")):
         sweep = load_sweep(path.stem, profile=_own_profile(path) or "study")
         rows.append([f"[`{path.stem}`]({path.name})", len(sweep.cells), _question(path)])
-    return table(["sweep", "cells", "question"], rows)
+    return markdown_table(["sweep", "cells", "question"], rows)
 
 
 def _own_profile(path: Path) -> str:
@@ -112,7 +112,7 @@ def profile_sizes() -> str:
     names = ["quick", "reference", "study"]
     sizes = [load_profile(name)[1] for name in names]
     rows = [[f"`{key}`", *(_size(size[key]) for size in sizes)] for key in sizes[0]]
-    return table(["parameter", *names], rows)
+    return markdown_table(["parameter", *names], rows)
 
 
 def _size(value) -> str:
@@ -124,7 +124,7 @@ def _size(value) -> str:
 def package_map() -> str:
     """Every module of the package, low to high, with the first sentence of its docstring."""
     lines = []
-    for name in ORDER:
+    for name in ROOMS:
         room = ROOT / "paramalloc" / name
         if not room.is_dir():
             lines.append(f"- **[`{name}.py`]({name}.py)**: {_says(room.with_suffix('.py'))}")
@@ -159,4 +159,4 @@ BLOCKS = {
 }
 
 if __name__ == "__main__":
-    main()
+    write_pages()

@@ -6,7 +6,7 @@ import pytest
 
 from paramalloc.cli import main
 from paramalloc.config import ROOT
-from paramalloc.report.readmes import BLOCK, BLOCKS, PAGES, fill
+from paramalloc.report.readmes import GENERATED, BLOCKS, PAGES, fill
 
 PROSE = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PROSE}
@@ -40,7 +40,7 @@ def test_make_docs_changes_nothing(page):
 
 
 def test_every_block_stands_on_one_page():
-    named = [name for text in TEXTS.values() for name in BLOCK.findall(text)]
+    named = [name for text in TEXTS.values() for name in GENERATED.findall(text)]
     assert sorted(named) == sorted(BLOCKS)
 
 
@@ -48,7 +48,7 @@ def test_every_number_of_the_answer_is_generated():
     [section] = re.findall(
         r"^## The answer so far$(.*?)^## ", TEXTS[ROOT / "README.md"], re.DOTALL | re.MULTILINE
     )
-    assert not re.findall(r"\d", BLOCK.sub("", section))
+    assert not re.findall(r"\d", GENERATED.sub("", section))
     assert re.findall(r"\d", section)
 
 

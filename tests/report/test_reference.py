@@ -12,7 +12,7 @@ import pytest
 from paramalloc.allocation import allocation, flops_per_token
 from paramalloc.analysis import (
     by_chance,
-    claims,
+    eligible_runs,
     estimate_noise,
     main_effects,
     rate_check,
@@ -91,7 +91,7 @@ def test_the_readme_opens_with_the_answer_of_the_rows():
 
 def test_the_readme_says_what_confounds_the_answer():
     """By the grid's rows: one worse share, the only one with single heads, one learning rate."""
-    runs = claims(read_results(ROOT / "outputs" / "reference" / "results.csv"))
+    runs = eligible_runs(read_results(ROOT / "outputs" / "reference" / "results.csv"))
     effects = main_effects(runs)
     heads = runs.groupby("requested_share").n_heads.max()
     assert list(effects.level[effects.low > 0]) == list(heads.index[heads == 1]) == [0.25]
