@@ -37,10 +37,10 @@ def load_sweep(source: str, **overrides: Any) -> Sweep:
     refuse_unknown(content, ("notebook", "profile", *PARTS, *profiles()), "key")
 
     # The general parts, replaced name by name by those of the profile's section.
-    general = _parts(path, content)
+    general = _sections(path, content)
     profile, _ = load_profile(_profile_name(given, general[1], content))
     section = content.get(profile) or {}
-    special = _parts(path, section)
+    special = _sections(path, section)
     refuse_unknown(section, PARTS, f"key of {profile}")
     axes, parameters, tune = (old | new for old, new in zip(general, special, strict=True))
 
@@ -73,7 +73,7 @@ def _profile_name(
     return given.get("profile") or parameters.get("profile") or content.get("profile") or "auto"
 
 
-def _parts(path: Path, section: Any) -> list[dict[str, Any]]:
+def _sections(path: Path, section: Any) -> list[dict[str, Any]]:
     """axes, parameters and tune of a file, or of its section for a profile, in this order.
 
     ConfigError where one of them is not of the right form.

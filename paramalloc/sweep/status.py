@@ -37,7 +37,7 @@ def status_table(outputs: Path, sweep: Sweep | None = None) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     if sweep is None:
         for path in sorted((outputs / "runs").glob("*/config.json")):
-            rows.append(_run_row(_shape_name(read_json(path) or {}), path.parent))
+            rows.append(_run_row(_run_name(read_json(path) or {}), path.parent))
     else:
         for stage in all_stages(sweep):
             rows += _stage_status(sweep, stage)
@@ -65,7 +65,7 @@ def _expected_runs(stage: Cell) -> list[Run]:
     return stage.runs(corpus) if corpus else []
 
 
-def _shape_name(config: dict[str, Any]) -> str:
+def _run_name(config: dict[str, Any]) -> str:
     share, glu = config.get("requested_share"), config.get("requested_glu")
     shape = f"{config.get('d_model')} x {config.get('n_layers')}"
     return shape if share is None or glu is None else f"{share:.0%} x {glu:g}, {shape}"

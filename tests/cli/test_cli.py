@@ -1,11 +1,44 @@
-"""`paramalloc allocate`, as a user types it."""
+"""The command line, as a user types it."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from paramalloc.allocation import allocate
 from paramalloc.cli import main
+from paramalloc.config import ROOT
+
+COMMANDS = ["allocate", "sweep", "status", "report", "evaluate", "export", "restore", "recommend"]
+
+
+def test_help_lists_the_commands(capsys):
+    """Each with its line."""
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"\n    {command}" in text for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_is_sentences(command, capsys):
+    """A description and a help for every argument; each begins with its command's usage."""
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    assert end.value.code == 0 and text.startswith(f"usage: paramalloc {command} ")
+    _, description, *arguments = text.strip().split("\n\n")
+    assert description.endswith(".") and all(block.endswith((".", "exit")) for block in arguments)
+
+
+@pytest.mark.parametrize("arguments", [["allocate"], ["status", "--outputs", "none"]])
+def test_commands_that_need_no_torch_do_not_wait_for_it(arguments):
+    """Allocating and looking at runs begin at once."""
+    run = "import sys; from paramalloc.cli import main; main(sys.argv[1:])"
+    code = f"{run}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, check=True)
 
 
 def test_allocate_prints_shape_and_costs(capsys):
@@ -28,22 +61,9 @@ def test_allocate_grid_prints_the_twelve_cells(capsys):
 
 
 def test_allocate_json_is_the_whole_ledger(capsys):
-    """One object, or a list where there are several; the numbers are those of Python's `allocate`."""
-    assert (
-        main(
-            [
-                "allocate",
-                "--json",
-                "--embedding",
-                "factorized",
-                "--d-model",
-                "288",
-                "--n-layers",
-                "6",
-            ]
-        )
-        == 0
-    )
+    """One object, or a list where there are several; the numbers are those of `allocate`."""
+    request = ["--embedding", "factorized", "--d-model", "288", "--n-layers", "6"]
+    assert main(["allocate", "--json", *request]) == 0
     found = json.loads(capsys.readouterr().out)
     same = allocate(10**7, 0.35, 2.66, 16_000, "factorized", d_model=288, n_layers=6)
     assert found["params"] == same.params and found["model"]["d_embed"] == same.model.d_embed

@@ -1,0 +1,169 @@
+"""`paramalloc sweep`: train the cells of a sweep."""
+
+import sys
+
+from ..config import as_number, cuda_available
+from ..errors import UserError
+from .options import add_command, add_overrides, named_values, number_option
+
+MAX_JOBS = 8  # that --jobs auto takes
+OVERRIDES = (
+    "profile",
+    "dataset",
+    "outputs",
+    "seed",
+    "early_stop",
+    "smallbench",
+    "smallbench_data",
+)
+
+
+def add_sweep(commands) -> None:
+    parser = add_command(
+        commands,
+        "sweep",
+        run_sweep,
+        "Train the cells of a sweep that are not finished.",
+        "It may be interrupted at any time; the same command goes on from there. "
+        "Exit status 1 means that some cells failed.",
+    )
+    parser.add_argument(
+        "sweep", metavar="SWEEP", help="A YAML file, or the name of one in params/."
+    )
+    _add_execution(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="Train nothing: show what would be trained, and what it would take on this machine.",
+    )
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="Start a sweep that takes more than an hour without a GPU.",
+    )
+    _add_recipe(parser)
+    add_overrides(parser)
+
+
+def _add_execution(parser) -> None:
+    """Where and how many at a time the cells are executed."""
+    parser.add_argument(
+        "--jobs",
+        default=1,
+        metavar="N",
+        help="Cells to train at a time, which share the cores (default: 1). "
+        f"auto means one per core, at most {MAX_JOBS}; with a GPU, one.",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="Train in processes of this machine, or on Ray (default: local).",
+    )
+    parser.add_argument(
+        "--address",
+        default="",
+        metavar="HOST:PORT",
+        help="Ray cluster to join, or auto (default: one that is started on this machine).",
+    )
+    parser.add_argument(
+        "--cpus-per-cell", default=1, metavar="X", help="Cores of a cell on Ray (default: 1)."
+    )
+    parser.add_argument(
+        "--gpus-per-cell",
+        metavar="X",
+        help="GPUs of a cell on Ray, such as 0.5 (default: 1 where there are any).",
+    )
+
+
+def _add_recipe(parser) -> None:
+    """What replaces a sweep's own values and is no size."""
+    parser.add_argument(
+        "--seed",
+        default="",
+        metavar="N[,N]",
+        help="Seeds to train in place of the sweep's, such as 0 or 0,1.",
+    )
+    parser.add_argument(
+        "--early-stop",
+        default="",
+        metavar="NAME",
+        help="What to do with a cell much worse than the baseline, in place of the sweep's: "
+        "kill, flag or off.",
+    )
+    parser.add_argument(
+        "--smallbench",
+        default="",
+        metavar="NAME",
+        help="SmallBench to run in place of the profile's: full, quick or off.",
+    )
+    parser.add_argument(
+        "--smallbench-data",
+        default="",
+        metavar="FOLDER",
+        help="Folder that holds SmallBench's sets, or hub.",
+    )
+
+
+def run_sweep(arguments) -> int:
+    from ..sweep import execute_sweep, load_sweep
+
+    plan = load_sweep(arguments.sweep, **named_values(arguments, OVERRIDES))
+    has_gpu = plan.config.device != "cpu" and cuda_available()
+    jobs = _jobs(arguments.jobs, has_gpu)
+    if arguments.dry_run:
+        _print_plan(plan, jobs)
+        return 0
+    if not arguments.yes and not has_gpu:
+        _refuse_long(plan)
+    print(
+        f"{plan.name}: {len(plan.cells)} cells, profile {plan.config.profile}, "
+        f"{plan.config.tokens:,} tokens a run"
+    )
+    engine = _engine(arguments, jobs)
+    try:
+        failures = execute_sweep(plan, engine)
+    finally:
+        engine.close()
+    for name, reason in failures.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _jobs(text, has_gpu: bool) -> int:
+    from ..sweep import cores
+
+    if text == "auto":
+        return 1 if has_gpu else min(MAX_JOBS, cores())
+    jobs = as_number("--jobs", text, int)
+    if jobs < 1:
+        raise UserError(f"--jobs must be at least 1 or auto, not {jobs}")
+    return jobs
+
+
+def _print_plan(plan, jobs: int) -> None:
+    from ..sweep import format_plan, predict_sweep
+
+    print(format_plan(predict_sweep(plan, jobs), jobs, plan.config.output_folder))
+
+
+def _refuse_long(plan) -> None:
+    """A study that was started on a laptop by mistake would run for weeks."""
+    from ..sweep import HOUR, rough_seconds
+
+    seconds = rough_seconds(plan)
+    if seconds > HOUR:
+        raise UserError(
+            f"sweep {plan.name} takes about {seconds / HOUR:,.0f} hours on this machine's CPU: "
+            "add --yes to start it, or --dry-run to see what it would take"
+        )
+
+
+def _engine(arguments, jobs: int):
+    from ..sweep import Local, OnRay
+
+    if arguments.engine == "local":
+        return Local(jobs)
+    gpus = number_option(arguments, "gpus_per_cell")
+    cpus = number_option(arguments, "cpus_per_cell")
+    return OnRay.connect(arguments.address, cpus, gpus)
