@@ -1,53 +1,87 @@
-"""What turns gradients into steps: AdamW, or Muon for the matrices; the groups that learn at one rate; the schedule."""
+"""What turns gradients into steps: AdamW, or Muon for the matrices, and the schedule."""
 
 import torch
+from torch import Tensor
 
 from ..config import TrainConfig
 from ..errors import ConfigError
 from ..model import TABLES, DecoderLM, rule
 
-ADAM = {"betas": (0.9, 0.99), "fused": True}
 EPS = 1e-8
+
+Groups = dict[tuple[float, ...], list[Tensor]]  # the settings that some weights share, and these
+
+
+def _adamw_settings(config: TrainConfig) -> dict:
+    """What all groups of AdamW share: a new hyperparameter is read from the config here."""
+    return {"lr": config.lr, "betas": (0.9, 0.99), "fused": True}
+
+
+def _muon_settings(config: TrainConfig) -> dict:
+    """The same for Muon. Its steps are as large as AdamW's at the same lr (Liu et al. 2025)."""
+    return {"lr": config.lr, "adjust_lr_fn": "match_rms_adamw"}
 
 
 def make_optimizers(model: DecoderLM, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """AdamW (Loshchilov & Hutter 2019) for all weights, or for those that Muon leaves: tables and gains. Each group of weights
-    with one rule has its `lr_scale`, by which the recipe's lr is multiplied at every step."""
-    adam, muon = {}, {}
+    """AdamW (Loshchilov & Hutter 2019) for all weights, or for those that Muon leaves.
+
+    Muon leaves tables and gains. Weights with one rule (`model.rule`) form a group. At every step
+    its lr is the recipe's lr times its `lr_scale`. ConfigError if the config asks for Muon and this
+    torch has none.
+    """
+    adamw: Groups = {}
+    muon: Groups = {}
     for name, weight in model.named_parameters():
-        own = rule(name, model.config, config.parametrization, config.embed_lr)
-        if config.optimizer == "muon" and weight.dim() == 2 and name.split(".")[-2] not in TABLES:
-            muon.setdefault((own.muon, own.decay and 1 / own.muon), []).append(weight)
+        scale = rule(name, model.config, config.parametrization, config.embed_lr)
+        if config.optimizer == "muon" and _is_matrix(name, weight):
+            settings = (scale.muon, scale.decay and 1 / scale.muon)
+            muon.setdefault(settings, []).append(weight)
         else:
-            adam.setdefault((own.lr, own.decay, own.eps * EPS), []).append(weight)
-    keys = ("lr_scale", "weight_decay", "eps")
-    groups = lambda found: [
-        dict(zip(keys, key)) | {"params": weights} for key, weights in found.items()
-    ]
-    made = [torch.optim.AdamW(decayed(groups(adam), config), lr=config.lr, **ADAM)]
-    return made + ([make_muon(decayed(groups(muon), config), config)] if muon else [])
+            settings = (scale.lr, scale.decay, scale.eps * EPS)
+            adamw.setdefault(settings, []).append(weight)
+
+    optimizers = [torch.optim.AdamW(_param_groups(adamw, config), **_adamw_settings(config))]
+    if muon:
+        optimizers.append(_make_muon(_param_groups(muon, config), config))
+    return optimizers
 
 
-def decayed(groups: list[dict], config: TrainConfig) -> list[dict]:
-    return [
-        group | {"weight_decay": group["weight_decay"] * config.weight_decay} for group in groups
-    ]
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """Factor on lr at step 1..steps: linear warm-up, then linear decay to zero.
+
+    Warm-up takes the fraction `warmup` of the steps. Decay to zero: Bergsma et al. 2025, "Straight
+    to Zero" (arXiv 2502.15938).
+
+    >>> [schedule(step, steps=4, warmup=0.5) for step in (1, 2, 3, 4)]
+    [0.5, 1.0, 0.6666666666666666, 0.3333333333333333]
+    """
+    rising = max(1, round(warmup * steps))
+    return min(step / rising, (steps - step + 1) / max(1, steps - rising + 1))
 
 
-def make_muon(groups: list[dict], config: TrainConfig) -> torch.optim.Optimizer:
-    """Momentum made orthogonal (Jordan et al. 2024), at the base shape as large as a step of AdamW at the same lr (Liu et al.
-    2025, arXiv 2502.16982). Query, key and value are one matrix here, and so are gate and up."""
+def _is_matrix(name: str, weight: Tensor) -> bool:
+    """Whether Muon moves this weight: a matrix that is no table."""
+    return weight.dim() == 2 and name.split(".")[-2] not in TABLES
+
+
+def _param_groups(groups: Groups, config: TrainConfig) -> list[dict]:
+    """Groups as torch takes them, from settings (lr_scale, decay), for AdamW with an eps."""
+    param_groups = []
+    for (lr_scale, decay, *eps), weights in groups.items():
+        group = {"lr_scale": lr_scale, "weight_decay": decay * config.weight_decay}
+        if eps:
+            [group["eps"]] = eps
+        param_groups.append(group | {"params": weights})
+    return param_groups
+
+
+def _make_muon(param_groups: list[dict], config: TrainConfig) -> torch.optim.Optimizer:
+    """Momentum made orthogonal (Jordan et al. 2024; Liu et al. 2025, arXiv 2502.16982).
+
+    Query, key and value are one matrix here, and so are gate and up.
+    """
     if not hasattr(torch.optim, "Muon"):
         raise ConfigError(
             f"optimizer 'muon' needs torch 2.9 or later, and this is {torch.__version__}: use adamw"
         )
-    return torch.optim.Muon(groups, lr=config.lr, adjust_lr_fn="match_rms_adamw")
-
-
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Factor on lr at step 1..steps: linear warm-up over `warmup` of the steps, then linear decay to zero.
-
-    Decay to zero: Bergsma et al. 2025, "Straight to Zero" (arXiv 2502.15938).
-    """
-    rising = max(1, round(warmup * steps))
-    return min(step / rising, (steps - step + 1) / max(1, steps - rising + 1))
+    return torch.optim.Muon(param_groups, **_muon_settings(config))

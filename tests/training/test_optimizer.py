@@ -1,4 +1,6 @@
-"""Every weight is in exactly one group, at the rate and decay that its rule says; Muon's steps are orthogonal."""
+"""Every weight is in exactly one group, at the rate and decay that its rule says; Muon's steps are
+orthogonal.
+"""
 
 from dataclasses import replace
 
@@ -23,7 +25,9 @@ def recipe(**changed) -> TrainConfig:
 @pytest.mark.parametrize("parametrization", ("standard", "completep"))
 @pytest.mark.parametrize("embedding", ("tied", "untied", "factorized"))
 def test_every_weight_learns_once_at_its_own_rate(embedding, parametrization, optimizer):
-    """The groups hold each weight once; lr, decay and epsilon are those of its rule, but of what Muon moves."""
+    """The groups hold each weight once; lr, decay and epsilon are those of its rule, but of what
+    Muon moves.
+    """
     model = DecoderLM(
         replace(SHAPE, embedding=embedding, d_embed=16 if embedding == "factorized" else None),
         parametrization,
@@ -50,7 +54,9 @@ def test_every_weight_learns_once_at_its_own_rate(embedding, parametrization, op
 
 
 def test_a_step_of_muon_is_orthogonal():
-    """All singular values of a matrix's step are about one, times 0.2 sqrt(longest side): as large as AdamW's."""
+    """All singular values of a matrix's step are about one, times 0.2 sqrt(longest side): as large
+    as AdamW's.
+    """
     torch.manual_seed(0)
     model = DecoderLM(SHAPE)
     muon = make_optimizers(model, recipe(optimizer="muon", weight_decay=0.0))[1]
@@ -69,5 +75,5 @@ def test_a_step_of_muon_is_orthogonal():
 def test_muon_is_refused_where_torch_has_none(monkeypatch):
     """An older torch: one line that says what to use."""
     monkeypatch.delattr(torch.optim, "Muon")
-    with pytest.raises(ConfigError, match="needs torch 2.9 or later.*use adamw"):
+    with pytest.raises(ConfigError, match=r"needs torch 2\.9 or later.*use adamw"):
         make_optimizers(DecoderLM(SHAPE), recipe(optimizer="muon"))
