@@ -1,4 +1,16 @@
-"""One run: the loop, its optimizers, checkpoints and early stop."""
+"""Training: one run, from its weights at random to its result.
+
+loop          train a cell's runs; what stops one becomes a message
+trainer       one run: set-up, step, conclusion
+learner       a model with its optimizers: one step, one probe; the compiled graphs
+feed          batches on the device, and the dev tokens of a probe
+optimizer     AdamW and Muon, their parameter groups, the schedule
+checkpoint    keep a run, and go on from there
+early_stop    the rule against the baseline's curve
+meter         tokens, speed, and the records of progress
+interrupt     SIGTERM and Ctrl-C
+coordinates   the coordinate check: how far a step moves the activations
+"""
 
 from .coordinates import coordinate_check
 from .learner import Learner

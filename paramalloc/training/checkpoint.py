@@ -1,10 +1,12 @@
-"""What a run goes on from, exactly as if it had never stopped, and what it ends with. safetensors and JSON only.
+"""Checkpoints: a run goes on from one exactly as if it had never stopped. No pickles.
 
-    checkpoint/step-00001200/   model.safetensors  optimizer.safetensors  metrics.jsonl  state.json  manifest.json
+    checkpoint/step-00001200/   model.safetensors  optimizer.safetensors  metrics.jsonl  state.json
+                                manifest.json
     checkpoint/final/           the same without the optimizer; it stays
 
-manifest.json holds the sha256 of the others. A checkpoint is made aside and renamed to its place when it has reached the disk:
-it is there whole or not at all. The last two are kept, so that there is one to go on from even if the newest was damaged.
+manifest.json holds the sha256 of the others. A checkpoint is made aside and renamed to its place
+when it has reached the disk: it is there whole or not at all. The last two are kept, so that there
+is one to go on from even if the newest was damaged.
 """
 
 import hashlib
@@ -15,186 +17,211 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ..errors import RunError
 from ..runs import OUTSIDE, Run, read_json, read_metrics
 from .early_stop import EarlyStop
+from .learner import Learner
+from .meter import Meter
 
 KEPT = 2
-SAME = (
-    "data_fingerprint",
-    "recipe",
-    "precision",
-    "compiled",
-)  # beside the parameters: what a run must not change under way
+
+# What a run must not change on its way, in addition to its parameters.
+FIXED = ("data_fingerprint", "recipe", "precision", "compiled")
 
 
-class Keeper:
-    """Keeps a run every `seconds`: its learner (model, optimizers, scaler), its meter and its early stop."""
+class Checkpointer:
+    """Keeps a run every `seconds`: its learner, its meter and its early stop."""
 
-    def __init__(self, run: Run, learner, meter, stop: EarlyStop, seconds: float):
-        self.run, self.learner, self.meter, self.stop, self.seconds = (
-            run,
-            learner,
-            meter,
-            stop,
-            seconds,
-        )
-        self.folder, self.last = run.folder / "checkpoint", time.monotonic()
+    def __init__(
+        self, run: Run, learner: Learner, meter: Meter, early_stop: EarlyStop, seconds: float
+    ):
+        self.run = run
+        self.learner = learner
+        self.meter = meter
+        self.early_stop = early_stop
+        self.seconds = seconds
+        self.folder = run.folder / "checkpoint"
+        self.last = time.monotonic()
 
-    def go_on(self, about: dict) -> tuple[int, list[torch.Tensor]]:
-        """Begin, or go on from the newest checkpoint: the step that was reached and the losses that are not recorded yet.
+    def resume(self, about: dict) -> tuple[int, list[Tensor]]:
+        """Begin, or go on from the newest checkpoint.
 
-        RunError if the run that was begun is another than `about` says; it names the difference.
+        Returns the step that was reached and the losses that are not recorded yet. `about` is what
+        config.json will hold. RunError if the run that was begun is another one; the message names
+        the difference.
         """
         place = newest_whole(self.folder, self.run.lease.discard)
         if place is None:
             self.run.begin(about)
             return 0, []
+
         before = read_json(self.run.folder / "config.json") or about
         refuse_changes(self.run, before, about)
         state = json.loads((place / "state.json").read_text())
-        restore(place, self.learner.model, self.learner.optimizers)
+        step = state["step"]
+
+        # the learner and the meter
+        load_checkpoint(place, self.learner.model, self.learner.optimizers)
         self.learner.scaler.load_state_dict(state["scaler"])
-        self.learner.good.fill_(state["step"])
-        self.meter.go_on(state["meter"])
-        resumed = [
-            *before.get("resumed", []),
-            {"step": state["step"], "commit": about["provenance"]["commit"]},
-        ]
-        self.run.begin(before | {"resumed": resumed}, (place / "metrics.jsonl").read_bytes())
-        for record in read_metrics(
-            self.run.folder
-        ):  # the rule sees again what it saw, and what it was interrupted at
+        self.learner.finite_steps.fill_(step)
+        self.meter.resume(state["meter"])
+
+        # the record
+        resumed = {"step": step, "commit": about["provenance"]["commit"]}
+        config = before | {"resumed": [*before.get("resumed", []), resumed]}
+        self.run.begin(config, (place / "metrics.jsonl").read_bytes())
+
+        # the rule sees again what it saw, and what it was interrupted at
+        for record in read_metrics(self.run.folder):
             if "dev_ppl" in record:
-                self.stop(record["tokens"], record["dev_ppl"])
-        print(f"run {self.run.id} goes on from step {state['step']}")
-        return state["step"], [
-            torch.tensor(loss, device=self.learner.device) for loss in state["losses"]
-        ]
+                self.early_stop(record["tokens"], record["dev_ppl"])
+
+        print(f"run {self.run.id} goes on from step {step}")
+        return step, [torch.tensor(loss, device=self.learner.device) for loss in state["losses"]]
 
     def due(self) -> bool:
         return time.monotonic() - self.last >= self.seconds
 
-    def save(self, step: int, losses: list[torch.Tensor], final: bool = False):
-        """Keep the run at `step`; once as `final`, for good."""
-        name, learner = "final" if final else f"step-{step:08}", self.learner
-        made, place, self.last = self.run.lease.desk / name, self.folder / name, time.monotonic()
-        if place.exists() or self.learner.bad:
+    def save(self, step: int, losses: list[Tensor]):
+        """Keep the run at `step`, with the losses that are not recorded yet."""
+        self._save(f"step-{step:08}", step, losses, kept=KEPT)
+
+    def save_final(self, step: int):
+        """Keep the weights for good, and no other checkpoint."""
+        self._save("final", step, [], kept=0)
+
+    def describe_last(self) -> str:
+        """Where the last good weights are."""
+        places = list_checkpoints(self.folder)
+        if not places:
+            return "Nothing had been kept yet"
+        return f"The last good checkpoint is {places[-1]}"
+
+    def _save(self, name: str, step: int, losses: list[Tensor], kept: int):
+        """Make a checkpoint on the lease's desk, rename it to its place, leave `kept` of them."""
+        self.last = time.monotonic()
+        made = self.run.lease.desk / name
+        place = self.folder / name
+        if place.exists() or self.learner.diverged:
             return
+
+        # make it on the desk
         state = {
             "step": step,
             "losses": [loss.item() for loss in losses],
-            "scaler": learner.scaler.state_dict(),
-            "meter": self.meter.kept(),
+            "scaler": self.learner.scaler.state_dict(),
+            "meter": self.meter.state(),
         }
         with self.run.lease.fenced():
             made.mkdir()
-            save_file(weights(learner.model), made / "model.safetensors")
-            if not final:
-                save_file(moments(learner.optimizers), made / "optimizer.safetensors")
+            save_file(_weights(self.learner.model), made / "model.safetensors")
+            if name != "final":
+                save_file(_moments(self.learner.optimizers), made / "optimizer.safetensors")
             shutil.copy(self.run.folder / "metrics.jsonl", made / "metrics.jsonl")
             (made / "state.json").write_text(json.dumps(state, allow_nan=False))
-            (made / "manifest.json").write_text(
-                json.dumps({path.name: digest(path) for path in sorted(made.iterdir())})
-            )
+            manifest = {path.name: _sha256(path) for path in sorted(made.iterdir())}
+            (made / "manifest.json").write_text(json.dumps(manifest))
             self.folder.mkdir(exist_ok=True)
+
+        # put it in its place, and the older ones away
         self.run.lease.replace(made, place)
-        self.tidy(KEPT if not final else 0)
-
-    def says(self) -> str:
-        """Where the last good weights are."""
-        places = found(self.folder)
-        return (
-            f"The last good checkpoint is {places[-1]}" if places else "Nothing had been kept yet"
-        )
-
-    def tidy(self, kept: int):
-        for old in found(self.folder)[: -kept or None]:
+        for old in list_checkpoints(self.folder)[: -kept or None]:
             self.run.lease.discard(old)
 
 
-def refuse_changes(run: Run, before: dict, now: dict):
-    values = lambda what: (
-        {
-            name: value
-            for name, value in what["parameters"].items()
-            if name not in OUTSIDE | {"dataset"}
-        }
-        | {name: what.get(name) for name in SAME}
-    )
-    was, today = values(before), values(now)
-    changed = [
-        f"{name} was {was.get(name)} and is {value}"
-        for name, value in today.items()
-        if was.get(name) != value
-    ]
-    if changed:
-        raise RunError(
-            f"run {run.id} cannot go on here: {', '.join(changed)}. Go on where it began, or remove {run.folder}"
-        )
+# ------------------------------------------------------------------- reading
 
 
 def newest_whole(folder: Path, discard=shutil.rmtree) -> Path | None:
-    """The newest checkpoint, the final one first. Damaged ones are named and put away."""
-    for place in [folder / "final", *reversed(found(folder))]:
+    """The newest whole checkpoint, the final one first; `discard` puts damaged ones away."""
+    for place in [folder / "final", *reversed(list_checkpoints(folder))]:
         if not place.exists():
             continue
-        if not (what := damage(place)):
+        damage = find_damage(place)
+        if damage is None:
             return place
-        print(f"checkpoint {place} is damaged ({what}): going on from the one before it")
+        print(f"checkpoint {place} is damaged ({damage}): going on from the one before it")
         discard(place)
     return None
 
 
-def restore(place: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]):
-    """Put the weights of a checkpoint back, and the optimizers' moments unless it is the final one."""
-    model.load_state_dict(load_file(place / "model.safetensors"))
-    if not (place / "optimizer.safetensors").exists():
-        return
-    states = [{} for _ in optimizers]
-    for name, tensor in load_file(place / "optimizer.safetensors").items():
-        which, number, key = name.split(".")
-        states[int(which)].setdefault(int(number), {})[key] = tensor
-    for optimizer, state in zip(optimizers, states):
-        optimizer.load_state_dict(
-            {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
-        )
-
-
-def found(folder: Path) -> list[Path]:
-    """The checkpoints, from the oldest."""
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run in training, from the oldest; not the final one."""
     return sorted(folder.glob("step-*"))
 
 
-def damage(place: Path) -> str | None:
-    """What is wrong with a checkpoint, if anything is."""
+def find_damage(place: Path) -> str | None:
+    """What is wrong with a checkpoint; None for a whole one.
+
+    What a disk cannot read just now is not damaged.
+    """
     try:
         manifest = json.loads((place / "manifest.json").read_text())
-        wrong = [name for name, sha256 in manifest.items() if digest(place / name) != sha256]
-        return f"{wrong[0]} has changed" if wrong else None
-    except (
-        FileNotFoundError,
-        ValueError,
-        AttributeError,
-    ) as error:  # what a disk cannot read just now is not damaged
+        for name, sha256 in manifest.items():
+            if _sha256(place / name) != sha256:
+                return f"{name} has changed"
+    except (FileNotFoundError, ValueError, AttributeError) as error:
         return f"{type(error).__name__}: {error}"
+    return None
 
 
-def digest(path: Path) -> str:
+def load_checkpoint(
+    place: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]
+) -> None:
+    """Put weights back, and the optimizers' moments unless the checkpoint is the final one."""
+    model.load_state_dict(load_file(place / "model.safetensors"))
+    if not (place / "optimizer.safetensors").exists():
+        return
+    states: list[dict] = [{} for _ in optimizers]
+    for name, moment in load_file(place / "optimizer.safetensors").items():
+        optimizer, parameter, key = name.split(".")
+        states[int(optimizer)].setdefault(int(parameter), {})[key] = moment
+    for optimizer, state in zip(optimizers, states, strict=True):
+        param_groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": param_groups})
+
+
+def refuse_changes(run: Run, before: dict, now: dict):
+    """RunError where the run of config.json, `before`, is another one than `now`."""
+    was = _fixed_values(before)
+    changed = [
+        f"{name} was {was.get(name)} and is {value}"
+        for name, value in _fixed_values(now).items()
+        if was.get(name) != value
+    ]
+    if changed:
+        raise RunError(
+            f"run {run.id} cannot go on here: {', '.join(changed)}. "
+            f"Go on where it began, or remove {run.folder}"
+        )
+
+
+def _fixed_values(about: dict) -> dict:
+    free = OUTSIDE | {"dataset"}
+    values = {name: value for name, value in about["parameters"].items() if name not in free}
+    return values | {name: about.get(name) for name in FIXED}
+
+
+def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
+def _weights(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: _on_cpu(weight) for name, weight in model.state_dict().items()}
 
 
-def moments(optimizers: list[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
+def _moments(optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """The optimizers' state: one tensor for each optimizer's number, parameter's number and key."""
-    return {
-        f"{which}.{number}.{key}": value.detach().cpu().contiguous()
-        for which, optimizer in enumerate(optimizers)
-        for number, values in optimizer.state_dict()["state"].items()
-        for key, value in values.items()
-    }
+    moments = {}
+    for which, optimizer in enumerate(optimizers):
+        for number, state in optimizer.state_dict()["state"].items():
+            for key, moment in state.items():
+                moments[f"{which}.{number}.{key}"] = _on_cpu(moment)
+    return moments
+
+
+def _on_cpu(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous()

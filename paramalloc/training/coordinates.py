@@ -1,4 +1,8 @@
-"""The coordinate check: what a step changes in the activations, at each width and depth."""
+"""The coordinate check: by how much a step changes the activations, at each width and depth.
+
+Under a parametrization whose learning rate transfers, it hardly depends on them (Yang et al. 2022,
+arXiv 2203.03466, appendix D.1). Shapes: B sequences of T tokens, D = d_model, V = vocab_size.
+"""
 
 import numpy as np
 import pandas as pd
@@ -10,8 +14,11 @@ from ..config import ModelConfig, TrainConfig
 from ..model import DecoderLM
 from .learner import Learner
 
-VOCABULARY, D_HEAD = 256, 32
-STEPS = (1, 10)
+VOCABULARY = 256
+D_HEAD = 32
+SEQ_LEN = 64
+BATCH = 8
+CHECKED_STEPS = (1, 10)
 
 
 def coordinate_check(
@@ -23,80 +30,86 @@ def coordinate_check(
     optimizer: str = "adamw",
     seeds: int = 1,
 ) -> pd.DataFrame:
-    """Root mean square of the change after 1 and 10 steps, for each width (at 4 layers) and depth (at width 64): of the residual
-    stream after the last block, of the final hidden state before its gain, and of the logits. One row for each of them and seed.
+    """Root mean square of the change of activations after 1 and 10 steps, by width and depth.
+
+    Widths have 4 layers, depths a width of 64. The activations are the residual stream after the
+    last block, the final hidden state before its gain, and the logits: a row for each of them, each
+    step and each seed.
     """
-    shapes = {"width": [(width, 4) for width in widths], "depth": [(64, depth) for depth in depths]}
-    rows = [
-        {
-            "parametrization": parametrization,
-            "axis": axis,
-            "d_model": width,
-            "n_layers": depth,
-            **change,
-        }
-        for axis, sizes in shapes.items()
-        for width, depth in sizes
-        for seed in range(seeds)
-        for change in changes(square(width, depth, embedding), parametrization, lr, optimizer, seed)
-    ]
+    shapes = [("width", width, 4) for width in widths]
+    shapes += [("depth", 64, depth) for depth in depths]
+    rows = []
+    for axis, width, depth in shapes:
+        about = {"parametrization": parametrization, "axis": axis}
+        about |= {"d_model": width, "n_layers": depth}
+        shape = _proportional_shape(width, depth, embedding)
+        for seed in range(seeds):
+            changes = _measure_changes(shape, _recipe(parametrization, optimizer), lr, seed)
+            rows += [about | change for change in changes]
     return pd.DataFrame(rows)
 
 
-def square(width: int, depth: int, embedding: str) -> ModelConfig:
+def _proportional_shape(width: int, depth: int, embedding: str) -> ModelConfig:
     """A shape of that width and depth in which everything else is in proportion."""
+    heads = width // D_HEAD
     return ModelConfig(
-        VOCABULARY,
-        width,
-        depth,
-        width // D_HEAD,
-        width // D_HEAD,
-        D_HEAD,
-        8 * width // 3 // 8 * 8,
-        embedding,
-        width // 2 if embedding == "factorized" else None,
+        vocab_size=VOCABULARY,
+        d_model=width,
+        n_layers=depth,
+        n_heads=heads,
+        n_kv_heads=heads,
+        d_head=D_HEAD,
+        d_ff=8 * width // 3 // 8 * 8,
+        embedding=embedding,
+        d_embed=width // 2 if embedding == "factorized" else None,
     )
 
 
-def changes(
-    shape: ModelConfig, parametrization: str, lr: float, optimizer: str, seed: int
-) -> list[dict]:
-    config = TrainConfig.from_dict(
+def _recipe(parametrization: str, optimizer: str) -> TrainConfig:
+    return TrainConfig.from_dict(
         {
             "parametrization": parametrization,
             "optimizer": optimizer,
             "profile": "quick",
             "embed_lr": 1.0,
-            "seq_len": 64,
-            "batch_tokens": 512,
+            "seq_len": SEQ_LEN,
+            "batch_tokens": BATCH * SEQ_LEN,
             "vocab_size": VOCABULARY + 1,
             "weight_decay": 0.0,
         }
     )
+
+
+def _measure_changes(shape: ModelConfig, config: TrainConfig, lr: float, seed: int) -> list[dict]:
+    """Train on one random batch again and again; a row for each checked step and activation."""
     torch.manual_seed(seed)
-    learner = Learner(config, DecoderLM(shape, parametrization), torch.device("cpu"), "fp32")
-    x, y = torch.from_numpy(np.random.default_rng(seed).integers(0, VOCABULARY, (2, 8, 64)))
-    before, rows = activations(learner.model, x), []
-    for step in range(1, max(STEPS) + 1):
+    model = DecoderLM(shape, config.parametrization)
+    learner = Learner(config, model, torch.device("cpu"), "fp32")
+    random = np.random.default_rng(seed)
+    x, y = torch.from_numpy(random.integers(0, VOCABULARY, (2, BATCH, SEQ_LEN)))
+
+    before = _activations(model, x)
+    rows = []
+    for step in range(1, max(CHECKED_STEPS) + 1):
         learner.step(x, y, lr)
-        if step in STEPS:
-            now = activations(learner.model, x)
-            moved = {what: (now[what] - before[what]).square().mean().sqrt().item() for what in now}
-            rows += [
-                {"seed": seed, "step": step, "what": what, "change": change}
-                for what, change in moved.items()
-            ]
+        if step not in CHECKED_STEPS:
+            continue
+        for what, activation in _activations(model, x).items():
+            change = (activation - before[what]).square().mean().sqrt().item()
+            rows.append({"seed": seed, "step": step, "what": what, "change": change})
     return rows
 
 
 @torch.no_grad()
-def activations(model: DecoderLM, x: Tensor) -> dict[str, Tensor]:
-    seen = []
-    hook = model.norm.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+def _activations(model: DecoderLM, x: Tensor) -> dict[str, Tensor]:
+    """What is compared for tokens x (B, T): (B, T, D) twice, and (B, T, V)."""
+    streams = []
+    hook = model.norm.register_forward_pre_hook(lambda norm, inputs: streams.append(inputs[0]))
     logits = model(x)
     hook.remove()
+    [stream] = streams
     return {
-        "residual stream": seen[0],
-        "final hidden state": F.rms_norm(seen[0], seen[0].shape[-1:]),
+        "residual stream": stream,
+        "final hidden state": F.rms_norm(stream, stream.shape[-1:]),
         "logits": logits,
     }

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C while a run trains: it is kept first."""
+"""SIGTERM and Ctrl-C while a run trains: the run is kept first."""
 
 import signal
 import threading
@@ -7,36 +7,41 @@ from ..errors import InterruptedRunError
 
 
 class Interrupt:
-    """Within it a signal is only noted in `caught`, for the loop to keep the run and then `obey`. After `at_once`, when
-    everything that training took is kept already, a signal ends the run where it stands."""
+    """A context in which a signal is only noted in `caught`.
+
+    The loop keeps the run and then calls `obey`.
+
+    After `at_once`, when everything that training took is kept already, a signal ends the run where
+    it stands.
+    """
 
     def __init__(self):
-        self.caught, self.message, self.before = False, "", {}
+        self.caught = False
+        self.message = ""
+        self.handlers = {}  # what handled each signal before
 
     def __enter__(self):
-        if (
-            threading.current_thread() is threading.main_thread()
-        ):  # elsewhere Python lets nobody listen
-            self.before = {
-                number: signal.signal(number, self._note)
-                for number in (signal.SIGTERM, signal.SIGINT)
-            }
+        # In another thread Python lets nobody listen.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self.handlers[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_):
-        for number, handler in self.before.items():
+        for number, handler in self.handlers.items():
             signal.signal(number, handler)
+
+    def obey(self, message: str):
+        """Raise InterruptedRunError with `message` if a signal came."""
+        if self.caught:
+            raise InterruptedRunError(message)
+
+    def at_once(self, message: str):
+        """From here on end as soon as a signal comes, and now if one came already."""
+        self.message = message
+        self.obey(message)
 
     def _note(self, number, frame):
         self.caught = True
         if self.message:
             raise InterruptedRunError(self.message)
-
-    def obey(self, message: str):
-        """End here if a signal came."""
-        if self.caught:
-            raise InterruptedRunError(message)
-
-    def at_once(self, message: str):
-        self.message = message
-        self.obey(message)

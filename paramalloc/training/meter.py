@@ -1,82 +1,99 @@
-"""What a run's progress is: tokens, seconds of training alone, and the records of both."""
+"""A run's progress: tokens, seconds of training alone, and the records of both."""
 
 import time
+from collections.abc import Callable
 
 from ..config import TrainConfig
 from ..runs import Run
 
+Progress = Callable[[dict], None]
+
 
 class Meter:
-    """Counts tokens and the seconds spent on training steps alone: no start-up, compilation or evaluation."""
+    """Counts tokens and the seconds of training steps alone.
 
-    def __init__(self, config: TrainConfig, run: Run, on_record):
-        self.config, self.run, self.on_record = config, run, on_record
-        self.seconds, self.steps, self.mark, self.before, self.started = (
-            0.0,
-            0,
-            None,
-            0.0,
-            time.perf_counter(),
-        )
-        self.state = {"run_id": run.id}
+    Start-up, compilation and evaluation are not counted.
+    """
+
+    def __init__(self, config: TrainConfig, run: Run, on_record: Progress | None):
+        self.config = config
+        self.run = run
+        self.on_record = on_record
+        self.seconds = 0.0  # of the steps that were timed
+        self.steps = 0  # how many were timed
+        self.mark: tuple[float, int] | None = None  # when the stretch began, and after which step
+        self.wall_before = 0.0  # seconds before an interruption
+        self.started = time.perf_counter()
+        self.progress = {"run_id": run.id}
 
     @property
     def wall(self) -> float:
         """Seconds since the start, with those before an interruption."""
-        return self.before + time.perf_counter() - self.started
+        return self.wall_before + time.perf_counter() - self.started
 
-    def kept(self) -> list[float]:
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Training speed; None before a step was timed."""
+        if not self.steps:
+            return None
+        return self.steps * self.config.batch_tokens / self.seconds
+
+    def state(self) -> list[float]:
+        """What a checkpoint holds of the meter."""
         return [self.seconds, self.steps, self.wall]
 
-    def go_on(self, kept: list[float]):
-        self.seconds, self.steps, self.before = kept
+    def resume(self, state: list[float]):
+        self.seconds, self.steps, self.wall_before = state
 
     def lap(self, step: int):
-        """Close a stretch of steps. The first one holds warm-up and compilation and is not counted."""
+        """Close a stretch of steps. The first one, with warm-up and compilation, is not counted."""
         now = time.perf_counter()
-        if self.mark is not None:
-            self.seconds += now - self.mark[0]
-            self.steps += step - self.mark[1]
+        if self.mark is None:
+            return
+        began, first = self.mark
+        self.seconds += now - began
+        self.steps += step - first
 
     def record(self, step: int, **values):
-        tokens, rate = step * self.config.batch_tokens, self.tokens_per_s
-        self.run.record(step=step, tokens=tokens, tokens_per_s=rate, **values)
+        """Append a line to metrics.jsonl, tell who watches, and begin a new stretch."""
+        tokens = step * self.config.batch_tokens
         budget = self.config.steps * self.config.batch_tokens
-        self.state = {
+        rate = self.tokens_per_s
+        self.run.record(step=step, tokens=tokens, tokens_per_s=rate, **values)
+        self.progress = {
             "run_id": self.run.id,
             "tokens": tokens,
             "budget": budget,
             "tokens_per_s": rate,
-            "time_left_s": (budget - tokens) / rate if rate else None,
+            "time_left_s": rate and (budget - tokens) / rate,
             "done": False,
         } | values
-        if self.on_record:
-            self.on_record(self.state)
-        self.mark = time.perf_counter(), step
+        self._tell(self.progress)
+        self.mark = (time.perf_counter(), step)
 
     def evaluating(self, stage: str, fraction: float):
-        """Tell who watches what is measured after the last step."""
-        if self.on_record:
-            self.on_record(self.state | {"stage": stage, "fraction": fraction})
+        """Tell who watches what is measured after the last step, and how much of it is done."""
+        self._tell(self.progress | {"stage": stage, "fraction": fraction})
 
     def end(self):
         """Tell who watches that no more records come."""
-        if self.on_record and self.mark:
-            self.on_record(self.state | {"done": True})
-
-    @property
-    def tokens_per_s(self) -> float | None:
-        return self.steps * self.config.batch_tokens / self.seconds if self.steps else None
+        if self.mark:
+            self._tell(self.progress | {"done": True})
 
     def seconds_of_all(self, step: int) -> float:
-        """The time of all steps at the speed of those that were timed."""
+        """Seconds of the first `step` steps at the speed of those that were timed."""
         return self.seconds * step / self.steps
 
     def totals(self, step: int) -> dict:
-        """What a result says of the training; dev_curve's losses to five digits, metrics.jsonl has all."""
+        """A result's columns about training; dev_curve to five digits, metrics.jsonl has all."""
+        curve = [[row["tokens"], round(row["dev_loss"], 5)] for row in self.run.probes()]
         return {
             "steps": step,
             "tokens_trained": step * self.config.batch_tokens,
             "tokens_per_s": self.tokens_per_s,
-            "dev_curve": [[row["tokens"], round(row["dev_loss"], 5)] for row in self.run.probes()],
+            "dev_curve": curve,
         }
+
+    def _tell(self, progress: dict):
+        if self.on_record:
+            self.on_record(progress)

@@ -28,7 +28,7 @@ from paramalloc.model import (
 )
 from paramalloc.sweep import load_sweep
 from paramalloc.training import Learner
-from paramalloc.training.learner import Feed
+from paramalloc.training.feed import Feed
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 

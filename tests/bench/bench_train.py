@@ -68,7 +68,7 @@ def ours(arguments) -> dict:
     from paramalloc.data import Batches, find
     from paramalloc.model import DecoderLM, keep_freed_memory, pick_device, pick_precision
     from paramalloc.training import Learner
-    from paramalloc.training.learner import Feed
+    from paramalloc.training.feed import Feed
     from paramalloc.training.optimizer import schedule
 
     config = cell(arguments)

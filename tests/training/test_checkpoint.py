@@ -1,4 +1,6 @@
-"""An interrupted run is the run that was never interrupted; a damaged file costs time and nothing else."""
+"""An interrupted run is the run that was never interrupted; a damaged file costs time and nothing
+else.
+"""
 
 import json
 import shutil
@@ -15,11 +17,11 @@ from safetensors.torch import load_file
 from paramalloc.config import ROOT, TrainConfig
 from paramalloc.errors import InterruptedRunError, RunError
 from paramalloc.runs import Run, read_json, read_metrics
-from paramalloc.training import loop as training
-from paramalloc.training import train
-from paramalloc.training.checkpoint import found, newest_whole
+from paramalloc.training import Learner, train
+from paramalloc.training.checkpoint import list_checkpoints, newest_whole
 
 STEPS = 12
+CELL_SCRIPT = Path(__file__).with_name("train_cell.py")
 SHORT = {"tokens": STEPS * 1024, "probes": 3, "checkpoint_seconds": 0}
 
 
@@ -59,7 +61,7 @@ def assert_same(one, other):
 
 def stopped_at(monkeypatch, step):
     """From here on a signal arrives in the middle of that step."""
-    original = training.Learner.step
+    original = Learner.step
     count = iter(range(1, 10_000))
 
     def signalled(self, *batch):
@@ -67,7 +69,7 @@ def stopped_at(monkeypatch, step):
             signal.raise_signal(signal.SIGTERM)
         return original(self, *batch)
 
-    monkeypatch.setattr(training.Learner, "step", signalled)
+    monkeypatch.setattr(Learner, "step", signalled)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,9 @@ def stopped_at(monkeypatch, step):
     ids=str,
 )
 def test_n_steps_and_n_more_are_2n_steps(kind, tiny, tiny_corpus, tmp_path, monkeypatch):
-    """Stopped after each step and continued: weights bit for bit, metrics without a gap or a duplicate, the same result."""
+    """Stopped after each step and continued: weights bit for bit, metrics without a gap or a
+    duplicate, the same result.
+    """
     whole = cell(tiny, tmp_path / "whole", **kind)
     train(whole, tiny_corpus)
     config = cell(tiny, tmp_path / "parts", checkpoint_seconds=1e6, **kind)
@@ -97,7 +101,8 @@ def test_n_steps_and_n_more_are_2n_steps(kind, tiny, tiny_corpus, tmp_path, monk
             stopped_at(patch, 1)
             train(config, tiny_corpus)
         assert [
-            path.name for path in found(Run(config, tiny_corpus.fingerprint).folder / "checkpoint")
+            path.name
+            for path in list_checkpoints(Run(config, tiny_corpus.fingerprint).folder / "checkpoint")
         ][-1:] == [f"step-{step:08}"]
     train(config, tiny_corpus)
     assert_same(state(whole, tiny_corpus), state(config, tiny_corpus))
@@ -105,7 +110,7 @@ def test_n_steps_and_n_more_are_2n_steps(kind, tiny, tiny_corpus, tmp_path, monk
 
 @pytest.fixture
 def halfway(tiny, tiny_corpus, tmp_path, monkeypatch):
-    """(the whole run's state, the config of one that was stopped after 7 of 12 steps, its folder)."""
+    """(the whole run's state, the config of one stopped after 7 of 12 steps, its folder)."""
     whole, config = cell(tiny, tmp_path / "whole"), cell(tiny, tmp_path / "half")
     train(whole, tiny_corpus)
     with monkeypatch.context() as patch, pytest.raises(InterruptedRunError):
@@ -115,9 +120,11 @@ def halfway(tiny, tiny_corpus, tmp_path, monkeypatch):
 
 
 def test_two_checkpoints_are_kept_and_the_final_one_stays(halfway, tiny_corpus):
-    """The last two on the way; at the end only `final`, whose model.safetensors holds the weights alone."""
-    whole, config, folder = halfway
-    assert [path.name for path in found(folder / "checkpoint")] == [
+    """The last two on the way; at the end only `final`, whose model.safetensors holds the weights
+    alone.
+    """
+    _, config, folder = halfway
+    assert [path.name for path in list_checkpoints(folder / "checkpoint")] == [
         "step-00000006",
         "step-00000007",
     ]
@@ -127,7 +134,9 @@ def test_two_checkpoints_are_kept_and_the_final_one_stays(halfway, tiny_corpus):
 
 
 def test_a_checkpoint_cut_at_any_of_50_offsets(halfway, tiny_corpus, capsys):
-    """Each file of the newest checkpoint, cut anywhere: it is named, the one before is used, the run ends the same."""
+    """Each file of the newest checkpoint, cut anywhere: it is named, the one before is used, the
+    run ends the same.
+    """
     whole, config, folder = halfway
     original = folder.with_name("original")
     shutil.copytree(folder, original)
@@ -147,7 +156,7 @@ def test_a_checkpoint_cut_at_any_of_50_offsets(halfway, tiny_corpus, capsys):
 
 def test_without_any_checkpoint_it_begins_again(halfway, tiny_corpus):
     whole, config, folder = halfway
-    for path in found(folder / "checkpoint"):
+    for path in list_checkpoints(folder / "checkpoint"):
         (path / "model.safetensors").write_bytes(b"")
     train(config, tiny_corpus)
     assert_same(whole, state(config, tiny_corpus))
@@ -163,12 +172,14 @@ def test_metrics_cut_in_the_middle_of_a_line(halfway, tiny_corpus):
 
 
 def test_a_deleted_result_is_measured_again_and_not_trained(halfway, tiny_corpus, monkeypatch):
-    """The final checkpoint says that training is complete; so does one whose measuring was interrupted."""
+    """The final checkpoint says that training is complete; so does one whose measuring was
+    interrupted.
+    """
     whole, config, folder = halfway
     train(config, tiny_corpus)
     before = read_json(folder / "result.json")
     (folder / "result.json").unlink()
-    monkeypatch.setattr(training.Learner, "step", None)
+    monkeypatch.setattr(Learner, "step", None)
     [again] = train(config, tiny_corpus)
     assert_same(whole, state(config, tiny_corpus))
     assert (
@@ -199,7 +210,9 @@ def test_a_failed_measurement_loses_nothing(tiny, tiny_corpus, tmp_path, monkeyp
 
 
 def test_a_run_does_not_go_on_as_another_one(halfway, tiny_corpus):
-    """A folder whose record says other parameters, text, recipe or precision is refused, and the difference is named."""
+    """A folder whose record says other parameters, text, recipe or precision is refused, and the
+    difference is named.
+    """
     _, config, folder = halfway
     kept = json.loads((folder / "config.json").read_text())
     for change, words in (
@@ -234,7 +247,9 @@ def test_a_record_that_is_torn_is_read_up_to_there(tmp_path):
 
 
 def test_a_run_that_was_stopped_stays_stopped(tiny, tiny_corpus, tmp_path, monkeypatch):
-    """Early stop fired and was kept, and the process died before it said so: the next one says so, at the same count."""
+    """Early stop fired and was kept, and the process died before it said so: the next one says so,
+    at the same count.
+    """
     config = cell(
         tiny, tmp_path, baseline_glu=4.0, early_stop="kill", stop_patience=1, stop_grace=0
     )
@@ -246,7 +261,7 @@ def test_a_run_that_was_stopped_stays_stopped(tiny, tiny_corpus, tmp_path, monke
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Run, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train(config, tiny_corpus)
-    monkeypatch.setattr(training.Learner, "step", None)
+    monkeypatch.setattr(Learner, "step", None)
     [result] = train(config, tiny_corpus)
     assert (
         result["status"] == "stopped_early"
@@ -255,7 +270,9 @@ def test_a_run_that_was_stopped_stays_stopped(tiny, tiny_corpus, tmp_path, monke
 
 
 def test_a_stopped_run_goes_on_from_where_it_was_stopped(tiny, tiny_corpus, tmp_path, monkeypatch):
-    """Killed by early stop, then asked for in full: only the rest is trained, and it is the run never killed."""
+    """Killed by early stop, then asked for in full: only the rest is trained, and it is the run
+    never killed.
+    """
     whole = cell(tiny, tmp_path / "whole")
     train(whole, tiny_corpus)
     killed = cell(
@@ -274,28 +291,23 @@ def test_a_stopped_run_goes_on_from_where_it_was_stopped(tiny, tiny_corpus, tmp_
             baseline.record(tokens=tokens, dev_loss=0.0, dev_ppl=1.0)
     [result] = train(killed, tiny_corpus)
     assert result["status"] == "stopped_early" and result["tokens_trained"] == 8 * 1024
-    steps, step = [], training.Learner.step
-    monkeypatch.setattr(
-        training.Learner, "step", lambda self, *batch: steps.append(1) or step(self, *batch)
-    )
+    steps, step = [], Learner.step
+    monkeypatch.setattr(Learner, "step", lambda self, *batch: steps.append(1) or step(self, *batch))
     train(cell(tiny, tmp_path / "killed"), tiny_corpus)
     assert len(steps) == STEPS - 8
     assert_same(state(whole, tiny_corpus), state(killed, tiny_corpus))
 
 
 def test_a_terminated_process_keeps_its_run(tiny, tiny_corpus, tmp_path):
-    """SIGTERM to a training process: a checkpoint, one line that says so, a non-zero exit; then it goes on."""
+    """SIGTERM to a training process: a checkpoint, one line that says so, a non-zero exit; then it
+    goes on.
+    """
     config = cell(tiny, tmp_path, tokens=400 * 1024, checkpoint_seconds=1e6)
-    code = (
-        "import sys, json; from pathlib import Path; from paramalloc.training import train; from paramalloc.data import Corpus; "
-        "from paramalloc.config import TrainConfig; train(TrainConfig.from_dict(json.loads(sys.argv[1])), Corpus.open(Path(sys.argv[2])), "
-        "lambda record: print('at', record['tokens'], flush=True))"
-    )
     values = json.dumps(
         tiny | SHORT | {"outputs": str(tmp_path), "tokens": 400 * 1024, "checkpoint_seconds": 1e6}
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, values, str(tiny_corpus.folder)],
+        [sys.executable, CELL_SCRIPT, values, str(tiny_corpus.folder)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -306,5 +318,7 @@ def test_a_terminated_process_keeps_its_run(tiny, tiny_corpus, tmp_path):
     _, error = process.communicate(timeout=30)
     assert process.returncode == 1 and "InterruptedRunError: run" in error.splitlines()[-1]
     folder = Run(config, tiny_corpus.fingerprint).folder
-    assert len(found(folder / "checkpoint")) == 1 and not (folder / "result.json").exists()
+    assert (
+        len(list_checkpoints(folder / "checkpoint")) == 1 and not (folder / "result.json").exists()
+    )
     assert [path.name for path in (folder / "lease").iterdir()] == ["000001.released"]

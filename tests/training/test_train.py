@@ -15,7 +15,7 @@ from paramalloc.allocation import allocation, memory_bytes
 from paramalloc.config import TrainConfig
 from paramalloc.data import Batches
 from paramalloc.errors import ConfigError, OutOfMemoryError
-from paramalloc.model import device
+from paramalloc.model import DecoderLM, device
 from paramalloc.runs import (
     RESULT_COLUMNS,
     Run,
@@ -26,10 +26,10 @@ from paramalloc.runs import (
     restore_runs,
     run_id,
 )
-from paramalloc.training import loop as training
-from paramalloc.training import train
+from paramalloc.training import Learner, loop, train, trainer
 from paramalloc.training.early_stop import Curve, EarlyStop
-from paramalloc.training.learner import Feed
+from paramalloc.training.feed import Feed, spread_windows
+from paramalloc.training.learner import process_graphs
 from paramalloc.training.optimizer import schedule
 
 
@@ -47,7 +47,9 @@ def weights(config, corpus):
     "kind", [{}, {"embedding": "untied"}, {"embedding": "factorized"}, {"mlp": "relu2"}], ids=str
 )
 def test_a_run_learns_and_leaves_its_record(kind, tiny, tiny_corpus, tmp_path):
-    """Dev loss ends far below the unigram's; result.json holds every key; the weights are the ledger's total."""
+    """Dev loss ends far below the unigram's; result.json holds every key; the weights are the
+    ledger's total.
+    """
     config = cell(tiny, tmp_path, **kind)
     [result] = train(config, tiny_corpus)
     folder = Run(config, tiny_corpus.fingerprint).folder
@@ -99,7 +101,9 @@ def test_a_finished_run_is_never_trained_again(tiny, tiny_corpus, tmp_path):
 
 
 def test_a_run_put_back_from_a_table_is_a_finished_one(tiny, tiny_corpus, tmp_path):
-    """On a machine that has nothing but the results.csv: no step is trained, and others are compared with the curve that it kept."""
+    """On a machine that has nothing but the results.csv: no step is trained, and others are
+    compared with the curve that it kept.
+    """
     config, records = cell(tiny, tmp_path / "here", tokens=8192, probes=4), []
     [result] = train(config, tiny_corpus)
     (tmp_path / "results.csv").write_text(as_csv(load_runs(tmp_path / "here")), encoding="utf-8")
@@ -113,7 +117,9 @@ def test_a_run_put_back_from_a_table_is_a_finished_one(tiny, tiny_corpus, tmp_pa
 
 
 def test_where_a_run_is_computed_is_not_what_it_is(tiny):
-    """2.66 and 2.660 are one run; so are other devices, outputs and early stops; another seed or corpus is not."""
+    """2.66 and 2.660 are one run; so are other devices, outputs and early stops; another seed or
+    corpus is not.
+    """
     config = TrainConfig.from_dict(tiny)
     same = [
         tiny | change
@@ -132,8 +138,12 @@ def test_where_a_run_is_computed_is_not_what_it_is(tiny):
 
 
 def test_early_stop_needs_an_unbroken_stretch_of_patience():
-    """It fires when every probe of `patience` tokens in a row is worse by the margin, and not a probe earlier."""
-    stop = EarlyStop({n: 10.0 for n in range(0, 1000, 10)}.get, margin=0.5, patience=40, grace=100)
+    """It fires when every probe of `patience` tokens in a row is worse by the margin, and not a
+    probe earlier.
+    """
+    stop = EarlyStop(
+        dict.fromkeys(range(0, 1000, 10), 10.0).get, margin=0.5, patience=40, grace=100
+    )
     assert not any(stop(tokens, 99.0) for tokens in range(0, 100, 10))  # grace
     assert not any(stop(tokens, 10.5) for tokens in range(100, 140, 10))  # 30 tokens of it
     assert not stop(140, 10.4)  # the stretch breaks
@@ -143,7 +153,9 @@ def test_early_stop_needs_an_unbroken_stretch_of_patience():
 
 
 def test_early_stop_compares_at_equal_tokens_only():
-    """A count that the baseline has no probe for says nothing, and a rule that never met one has compared nothing."""
+    """A count that the baseline has no probe for says nothing, and a rule that never met one has
+    compared nothing.
+    """
     stop = EarlyStop({}.get, margin=0.5, patience=10, grace=0)
     assert not any(stop(tokens, 1e9) for tokens in range(0, 1000, 10)) and not stop.compared
     once = EarlyStop({500: 10.0}.get, margin=0.5, patience=10, grace=0)
@@ -186,8 +198,8 @@ def test_a_killed_run_is_trained_in_full_by_who_wants_it_whole(tiny, tiny_corpus
 
 
 def test_a_probe_that_the_baseline_lacks_does_not_interrupt_the_stretch():
-    """Worse, nothing to compare with, worse: it fires where it would have with the missing probe."""
-    known = {n: 10.0 for n in range(0, 1000, 10)}
+    """Worse, nothing to compare with, worse: it fires where it would with the missing probe."""
+    known = dict.fromkeys(range(0, 1000, 10), 10.0)
     gap = EarlyStop(
         {n: value for n, value in known.items() if n != 120}.get, margin=0.5, patience=40, grace=100
     )
@@ -200,7 +212,9 @@ def test_waiting_for_the_baseline_is_no_training_time(tiny, tiny_corpus, tmp_pat
     """Speed counts the steps alone, though every probe waits for a second."""
     short = {"tokens": 8192, "probes": 4}
     monkeypatch.setattr(
-        training, "early_stop", lambda *_: EarlyStop(lambda tokens: time.sleep(1.0), 0.5, 1, 0)
+        trainer,
+        "make_early_stop",
+        lambda *_: EarlyStop(lambda tokens: time.sleep(1.0), 0.5, 1, 0),
     )
     [waited] = train(cell(tiny, tmp_path, **short), tiny_corpus)
     counted = waited["tokens_trained"] / waited["tokens_per_s"]
@@ -208,7 +222,9 @@ def test_waiting_for_the_baseline_is_no_training_time(tiny, tiny_corpus, tmp_pat
 
 
 def test_a_cell_waits_for_the_baselines_curve_where_it_overtakes_it(tiny, tiny_corpus, tmp_path):
-    """A probe is waited for while somebody holds the baseline, and not when it has ended, or was never there."""
+    """A probe is waited for while somebody holds the baseline, and not when it has ended, or was
+    never there.
+    """
     baseline = Run(cell(tiny, tmp_path), tiny_corpus.fingerprint)
     curve = Curve(baseline)
     assert curve(1024) is None
@@ -226,17 +242,22 @@ def test_a_cell_waits_for_the_baselines_curve_where_it_overtakes_it(tiny, tiny_c
 def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(
     optimizer, tiny, tiny_corpus, tmp_path, monkeypatch, capsys
 ):
-    """It says `diverged`, at which step, and has no dev loss; that step changed nothing, nor did one after it."""
+    """It says `diverged`, at which step, and has no dev loss; that step changed nothing, nor did
+    one after it.
+    """
     config = cell(tiny, tmp_path, checkpoint_seconds=0, optimizer=optimizer)
-    steps, loss, step = [], training.DecoderLM.loss, training.Learner.step
-    weigh = lambda learner: [weight.detach().clone() for weight in learner.model.parameters()]
+    steps, loss, step = [], DecoderLM.loss, Learner.step
+
+    def weigh(learner):
+        return [weight.detach().clone() for weight in learner.model.parameters()]
+
     monkeypatch.setattr(
-        training.Learner,
+        Learner,
         "step",
         lambda self, *batch: (step(self, *batch), steps.append(weigh(self)))[0],
     )
     monkeypatch.setattr(
-        training.DecoderLM,
+        DecoderLM,
         "loss",
         lambda self, *batch: (
             loss(self, *batch) * (math.nan if len(steps) == 6 and self.training else 1)
@@ -273,13 +294,15 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(
 def test_running_out_of_memory_says_what_would_fit(
     error, room, fits, tiny, tiny_corpus, tmp_path, monkeypatch
 ):
-    """One line instead of a traceback; what would fit is what the ledger predicts for the memory that is there."""
+    """One line instead of a traceback; what would fit is what the ledger predicts for the memory
+    that is there.
+    """
 
     def step(*_):
         raise error
 
-    monkeypatch.setattr(training.Learner, "step", step)
-    monkeypatch.setattr(training, "memory", lambda device: room)
+    monkeypatch.setattr(Learner, "step", step)
+    monkeypatch.setattr(loop, "device_memory", lambda device: room)
     with pytest.raises(OutOfMemoryError, match=f"^out of memory with batch_tokens 1024: {fits}"):
         train(cell(tiny, tmp_path), tiny_corpus)
     shape, asked = (
@@ -297,16 +320,18 @@ def test_the_schedule_rises_to_one_and_falls_to_nearly_zero():
 
 
 def test_half_precision_is_used_only_where_the_hardware_has_it(monkeypatch):
-    """bf16 from compute capability 8.0 and on CPUs with bf16 instructions, fp16 on a V100, else fp32."""
+    """bf16 from compute capability 8.0 and on CPUs with bf16 instructions, fp16 on a V100, else
+    fp32.
+    """
     for capability, expected in (((7, 0), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_, now=capability: now)
         assert device.pick_precision("auto", torch.device("cuda")) == expected
     for features, expected in (
         ({"amx_bf16": True}, "bf16"),
         ({"avx512_bf16": True}, "bf16"),
         ({"avx512_f": True}, "fp32"),
     ):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda now=features: now, raising=False)
         assert device.pick_precision("auto", torch.device("cpu")) == expected
 
 
@@ -329,7 +354,9 @@ def test_a_device_that_is_not_there_is_refused(tiny, monkeypatch):
     ],
 )
 def test_a_card_needs_a_build_of_torch_for_its_generation(capability, architectures, runs):
-    """Kernels run on a card of the same major version and no older minor; PTX runs on any newer card."""
+    """Kernels run on a card of the same major version and no older minor; PTX runs on any newer
+    card.
+    """
     assert device.built_for(capability, architectures) == runs
 
 
@@ -344,7 +371,9 @@ def test_bf16_agrees_with_float32(tiny, tiny_corpus, tmp_path):
 
 @pytest.mark.slow
 def test_a_compiled_bf16_run_follows_eager_float32(tiny, tiny_corpus, tmp_path):
-    """The training loss of each of the first 200 steps, and the dev probes in the same graph, agree within 0.05 nats."""
+    """The training loss of each of the first 200 steps, and the dev probes in the same graph, agree
+    within 0.05 nats.
+    """
     steps = {"tokens": 200 * 1024, "probes": 4}
     exact = cell(tiny, tmp_path / "exact", precision="fp32", compile="off", **steps)
     fast = cell(tiny, tmp_path / "fast", precision="bf16", compile="on", **steps)
@@ -363,14 +392,15 @@ def test_a_compiled_bf16_run_follows_eager_float32(tiny, tiny_corpus, tmp_path):
 def test_runs_of_a_shape_share_one_compiled_graph(tiny, tiny_corpus, tmp_path, request):
     """The second run of a list compiles nothing, and equals the run alone bit for bit.
 
-    On one thread: with more, inductor adds up the embedding's gradient atomically, in any order. Eager runs do not.
+    On one thread: with more, inductor adds up the embedding's gradient atomically, in any order.
+    Eager runs do not.
     """
     request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
     torch.set_num_threads(1)
     short = {"tokens": 4096, "probes": 2, "compile": "on"}
     listed = cell(tiny, tmp_path / "a", seed=[0, 1], **short)
     torch.compiler.reset()
-    training._compiled_for.clear()
+    process_graphs.cache_clear()
     started = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     train(listed.runs()[0], tiny_corpus)
     before = torch._dynamo.utils.counters["stats"]["unique_graphs"] - started
@@ -385,14 +415,16 @@ def test_runs_of_a_shape_share_one_compiled_graph(tiny, tiny_corpus, tmp_path, r
 
 
 def test_text_on_the_device_gives_the_same_batches(tiny_corpus):
-    """Windows gathered from resident tokens are those cut on the CPU, over the end of the text and of an epoch."""
+    """Windows gathered from resident tokens are those cut on the CPU, over the end of the text and
+    of an epoch.
+    """
     batches = Batches(tiny_corpus.split("train")[:700], 32, 8, seed=3)
     there, here = (
         Feed(batches, torch.device("cpu"), resident=True),
         Feed(batches, torch.device("cpu")),
     )
     for step in range(12):
-        for one, other in zip(there(step), here(step)):
+        for one, other in zip(there(step), here(step), strict=True):
             assert (
                 one.dtype == torch.int64
                 and torch.equal(one, other)
@@ -402,7 +434,9 @@ def test_text_on_the_device_gives_the_same_batches(tiny_corpus):
 
 
 def test_time_outside_the_steps_is_told(tiny, tiny_corpus, tmp_path):
-    """result.json has the share of wall time that was no training step; utilisation only where the peak is known."""
+    """result.json has the share of wall time that was no training step; utilisation only where the
+    peak is known.
+    """
     [result] = train(cell(tiny, tmp_path, tokens=20_480), tiny_corpus)
     inside = result["tokens_trained"] / result["tokens_per_s"]
     assert result["outside_steps_share"] == pytest.approx(1 - inside / result["wall_s"], abs=1e-6)
@@ -411,11 +445,11 @@ def test_time_outside_the_steps_is_told(tiny, tiny_corpus, tmp_path):
 
 def test_the_probe_is_whole_windows_from_all_of_the_text():
     """Evenly spread, none twice, in order, the first and the last window among them."""
-    probe = training.spread(torch.arange(1000).numpy(), seq_len=10, count=100)
+    probe = spread_windows(torch.arange(1000).numpy(), seq_len=10, count=100)
     windows = probe.reshape(-1, 10)
     assert len(windows) == 10 and windows[0, 0] == 0 and windows[-1, -1] == 999
     assert (windows[:, 0] % 10 == 0).all() and len(set(windows[:, 0].tolist())) == 10
-    assert len(training.spread(torch.arange(25).numpy(), seq_len=10, count=100)) == 20
+    assert len(spread_windows(torch.arange(25).numpy(), seq_len=10, count=100)) == 20
 
 
 @pytest.mark.gpu

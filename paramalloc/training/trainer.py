@@ -1,0 +1,219 @@
+"""One run in three pieces: set-up, step, conclusion.
+
+Who calls them decides in which order runs advance: the loop finishes one before the next.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..allocation import allocation, peak_flops
+from ..config import TrainConfig
+from ..data import Batches, Corpus
+from ..evaluation import measure
+from ..model import (
+    DecoderLM,
+    device_name,
+    keep_freed_memory,
+    peak_memory,
+    pick_device,
+    pick_precision,
+    reset_peak_memory,
+)
+from ..runs import Run, describe_provenance, describe_run
+from .checkpoint import Checkpointer
+from .early_stop import EarlyStop, make_early_stop
+from .feed import Feed, spread_windows
+from .interrupt import Interrupt
+from .learner import Learner
+from .meter import Meter, Progress
+from .optimizer import schedule
+
+
+@dataclass
+class Trainer:
+    """A held run while it trains: `set_up`, then `step` until it has `ended`, then `conclude`."""
+
+    run: Run
+    config: TrainConfig
+    corpus: Corpus
+    interrupt: Interrupt
+    columns: dict  # of the result, as far as they are known before training
+    learner: Learner
+    feed: Feed
+    probe: np.ndarray  # dev tokens that are scored on the way, (N,)
+    early_stop: EarlyStop
+    meter: Meter
+    checkpoints: Checkpointer
+    steps: int  # how many are done
+    losses: list[Tensor]  # of the steps since the last record, on the device
+    status: str | None = None  # stopped_early or diverged, once the run is
+
+    # -------------------------------------------------------------- set-up
+
+    @classmethod
+    def set_up(
+        cls,
+        run: Run,
+        config: TrainConfig,
+        corpus: Corpus,
+        interrupt: Interrupt,
+        on_record: Progress | None,
+    ) -> "Trainer":
+        """Begin a run that this process holds, or go on from its newest checkpoint."""
+        shape = allocation(config)
+        device = pick_device(config.device)
+        precision = pick_precision(config.precision, device)
+
+        # data
+        rows = config.batch_tokens // config.seq_len
+        batches = Batches(corpus.split("train"), config.seq_len, rows, config.seed)
+        feed = Feed(batches, device)
+        probe = spread_windows(corpus.split("valid"), config.seq_len, config.probe_tokens)
+
+        # model
+        keep_freed_memory()
+        reset_peak_memory(device)
+        torch.manual_seed(config.seed)
+        model = DecoderLM(shape.model, config.parametrization)
+        learner = Learner(config, model, device, precision)
+
+        # what the run is
+        columns = describe_run(run.id, config, shape, corpus) | {
+            "device": device_name(device),
+            "precision": precision,
+            "threads": torch.get_num_threads(),
+            "compiled": learner.compiled is not None,
+        }
+        about = {
+            "parameters": asdict(config),
+            "ledger": shape.params,
+            "provenance": describe_provenance(corpus),
+            **columns,
+        }
+
+        # where it stands
+        early_stop = make_early_stop(config, run, corpus.fingerprint, lambda: interrupt.caught)
+        meter = Meter(config, run, on_record)
+        checkpoints = Checkpointer(run, learner, meter, early_stop, config.checkpoint_seconds)
+        steps, losses = checkpoints.resume(about)
+        status = "stopped_early" if early_stop.fired and config.early_stop == "kill" else None
+        return cls(
+            run=run,
+            config=config,
+            corpus=corpus,
+            interrupt=interrupt,
+            columns=columns,
+            learner=learner,
+            feed=feed,
+            probe=probe,
+            early_stop=early_stop,
+            meter=meter,
+            checkpoints=checkpoints,
+            steps=steps,
+            losses=losses,
+            status=status,
+        )
+
+    # ---------------------------------------------------------------- loop
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None or self.steps >= self.config.steps
+
+    def step(self):
+        """Train one step; then record, probe and keep the run where that is due.
+
+        InterruptedRunError if a signal came: the run is kept first.
+        """
+        config = self.config
+        x, y = self.feed(self.steps)
+        self.steps += 1
+        lr = config.lr * schedule(self.steps, config.steps, config.warmup)
+        self.losses.append(self.learner.step(x, y, lr))
+
+        probing = self.steps in config.probe_steps
+        if probing or self.steps % config.log_every == 0:
+            self._record(probing)
+        if self.status == "diverged":
+            return
+        if self.interrupt.caught or self.checkpoints.due() or self.status == "stopped_early":
+            self.checkpoints.save(self.steps, self.losses)
+            self.interrupt.obey(
+                f"run {self.run.id} was interrupted at step {self.steps} of {config.steps}; "
+                "the same command goes on from there"
+            )
+
+    def _record(self, probing: bool):
+        """Record the mean loss since the last record, and a probe of dev; see if the run ends."""
+        config = self.config
+        train_loss = torch.stack(self.losses).mean().item()  # only here the device is waited for
+        self.meter.lap(self.steps)
+        self.losses.clear()
+        if self.learner.diverged:
+            self.steps = int(self.learner.finite_steps) + 1
+            self.status = "diverged"
+            return
+
+        dev = {}
+        fired = False
+        if probing:
+            dev = self.learner.probe(self.probe)
+            fired = self.early_stop(self.steps * config.batch_tokens, dev["dev_ppl"])
+        # after the rule, which may wait for the baseline
+        self.meter.record(self.steps, train_loss=train_loss, **dev)
+        if fired and config.early_stop == "kill":
+            self.status = "stopped_early"
+
+    # ---------------------------------------------------------- conclusion
+
+    def conclude(self) -> dict:
+        """Keep the final weights of a completed run, measure them; write and return result.json."""
+        status = self.status or "completed"
+        if status == "completed":
+            self.checkpoints.save_final(self.steps)
+        self.interrupt.at_once(
+            f"run {self.run.id} was interrupted after step {self.steps}; "
+            "the same command goes on from there"
+        )
+
+        result = self.columns | self.meter.totals(self.steps)
+        result["status"] = status
+        result["early_stop"] = self.config.early_stop if self.early_stop.compared else None
+        result["flagged_at_tokens"] = self.early_stop.fired
+        result["train_flops"] = result["flops_per_token"] * result["tokens_trained"]
+        result["peak_memory_bytes"] = peak_memory(self.learner.device)
+
+        if status == "completed":
+            result |= self._measure()
+        if status == "diverged":
+            print(
+                f"run {self.run.id} diverged: the loss or a gradient of step {self.steps} "
+                f"is not finite. {self.checkpoints.describe_last()}"
+            )
+        self.meter.end()
+        return self.run.finish(result | self._speeds(result))
+
+    def _measure(self) -> dict:
+        return measure(
+            self.learner.model,
+            self.config,
+            self.corpus,
+            self.run.lease,
+            self.learner.precision,
+            self.meter.evaluating,
+        )
+
+    def _speeds(self, result: dict) -> dict:
+        """wall_s and, where known, the share of it outside of steps and the FLOPs utilisation."""
+        wall = self.meter.wall
+        rate = result["tokens_per_s"]
+        peak = peak_flops(result["device"])
+        speeds = {"wall_s": wall}
+        if rate:
+            speeds["outside_steps_share"] = 1 - self.meter.seconds_of_all(self.steps) / wall
+        if rate and peak:
+            speeds["mfu"] = result["flops_per_token"] * rate / peak
+        return speeds
