@@ -90,7 +90,7 @@ BAD = [
     (
         ["-p", "dataset", "{tmp}/latin"],
         "UTF-8",
-    ),  # the other mistakes of a corpus are in test_data.py
+    ),  # the other mistakes of a corpus are in tests/data
 ]
 
 

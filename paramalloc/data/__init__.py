@@ -1,16 +1,32 @@
-"""From a corpus to a tokenizer, token files and batches."""
+"""From a corpus to a tokenizer, token files and batches.
+
+`prepare` makes a corpus once; `Batches` are a pure function of (seed, step). In reading order:
+
+splits         the three splits: their sources, the words that name them, what is held out
+readers        files to documents: .txt, .jsonl and .parquet, also compressed
+hub            datasets of the Hugging Face hub
+builtin        the built-in corpus: prose that every machine has
+sources        what a dataset's name means
+tokenizer      training the byte-level BPE
+token_files    documents to uint16 files and their counts
+corpus         a prepared corpus; preparing and finding it
+batches        windows of the token stream, by seed and step
+description    a corpus as tables
+"""
 
 from .batches import Batches
-from .corpus import EOT, EOT_TEXT, Corpus, find, prepare
+from .corpus import Corpus, find, prepare
 from .description import describe, frequent_tokens, longest_tokens, token_counts
-from .sources import UNREADABLE, explain_hub_errors, is_text_file, open_file, revision_on_hub
+from .hub import explain_hub_errors, revision_on_hub
+from .readers import UNREADABLE, is_text_file, open_file
+from .tokenizer import EOT, EOT_TEXT
 
 __all__ = [
-    "Batches",
-    "Corpus",
     "EOT",
     "EOT_TEXT",
     "UNREADABLE",
+    "Batches",
+    "Corpus",
     "describe",
     "explain_hub_errors",
     "find",

@@ -1,13 +1,8 @@
-"""Data: a corpus becomes a tokenizer and three token files, once; batches are a pure function of (seed, step).
+"""A prepared corpus, and its preparation: a tokenizer and three token files, made once.
 
-    corpus = prepare("../shared/data/wikitext-2", vocab_size=16_000, outputs=ROOT / "outputs")
-    batches = Batches(corpus.split("train"), seq_len=256, batch_size=16, seed=0)
-    x, y = batches(step=0)
-
-Everything streams: documents come from an iterator, are encoded in small batches and appended to a file.
+Everything streams: documents come from an iterator, are encoded in batches, appended to a file.
 """
 
-import array
 import functools
 import hashlib
 import json
@@ -15,38 +10,43 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tokenizers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 
 from ..config import ROOT
 from ..errors import DataError
-from .sources import SPLITS, Part, Source, resolve, sha256
+from .readers import hash_file
+from .sources import resolve
+from .splits import SPLITS, Part, Source, split_of_document
+from .token_files import write_token_files
+from .tokenizer import load_tokenizer, train_tokenizer
 
 DATA_VERSION = 1  # raise it when the same text would give other token files
-EOT, EOT_TEXT = 0, "<|endoftext|>"
-BATCH_CHARS, PIECE_CHARS = (
-    1_000_000,
-    50_000,
-)  # text in memory as encodings at one time; handed to one core at one time
-GAP = re.compile(r"(?<=\S)\s")
-Progress = Callable[[str, float], None]
+COUNT_TOKENS = 1 << 22  # tokens that are counted at a time
+
+Progress = Callable[[str, float], None]  # stage, fraction of it that is done
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A prepared corpus: `folder` holds tokenizer.json, {train,valid,test}.bin (uint16) and meta.json."""
+    """A prepared corpus.
+
+    `folder` holds tokenizer.json, {train,valid,test}.bin (uint16) and meta.json; `meta` is that
+    file: name, sources, and per split the documents, lines, words, bytes and tokens.
+    """
 
     folder: Path
     meta: dict
 
     @classmethod
     def open(cls, folder: Path) -> "Corpus":
+        """The corpus that was prepared in this folder."""
         return cls(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
 
     @property
@@ -60,10 +60,8 @@ class Corpus:
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
-        """Reads "<|endoftext|>" inside a text as ordinary text, so that decode(encode(x)) == x for any text."""
-        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
-        tokenizer.encode_special_tokens = True  # the file does not keep this
-        return tokenizer
+        """decode(encode(x)) == x for any text x."""
+        return load_tokenizer(self.folder / "tokenizer.json")
 
     def split(self, name: str) -> np.ndarray:
         """The token stream of train, valid or test: (tokens,) uint16, mapped from disk."""
@@ -71,15 +69,35 @@ class Corpus:
 
     def counts(self, split: str) -> np.ndarray:
         """How often each token occurs: (vocab_size,) int64."""
-        tokens, size, step = self.split(split), self.meta["vocab_size"], 1 << 22
-        return sum(
-            np.bincount(tokens[i : i + step], minlength=size) for i in range(0, len(tokens), step)
-        )
+        tokens = self.split(split)
+        counts = np.zeros(self.meta["vocab_size"], dtype=np.int64)
+        for start in range(0, len(tokens), COUNT_TOKENS):
+            counts += np.bincount(tokens[start : start + COUNT_TOKENS], minlength=len(counts))
+        return counts
 
     def unigram_entropy(self, split: str) -> float:
-        """-sum_t n_t log p_t / sum_t n_t, nats per token: n counts `split`, p is train's add-one smoothed frequency."""
-        train, n = self.counts("train") + 1, self.counts(split)
+        """-sum_t n_t log p_t / sum_t n_t in nats per token.
+
+        n counts the tokens of `split`; p is their add-one smoothed frequency in train.
+        """
+        train = self.counts("train") + 1
+        n = self.counts(split)
         return float(-(n @ np.log(train / train.sum())) / n.sum())
+
+
+# Preparation
+
+
+class _Plan(NamedTuple):
+    """What a corpus will be: where it belongs, what it is read from, and what is known already."""
+
+    folder: Path
+    parts: list[Part]
+    meta: dict
+
+    @property
+    def is_prepared(self) -> bool:
+        return (self.folder / "meta.json").exists()
 
 
 def prepare(
@@ -89,218 +107,125 @@ def prepare(
     tokens: int | None = None,
     progress: Progress | None = None,
 ) -> Corpus:
-    """The corpus of `dataset` in `outputs`/data, made if it is not there.
+    """The corpus of a dataset, made in `outputs`/data if it is not there.
 
-    `tokens` cuts what is streamed (wmt), the others ignore it; `progress(stage, fraction)` is called now and then.
+    Args:
+        dataset: a known corpus, a file or folder, or several joined by `+`.
+        vocab_size: tokens of the vocabulary, 257 to 65,536.
+        outputs: the folder of all outputs; a relative one means the repository's.
+        tokens: where to cut what is streamed (wmt); the others ignore it.
+        progress: called now and then with the stage and the fraction of it that is done.
+
     Raises DataError, one line that says what to do, and leaves nothing half-written behind.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> texts = TemporaryDirectory()
+    >>> for split in ("train", "valid", "test"):
+    ...     _ = Path(texts.name, f"{split}.txt").write_text("One document.\\n\\nAnother one.")
+    >>> corpus = prepare(texts.name, vocab_size=257, outputs=Path(texts.name))
+    >>> corpus.meta["splits"]["train"]["documents"]
+    2
+    >>> corpus.split("train").shape  # the bytes, and one end-of-text token after each document
+    (27,)
     """
-    folder, parts, meta = _identify(dataset, vocab_size, outputs, tokens)
-    if not (folder / "meta.json").exists():
-        _make(
-            folder,
-            [source for part in parts for source in part.open()],
-            meta,
-            progress or (lambda *_: None),
-        )
-    return Corpus.open(folder)
+    plan = _identify(dataset, vocab_size, outputs, tokens)
+    if not plan.is_prepared:
+        _make(plan, progress or _report_nothing)
+    return Corpus.open(plan.folder)
 
 
 def find(dataset: str, vocab_size: int, outputs: Path, tokens: int | None = None) -> Corpus | None:
     """The corpus if it is prepared already, else None."""
-    folder, _, _ = _identify(dataset, vocab_size, outputs, tokens)
-    return Corpus.open(folder) if (folder / "meta.json").exists() else None
+    plan = _identify(dataset, vocab_size, outputs, tokens)
+    return Corpus.open(plan.folder) if plan.is_prepared else None
 
 
-def _identify(
-    dataset: str, vocab_size: int, outputs: Path, tokens: int | None
-) -> tuple[Path, list[Part], dict]:
-    """Where a corpus belongs, by a hash of its sources, the vocabulary and the version of this code."""
+def _report_nothing(stage: str, fraction: float) -> None:
+    pass
+
+
+def _identify(dataset: str, vocab_size: int, outputs: Path, tokens: int | None) -> _Plan:
+    """Where a corpus belongs: by a hash of its sources, the vocabulary and DATA_VERSION."""
     if not 257 <= vocab_size <= 65_536:
-        raise DataError(
-            f"vocab_size {vocab_size} must be from 257 (bytes, end of text) to 65536 (ids are uint16)"
-        )
+        limits = "from 257 (bytes, end of text) to 65536 (ids are uint16)"
+        raise DataError(f"vocab_size {vocab_size} must be {limits}")
     parts = resolve(dataset, tokens)
-    name = re.sub(r"[^\w.+-]+", "-", "+".join(part.name for part in parts))[:80]
     records = [record for part in parts for record in part.records]
-    key = hashlib.sha256(json.dumps([DATA_VERSION, vocab_size, records]).encode()).hexdigest()
-    folder = Path(ROOT, outputs) / "data" / f"{name}-{vocab_size}-{key[:10]}"
-    return (
-        folder,
-        parts,
-        dict(
-            name=name,
-            dataset=dataset,
-            vocab_size=vocab_size,
-            data_version=DATA_VERSION,
-            sources=records,
-        ),
-    )
+    identity = json.dumps([DATA_VERSION, vocab_size, records])
+    key = hashlib.sha256(identity.encode()).hexdigest()[:10]
+    name = re.sub(r"[^\w.+-]+", "-", "+".join(part.name for part in parts))[:80]
+    meta = {
+        "name": name,
+        "dataset": dataset,
+        "vocab_size": vocab_size,
+        "data_version": DATA_VERSION,
+        "sources": records,
+    }
+    return _Plan(Path(ROOT, outputs) / "data" / f"{name}-{vocab_size}-{key}", parts, meta)
 
 
-def _make(folder: Path, sources: list[Source], meta: dict, progress: Progress) -> None:
-    """Write beside `folder`, then rename: it is there whole or not at all, and of two that race one wins."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def _make(plan: _Plan, progress: Progress) -> None:
+    """Write to a neighbour of the folder, then rename it.
+
+    The folder is there whole or not at all; of two processes that race, one wins.
+    """
+    opened = [part.open() for part in plan.parts]
+    sources = [source for part in opened for source in part.sources]
+    meta = plan.meta | {"sources": [record for part in opened for record in part.records]}
+    parent = plan.folder.parent
+    parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
-        dir=folder.parent, prefix=".", ignore_cleanup_errors=True
+        dir=parent, prefix=".", ignore_cleanup_errors=True
     ) as temporary:
-        new = Path(
-            temporary, folder.name
-        )  # one deeper: the temporary folder itself is closed to other users
-        new.mkdir()
-        _write(new, sources, meta, progress)
+        # One deeper: the temporary folder itself is closed to other users.
+        folder = Path(temporary, plan.folder.name)
+        folder.mkdir()
+        _write(folder, sources, meta, progress)
         try:
-            os.replace(new, folder)
+            os.replace(folder, plan.folder)
         except OSError as error:
-            if not (
-                folder / "meta.json"
-            ).exists():  # there: another process was faster, with the same content
-                raise DataError(
-                    f"cannot make {folder} ({error.strerror}): remove what is there"
-                ) from error
+            if plan.is_prepared:
+                return  # another process was faster, with the same content
+            reason = f"cannot make {plan.folder} ({error.strerror})"
+            raise DataError(f"{reason}: remove what is there") from error
 
 
 def _write(folder: Path, sources: list[Source], meta: dict, progress: Progress) -> None:
+    """Train the tokenizer, encode every split, and write meta.json last."""
     start = time.monotonic()
-    tokenizer = _train_tokenizer(sources, meta["vocab_size"], progress)
+    if not any(source.split == "train" for source in sources):
+        advice = "leave words such as valid and test out of the name of a file"
+        raise DataError(f"no text for the train split: {advice}")
+    # First pass: the tokenizer sees train alone.
+    documents = _read_all(sources, "tokenizer", progress)
+    train_texts = (text for split, text, _ in documents if split == "train")
+    tokenizer = train_tokenizer(train_texts, meta["vocab_size"])
     tokenizer.save(str(folder / "tokenizer.json"))
-    splits = _encode(sources, tokenizer, folder, progress)
-    digests = [sha256(folder / "tokenizer.json"), *(splits[name]["sha256"] for name in SPLITS)]
-    meta |= {
-        "fingerprint": hashlib.sha256("".join(digests).encode()).hexdigest(),
+    # Second pass: the token files.
+    documents = _read_all(sources, "encode", progress)
+    splits = write_token_files(documents, tokenizer, folder)
+    record = meta | {
+        "fingerprint": _fingerprint(folder, splits),
         "tokenizers": tokenizers.__version__,
         "wikitext": all(source.wikitext for source in sources),
         "seconds": round(time.monotonic() - start, 2),
         "splits": splits,
     }
-    (folder / "meta.json").write_text(
-        json.dumps(meta, indent=2, ensure_ascii=False), encoding="utf-8"
-    )
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    (folder / "meta.json").write_text(text, encoding="utf-8")
 
 
-def _train_tokenizer(sources: list[Source], vocab_size: int, progress: Progress) -> Tokenizer:
-    """Byte-level BPE on the train split alone; DataError if its text is too small for the vocabulary."""
-    if not any(source.split == "train" for source in sources):
-        raise DataError(
-            "no text for the train split: leave words such as valid and test out of the name of a file"
-        )
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.encode_special_tokens = True
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=2,
-        special_tokens=[EOT_TEXT],
-        initial_alphabet=alphabet,
-        show_progress=False,
-    )
-    texts = (
-        text for split, text, _ in _documents(sources, "tokenizer", progress) if split == "train"
-    )
-    tokenizer.train_from_iterator(
-        ([*chain.from_iterable(map(_pieces, batch))] for batch in _batches(texts)), trainer
-    )
-    if (learnt := tokenizer.get_vocab_size()) < vocab_size:
-        raise DataError(
-            f"the train text is too small: only {learnt} of the {vocab_size} tokens could be learnt from it: "
-            f"use a vocab_size of at most {learnt} or more text"
-        )
-    return tokenizer
+def _fingerprint(folder: Path, splits: dict[str, dict]) -> str:
+    digests = [hash_file(folder / "tokenizer.json"), *(splits[name]["sha256"] for name in SPLITS)]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _encode(
-    sources: list[Source], tokenizer: Tokenizer, folder: Path, progress: Progress
-) -> dict[str, dict]:
-    """Append every document and one EOT to the file of its split; returns the counts of each split."""
-    splits = {name: _Split(folder / f"{name}.bin", tokenizer) for name in SPLITS}
-    for name, text, source in _documents(sources, "encode", progress):
-        splits[name].add(text, source.wikitext)
-    for name, split in splits.items():
-        split.flush()
-        if not split.counts["documents"]:
-            raise DataError(
-                f"no text for the {name} split: name a file with the word {name}, or give more documents (in .txt, empty "
-                f"lines part them; about 2 % of the {splits['train'].counts['documents']} documents are held out)"
-            )
-    return {name: split.counts | {"sha256": sha256(split.path)} for name, split in splits.items()}
-
-
-class _Split:
-    """One token file: pieces of documents wait until a batch is full, then are encoded together and appended."""
-
-    def __init__(self, path: Path, tokenizer: Tokenizer):
-        self.path, self.waiting, self.chars = path, [], 0
-        self.encode = getattr(
-            tokenizer, "encode_batch_fast", tokenizer.encode_batch
-        )  # fast: without the offsets
-        self.counts = dict.fromkeys(
-            ["documents", "lines", "words", "bytes", "tokens", "ppl_words"], 0
-        )
-
-    def add(self, text: str, wikitext: bool) -> None:
-        lines, words = text.count("\n") + (not text.endswith("\n")), len(text.split())
-        new = dict(
-            documents=1,
-            lines=lines,
-            words=words,
-            bytes=len(text.encode()),
-            ppl_words=words + lines * wikitext,
-        )
-        for key, value in new.items():
-            self.counts[key] += value
-        *head, tail = _pieces(text)
-        for piece, end in [*((piece, []) for piece in head), (tail, [EOT])]:
-            self.waiting.append((piece, end))
-            self.chars += len(piece)
-            if self.chars >= BATCH_CHARS:
-                self.flush()
-
-    def flush(self) -> None:
-        ids = array.array("H")
-        encodings = self.encode([piece for piece, _ in self.waiting], add_special_tokens=False)
-        for encoding, (_, end) in zip(encodings, self.waiting):
-            ids.extend(encoding.ids + end)
-        with open(self.path, "ab") as file:
-            ids.tofile(file)
-        self.counts["tokens"] += len(ids)
-        self.waiting, self.chars = [], 0
-
-
-def _documents(
+def _read_all(
     sources: list[Source], stage: str, progress: Progress
-) -> Iterator[tuple[str, str, Source]]:
-    """(split, text, source) of every document that is not blank."""
-    for i, source in enumerate(sources):
-        progress(stage, i / len(sources))
+) -> Iterator[tuple[str, str, bool]]:
+    """(split, text, whether WikiText) of every document that is not blank."""
+    for done, source in enumerate(sources):
+        progress(stage, done / len(sources))
         for text in filter(str.strip, source.documents()):
-            yield _held_out(text, source.held_out) or source.split, text, source
+            yield split_of_document(text, source), text, source.wikitext
     progress(stage, 1.0)
-
-
-def _held_out(text: str, splits: frozenset[str]) -> str | None:
-    """The one of `splits` that takes this document out of train, by its hash: about 2 % (5 of 256) each."""
-    if not splits:
-        return None
-    taker = {0: "valid", 1: "test"}.get(hashlib.sha256(text.encode()).digest()[0] // 5)
-    return taker if taker in splits else None
-
-
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch, chars = [], 0
-    for text in texts:
-        batch.append(text)
-        if (chars := chars + len(text)) >= BATCH_CHARS:
-            yield batch
-            batch, chars = [], 0
-    yield batch
-
-
-def _pieces(text: str) -> list[str]:
-    """Cut a long document where a space follows a word: no token crosses that, so the tokens stay the same."""
-    cuts = [0]
-    while len(text) - cuts[-1] > PIECE_CHARS and (
-        found := GAP.search(text, cuts[-1] + PIECE_CHARS)
-    ):
-        cuts.append(found.start())
-    return [text[i:j] for i, j in zip(cuts, [*cuts[1:], None])]

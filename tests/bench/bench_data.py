@@ -24,12 +24,10 @@ def ours(dataset, vocab_size):
 
 
 def bare(dataset, vocab_size):
-    texts = [
-        text
-        for part in resolve(dataset, None)
-        for source in part.open()
-        for text in source.documents()
-    ]
+    texts = []
+    for part in resolve(dataset, None):
+        for source in part.open().sources:
+            texts += source.documents()
     start = time.perf_counter()
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,0 +1,46 @@
+"""Which split a file and a document belong to."""
+
+import pytest
+from data_fixtures import documents, folder, sentences
+
+from paramalloc.data import prepare
+from paramalloc.data.splits import SPLITS, split_of_name
+
+
+@pytest.mark.parametrize(
+    "name, split",
+    [
+        ("train-0.txt", "train"),
+        ("wiki.valid.txt", "valid"),
+        ("validation/0.txt", "valid"),
+        ("my_dev.txt", "valid"),
+        ("Test.TXT", "test"),
+        ("newstest2021.txt", "train"),
+        ("contest.txt", "train"),
+        ("trainer.txt", "train"),
+    ],
+)
+def test_split_by_name(name, split):
+    """The split is a word of the name, not a part of a word."""
+    assert split_of_name(name) == split
+
+
+def test_held_out_is_disjoint_and_deterministic(tmp_path):
+    """A missing split takes whole documents out of train, the same ones each time."""
+    texts = sentences(1000) + sentences(100)  # a tenth twice
+    corpora = []
+    for name in ("a", "b"):
+        path = folder(tmp_path / name, train="\n\n".join(texts), valid=None, test=None)
+        corpora.append(prepare(str(path), 300, tmp_path / name))
+    assert corpora[0].fingerprint == corpora[1].fingerprint
+    train, valid, test = (documents(corpora[0], split) for split in SPLITS)
+    assert sorted(train + valid + test) == sorted(texts)
+    assert not set(train) & set(valid) and not set(train) & set(test) and not set(valid) & set(test)
+    assert 5 < len(valid) < 45 and 5 < len(test) < 45
+
+
+def test_only_the_missing_split_is_held_out(tmp_path):
+    """A split that has a file gets nothing from train."""
+    corpus = prepare(str(folder(tmp_path / "c", n=300, test=None)), 300, tmp_path)
+    assert documents(corpus, "valid") == sentences(300, 1)
+    assert 0 < len(documents(corpus, "test")) < 30
