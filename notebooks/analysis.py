@@ -84,7 +84,7 @@ report.surface_text(results)
 figures |= plots.show_all(response_surface=plots.response_surface(results))
 
 # %%
-figures |= plots.show_all(share_by_payer=plots.share_by_payer(results))
+figures |= plots.show_all(share_tradeoff=plots.share_tradeoff(results))
 
 # %% [markdown]
 # ## The cells
@@ -105,7 +105,7 @@ report.corpus(results)
 figures |= plots.show_all(
     allocation_bars=plots.allocation_bars(results),
     learning_curves=plots.learning_curves(results),
-    by_frequency=plots.by_frequency(results),
+    by_frequency=plots.frequency_deciles(results),
     equal_spending=plots.equal_spending(results),
 )
 

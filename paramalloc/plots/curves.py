@@ -1,221 +1,156 @@
-"""Charts of how the loss came down and of which tokens it is made."""
+"""How the dev loss came down during training."""
+
+from __future__ import annotations
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..analysis import cells_table
-from ..analysis import dev_curves as probes
-from ..analysis import losses_by_frequency as frequencies
+from ..analysis import cells_table, dev_curves
 from ..runs import Note
-from .base import DASH, GREY, INK, SHADES, SI, facts, grouped, needs_runs, single_out, titled
+from .base import colour_and_shape, describe_rows, needs_runs, single_out, titled
 from .labels import WIDTH
+from .theme import DASH, DOTS, GREY, INK, SHADES, SI
+
+PROBE = {
+    "GLU": "{expansion}",
+    "seed": "{seed:.0f}",
+    "run": "{state}",
+    "tokens": "{tokens:,.0f}",
+    "probe loss (nats/token)": "{dev_loss:.4f}",
+    "probe ppl": "{dev_ppl:.1f}",
+}
 
 
 @needs_runs
 def learning_curves(runs: pd.DataFrame):
-    """Dev perplexity (log scale) against tokens, a panel per requested share; unfinished runs are dashed and say so."""
-    table, curves = (
-        cells_table(runs),
-        probes(runs).merge(runs[["run_id", "seed"]], "left", "run_id"),
-    )
-    points = _points(curves, table) if len(curves) else curves
+    """Dev perplexity (log scale) against tokens, a panel per requested share.
+
+    Curves of unfinished runs are dashed and say so.
+    """
+    cells = cells_table(runs)
+    points = _probes(runs, cells)
     if points.empty:
         return Note("Learning curves need runs that recorded their probes: there are none.")
+    unigram = cells.unigram_loss.mean()
     names = sorted(points.panel.unique(), key=lambda name: float(name.split()[1]))
-    panels = [
-        _panel(points, name, WIDTH // len(names), table.unigram_loss.mean(), name == names[0])
-        for name in names
-    ]
-    chart = alt.hconcat(*panels, spacing=16).resolve_scale(x="shared", y="shared")
+    width = WIDTH // len(names)
+    panels = [_share_panel(points, name, width, unigram, name == names[0]) for name in names]
     ends = points[points.end].sort_values(["share", "glu", "seed"])
-    _, _, numbers = facts(
-        ends,
-        {
-            "share": "{panel}",
-            "GLU": "{expansion}",
-            "seed": "{seed:.0f}",
-            "run": "{state}",
-            "tokens": "{tokens:,.0f}",
-            "probe loss (nats/token)": "{dev_loss:.4f}",
-            "probe ppl": "{dev_ppl:.1f}",
-        },
-    )
+    _, _, table = describe_rows(ends, {"share": "{panel}"} | PROBE)
     return titled(
-        chart,
+        alt.hconcat(*panels, spacing=16).resolve_scale(x="shared", y="shared"),
         "How fast does each allocation learn?",
         [
-            "Perplexity of the dev probe, a sample of the split, during training (log scale); lower is better.",
+            "Perplexity of the dev probe, a sample of the split, during training (log scale);"
+            " lower is better.",
             "Dotted: token frequencies alone (unigram).",
         ],
-        numbers,
+        table,
     )
 
 
-def _points(curves: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Each probe with its panel, its GLU as text, and whether its run finished and is at its end here."""
-    share, glu = (
-        table.requested_share.fillna(table.embed_share.round(2)),
-        table.requested_glu.fillna(table.glu),
-    )
-    cells = table.assign(
+# ---------------------------------------------------------------- data
+
+
+def _probes(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Each probe with its panel, its GLU as text, and whether its run finished and ends here."""
+    probes = dev_curves(runs)
+    if probes.empty:
+        return probes
+    share = cells.requested_share.fillna(cells.embed_share.round(2))
+    glu = cells.requested_glu.fillna(cells.glu)
+    cells = cells.assign(
         share=share,
         glu=glu,
         panel=[f"share {100 * value:g} %" for value in share],
         expansion=[f"{value:.4g}" for value in glu],
-        state=np.where(table.dev_loss.notna(), "completed", "unfinished"),
-    )[["share", "glu", "panel", "expansion", "state", "run_ids"]].explode("run_ids")
-    points = curves.merge(cells, left_on="run_id", right_on="run_ids").drop(columns="run_ids")
-    late = points.tokens > 0.6 * points.tokens.max()
-    return points.assign(
-        end=points.tokens == points.groupby("run_id").tokens.transform("max"), late=late
+        state=np.where(cells.dev_loss.notna(), "completed", "unfinished"),
     )
+    columns = ["share", "glu", "panel", "expansion", "state", "run_ids"]
+    of_run = cells[columns].explode("run_ids").rename(columns={"run_ids": "run_id"})
+    points = probes.merge(runs[["run_id", "seed"]], "left", "run_id").merge(of_run, on="run_id")
+    last = points.groupby("run_id").tokens.transform("max")
+    return points.assign(end=points.tokens == last, late=points.tokens > 0.6 * points.tokens.max())
 
 
-def _panel(points: pd.DataFrame, name: str, width: int, unigram: float, first: bool):
-    """Lines, a mark where each run ended, the word beside an unfinished end, and the unigram model above."""
+# ---------------------------------------------------------------- drawing
+
+
+def _share_panel(points: pd.DataFrame, name: str, width: int, unigram: float, first: bool):
+    """The curves of one share; the first panel carries the axis and the words of all."""
     order = sorted(points.expansion.unique(), key=float)
-    chosen, dimmed = single_out("expansion_pick", "expansion")
-    hue, shape = grouped("expansion", order, SHADES, title="GLU expansion")
-    dash = alt.StrokeDash(
-        "state:N",
-        legend=None,
-        scale=alt.Scale(domain=["completed", "unfinished"], range=[[1, 0], DASH]),
-    )
-    look = (
-        {"tickCount": 6}
-        if first
-        else {"tickCount": 6, "labels": False, "ticks": False, "domain": False}
-    )
-    log = alt.Scale(type="log", nice=False)
-    y = alt.Y(
-        "dev_ppl:Q",
-        title="dev perplexity" if first else None,
-        scale=log,
-        axis=alt.Axis(format=",", **look),
-    )
-    x = alt.X(
-        "tokens:Q", title="training tokens", axis=alt.Axis(labelExpr=SI, tickCount=3, grid=False)
-    )
-    here, tips, _ = facts(
-        points[points.panel == name],
-        {
-            "GLU": "{expansion}",
-            "seed": "{seed:.0f}",
-            "run": "{state}",
-            "tokens": "{tokens:,.0f}",
-            "probe loss (nats/token)": "{dev_loss:.4f}",
-            "probe ppl": "{dev_ppl:.1f}",
-        },
-    )
-    base = alt.Chart(here).encode(x=x, y=y)
-    ends = base.transform_filter(alt.datum.end)
+    here, tips, _ = describe_rows(points[points.panel == name], PROBE)
+    y = _perplexity_axis(first)
+    base = alt.Chart(here).encode(x=_tokens_axis(), y=y)
+    unfinished_ends = here[here.end & (here.state == "unfinished")]
     layers = [
-        base.mark_line(strokeWidth=1.8, tooltip=None).encode(
-            detail="run_id:N", color=hue, strokeDash=dash, **dimmed
-        ),
-        base.mark_point(filled=True, size=90, opacity=0).encode(
-            tooltip=tips
-        ),  # a wide target for the tooltip
-        ends.mark_point(filled=True, size=60)
-        .encode(color=hue, shape=shape, tooltip=tips, **dimmed)
-        .add_params(*[chosen] * first),
-        *_words(base, here[here.end & (here.state == "unfinished")]),
-        *([] if np.isnan(unigram) else _unigram(unigram, y, width if first else 0)),
+        *_curve_layers(base, tips, order, selects=first),
+        *_unfinished_labels(base, unfinished_ends),
+        *_unigram_layers(unigram, y, width if first else 0),
+        _panel_title(name, width),
     ]
-    # A title would sit higher beside an axis with labels than beside one without: a word at a fixed height does not.
-    title = alt.Chart(pd.DataFrame({"name": [name]})).mark_text(
-        fontSize=12, fontWeight="bold", color=INK
-    )
-    title = title.encode(text="name:N", x=alt.value(width / 2), y=alt.value(-14))
-    return alt.layer(*layers, title).properties(width=width, height=320)
+    return alt.layer(*layers).properties(width=width, height=320)
 
 
-def _words(base: alt.Chart, ends: pd.DataFrame) -> list:
+def _tokens_axis() -> alt.X:
+    axis = alt.Axis(labelExpr=SI, tickCount=3, grid=False)
+    return alt.X("tokens:Q", title="training tokens", axis=axis)
+
+
+def _perplexity_axis(first: bool) -> alt.Y:
+    scale = alt.Scale(type="log", nice=False)
+    if first:
+        axis = alt.Axis(format=",", tickCount=6)
+        return alt.Y("dev_ppl:Q", title="dev perplexity", scale=scale, axis=axis)
+    axis = alt.Axis(format=",", tickCount=6, labels=False, ticks=False, domain=False)
+    return alt.Y("dev_ppl:Q", title=None, scale=scale, axis=axis)
+
+
+def _curve_layers(base: alt.Chart, tips: list, order: list[str], selects: bool) -> list:
+    """A line per run, a wide invisible target for its tooltips, and a mark where it ended."""
+    selection, dimmed = single_out("expansion_pick", "expansion")
+    hue, shape = colour_and_shape("expansion", order, SHADES, title="GLU expansion")
+    dashes = alt.Scale(domain=["completed", "unfinished"], range=[[1, 0], DASH])
+    dash = alt.StrokeDash("state:N", legend=None, scale=dashes)
+    lines = base.mark_line(strokeWidth=1.8, tooltip=None)
+    lines = lines.encode(detail="run_id:N", color=hue, strokeDash=dash, **dimmed)
+    targets = base.mark_point(filled=True, size=90, opacity=0).encode(tooltip=tips)
+    ends = base.transform_filter(alt.datum.end).mark_point(filled=True, size=60)
+    ends = ends.encode(color=hue, shape=shape, tooltip=tips, **dimmed)
+    if selects:
+        ends = ends.add_params(selection)
+    return [lines, targets, ends]
+
+
+def _unfinished_labels(base: alt.Chart, ends: pd.DataFrame) -> list:
     """The word `unfinished`, on the side of a run's end that its own line leaves free."""
-    place = {
+    places = {
         True: {"align": "right", "dx": 0, "dy": -20},
         False: {"align": "left", "dx": 9, "dy": -10},
     }
-    word = lambda part, look: (
-        base.properties(data=part).mark_text(fontSize=11, color=INK, **look).encode(text="state:N")
-    )
-    return [word(part, place[late]) for late, part in ends.groupby("late")]
+    labels = []
+    for late, rows in ends.groupby("late"):
+        label = base.properties(data=rows).mark_text(fontSize=11, color=INK, **places[late])
+        labels.append(label.encode(text="state:N"))
+    return labels
 
 
-def _unigram(loss: float, y: alt.Y, label_at: int) -> list:
+def _unigram_layers(loss: float, y: alt.Y, label_at: int) -> list:
     """The perplexity of knowing token frequencies alone, which every model must beat."""
-    level = alt.Chart(pd.DataFrame({"dev_ppl": [float(np.exp(loss))], "word": ["unigram"]})).encode(
-        y=y
-    )
-    word = level.mark_text(align="right", dy=-8, fontSize=11, color=GREY).encode(
-        x=alt.value(label_at), text="word"
-    )
-    return [level.mark_rule(color=GREY, strokeDash=[2, 3]), *([word] if label_at else [])]
+    if np.isnan(loss):
+        return []
+    level = pd.DataFrame({"dev_ppl": [float(np.exp(loss))], "word": ["unigram"]})
+    base = alt.Chart(level).encode(y=y)
+    rule = base.mark_rule(color=GREY, strokeDash=DOTS)
+    if not label_at:
+        return [rule]
+    word = base.mark_text(align="right", dy=-8, fontSize=11, color=GREY)
+    return [rule, word.encode(x=alt.value(label_at), text="word")]
 
 
-@needs_runs
-def by_frequency(runs: pd.DataFrame):
-    """Dev loss of each decile of token frequency, mean over the cells of a requested share (those GLU expansions that every
-    share has), less the mean of all shares."""
-    table, losses = cells_table(runs), frequencies(runs)
-    cells = table.assign(
-        share=[
-            f"{100 * value:g} %"
-            for value in table.requested_share.fillna(table.embed_share.round(2))
-        ]
-    )
-    glus = cells.groupby("requested_glu").share.nunique()
-    cells = cells[
-        cells.requested_glu.isin(glus.index[glus == cells.share.nunique()])
-    ]  # the same expansions for every share
-    points = losses.dropna().merge(
-        cells[["share", "cell", "run_ids"]].explode("run_ids"), left_on="run_id", right_on="run_ids"
-    )
-    if points.share.nunique() < 2:
-        return Note(
-            "Losses by token frequency compare embedding shares: there are not two of them yet."
-        )
-    seeds = points.groupby("cell").run_id.nunique().max()
-    means = points.groupby(
-        ["share", "cell", "decile"]
-    ).loss.mean()  # of a cell first: more seeds give it no more weight
-    means = means.groupby(["share", "decile"]).mean().unstack("share")
-    means = means.sub(means.mean(axis=1), axis=0).stack().rename("difference").reset_index()
-    means, tips, numbers = facts(
-        means,
-        {
-            "share": "{share}",
-            "tenth (10 is the rarest)": "{decile:.0f}",
-            "above the mean (nats/token)": "{difference:+.4f}",
-        },
-    )
-    return titled(
-        _deciles(means, tips),
-        "In which tokens does a share win or lose?",
-        [
-            "Dev loss of each tenth of the text's tokens, mean over a share's cells, beside the mean of all shares; lower is",
-            f"better. No intervals: {'one seed, so much of it may be noise' if seeds == 1 else 'means over the seeds'}.",
-        ],
-        numbers,
-    )
-
-
-def _deciles(means: pd.DataFrame, tips: list):
-    order = sorted(means.share.unique(), key=lambda name: float(name[:-2]))
-    chosen, dimmed = single_out("share_pick", "share")
-    hue, shape = grouped("share", order, SHADES, title="embedding share")
-    x = alt.X(
-        "decile:O",
-        title="tenths of the tokens by frequency, the rarest at the right",
-        axis=alt.Axis(labelAngle=0),
-    )
-    y = alt.Y("difference:Q", title="dev loss above the mean (nats per token)")
-    base = alt.Chart(means).encode(x=x, y=y, color=hue, shape=shape, tooltip=tips, **dimmed)
-    zero = (
-        alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(color=GREY, strokeDash=[2, 3]).encode(y="y:Q")
-    )
-    points = base.mark_point(filled=True, size=60).add_params(chosen)
-    return alt.layer(zero, base.mark_line(strokeWidth=1.8, tooltip=None), points).properties(
-        width=WIDTH, height=300
-    )
+def _panel_title(name: str, width: int):
+    """A word at a fixed height: a title would sit higher beside an axis with labels."""
+    word = alt.Chart(pd.DataFrame({"name": [name]}))
+    word = word.mark_text(fontSize=12, fontWeight="bold", color=INK)
+    return word.encode(text="name:N", x=alt.value(width / 2), y=alt.value(-14))

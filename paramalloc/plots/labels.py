@@ -1,5 +1,9 @@
 """Where the labels of a scatter plot go: on the first side of each point that is free."""
 
+from __future__ import annotations
+
+from itertools import pairwise
+
 import pandas as pd
 
 WIDTH, HEIGHT = 600, 380  # pixels of plotting area; axes and legend come on top
@@ -10,61 +14,74 @@ SIDES = {
     "below": (0, 15, "center"),
 }
 
+Box = tuple[float, float, float, float]  # left, right, top, bottom, in pixels
 
-def place_labels(cells: pd.DataFrame, xs: list[float], ys: list[float], sense: str) -> pd.DataFrame:
-    """Give each label the first side that is free of points, lines and other labels; the front chooses first, and each of its cells gets one.
 
-    `cells` are placed by columns `at` and `quality`; `sense` says which direction of the cost is better.
+def place_labels(
+    cells: pd.DataFrame, xs: list[float], ys: list[float], better: str
+) -> pd.DataFrame:
+    """Give each label the first side that is free of points, lines and other labels.
+
+    `cells` are placed by columns `at` and `quality` in the ranges `xs` and `ys`; `better` says
+    which direction of the cost is better. Cells on the front choose first, and each gets a label.
     """
     px = (cells["at"] - xs[0]) / (xs[1] - xs[0]) * WIDTH
     py = (ys[1] - cells.quality) / (ys[1] - ys[0]) * HEIGHT
-    taken = [(x - 6, x + 6, y - 6, y + 6) for x, y in zip(px, py)]
-    taken += _step_boxes(px[cells.front], py[cells.front], sense)
-    side = dict.fromkeys(cells.index, "")
+    taken = [(x - 6, x + 6, y - 6, y + 6) for x, y in zip(px, py, strict=True)]
+    taken += _step_boxes(px[cells.front], py[cells.front], better)
+    sides = dict.fromkeys(cells.index, "")
     for i in cells.sort_values("front", ascending=False, kind="stable").index:
-        boxes = {name: _label_box(px[i], py[i], cells.cell[i], name) for name in SIDES}
-        side[i] = next((name for name, box in boxes.items() if _free(box, taken)), "")
-        if (
-            cells.front[i] and not side[i]
-        ):  # one on the front is named all the same, where it covers least
-            side[i] = min(
-                SIDES,
-                key=lambda name: (
-                    not _inside(boxes[name]),
-                    sum(_meet(boxes[name], other) for other in taken),
-                ),
-            )
-        taken += [boxes[side[i]]] if side[i] else []
-    return cells.assign(side=side)
+        boxes = {side: _label_box(px[i], py[i], cells.cell[i], side) for side in SIDES}
+        side = _free_side(boxes, taken)
+        if not side and cells.front[i]:
+            side = _least_covered(boxes, taken)
+        if side:
+            taken.append(boxes[side])
+        sides[i] = side
+    return cells.assign(side=sides)
 
 
-def _step_boxes(px: pd.Series, py: pd.Series, sense: str) -> list[tuple]:
-    """The front's step line, in pixels, as thin boxes (left, right, top, bottom)."""
-    points = sorted(zip(px, py))
-    corners = [
-        (a[0], b[1]) if sense == "more" else (b[0], a[1]) for a, b in zip(points, points[1:])
-    ]
-    ends = [*zip(points, corners), *zip(corners, points[1:])]
-    return [
-        (min(a[0], b[0]), max(a[0], b[0]) + 1, min(a[1], b[1]), max(a[1], b[1]) + 1)
-        for a, b in ends
-    ]
+def _free_side(boxes: dict[str, Box], taken: list[Box]) -> str:
+    """The first side whose label is inside the plot and meets nothing; empty if none is."""
+    for side, box in boxes.items():
+        if _inside(box) and not any(_meet(box, other) for other in taken):
+            return side
+    return ""
 
 
-def _label_box(x: float, y: float, text: str, side: str) -> tuple:
+def _least_covered(boxes: dict[str, Box], taken: list[Box]) -> str:
+    """The side, inside the plot if one is, whose label meets the fewest other things."""
+
+    def cost(side: str) -> tuple[bool, int]:
+        box = boxes[side]
+        return not _inside(box), sum(_meet(box, other) for other in taken)
+
+    return min(boxes, key=cost)
+
+
+def _step_boxes(px: pd.Series, py: pd.Series, better: str) -> list[Box]:
+    """The front's step line as thin boxes."""
+    boxes = []
+    for a, b in pairwise(sorted(zip(px, py, strict=True))):
+        corner = (a[0], b[1]) if better == "more" else (b[0], a[1])
+        boxes += [_line_box(a, corner), _line_box(corner, b)]
+    return boxes
+
+
+def _line_box(a: tuple[float, float], b: tuple[float, float]) -> Box:
+    return min(a[0], b[0]), max(a[0], b[0]) + 1, min(a[1], b[1]), max(a[1], b[1]) + 1
+
+
+def _label_box(x: float, y: float, text: str, side: str) -> Box:
     dx, dy, align = SIDES[side]
-    wide = 6.4 * len(text)  # of an 11-pixel bold label, rounded up
-    left = x + dx - wide * {"left": 0, "right": 1, "center": 0.5}[align]
-    return left, left + wide, y + dy - 8, y + dy + 8
+    width = 6.4 * len(text)  # of an 11-pixel bold label, rounded up
+    left = x + dx - width * {"left": 0, "right": 1, "center": 0.5}[align]
+    return left, left + width, y + dy - 8, y + dy + 8
 
 
-def _free(box: tuple, taken: list[tuple]) -> bool:
-    return _inside(box) and not any(_meet(box, other) for other in taken)
-
-
-def _inside(box: tuple) -> bool:
+def _inside(box: Box) -> bool:
     return box[0] >= 0 and box[1] <= WIDTH and box[2] >= 0 and box[3] <= HEIGHT
 
 
-def _meet(a: tuple, b: tuple) -> bool:
+def _meet(a: Box, b: Box) -> bool:
     return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]

@@ -16,7 +16,7 @@ from ..analysis import (
     views,
 )
 from ..config import load_profile
-from ..plots import short
+from ..plots import short_count
 from ..runs import Note
 from .rates import tuned
 from .text import corpus, differing
@@ -71,7 +71,7 @@ def limits(runs: pd.DataFrame) -> Note:
             "The best learning rate of {} lies at the edge of those that were tried: a better one may lie beyond.",
         ),
         EQUAL if len(views(runs)) else "",
-        f"{short(done.tokens.iloc[0])} training tokens are {done.tokens.iloc[0] / done.total_params.median():.2g} a parameter: the ranking may change "
+        f"{short_count(done.tokens.iloc[0])} training tokens are {done.tokens.iloc[0] / done.total_params.median():.2g} a parameter: the ranking may change "
         "with a larger budget.",
         _speeds(runs, used) if done.tokens_per_s.notna().any() else "",
         f"A decoding time is one timing of one sequence after each run: where fewer layers take longer, that is its noise."
@@ -164,9 +164,9 @@ def _scaled_down(done: pd.DataFrame) -> str:
         and done.tokens.iloc[0] > 0.9 * study["tokens"]
     ):
         return ""
-    asked = f"the study's {short(study['total_params'])} and {short(study['tokens'])}"
+    asked = f"the study's {short_count(study['total_params'])} and {short_count(study['tokens'])}"
     return (
-        f"{short(done.total_params.median())} parameters and {short(done.tokens.iloc[0])} tokens are not {asked}, where the answer may be "
+        f"{short_count(done.total_params.median())} parameters and {short_count(done.tokens.iloc[0])} tokens are not {asked}, where the answer may be "
         "another. On a GPU: `make reference PROFILE=study`."
     )
 

@@ -15,7 +15,7 @@ from ..analysis import (
     reach_verdict,
 )
 from ..config import ROOT
-from ..plots import short
+from ..plots import short_count
 from ..runs import read_results
 from ..sweep import load_sweep
 from .text import scale
@@ -87,7 +87,9 @@ def larger_study() -> str:
     for run in runs:
         flops += run.tokens * flops_per_token(allocation(run).model, run.seq_len)["train"]
     minutes = len(runs) / 12 * SECONDS / 60
-    size = f"{short(runs[0].total_params)} parameters and {short(runs[0].tokens)} tokens"
+    size = (
+        f"{short_count(runs[0].total_params)} parameters and {short_count(runs[0].tokens)} tokens"
+    )
     missing = paragraph(
         f"The study itself, at {size}, is not done: it needs a GPU, and the rows of a first",
         "attempt were lost ([log](outputs/reference/LOG.md)).",
@@ -125,7 +127,7 @@ def own_rates() -> str:
     effect = main_effects(runs).difference.max()
     return paragraph(
         f"The published grid trains all cells at {rate:g}. `lr_check` tried at least five rates",
-        f"for each cell, with {short(check.tokens.iloc[0])} tokens and seed 1000. A cell's best",
+        f"for each cell, with {short_count(check.tokens.iloc[0])} tokens and seed 1000. A cell's best",
         f"rate gains {check.gain.mean():.3f} nats, averaged over {len(check)} cells;",
         f"{chance:.3f} would be chance. The averages of the three shares differ by at most",
         f"{shares.max() - shares.min():.3f}. So at that budget the rate explains little of the",
@@ -143,13 +145,13 @@ def _published_table(folder: str) -> list:
     runs = read_published(folder)
     name = folder or "results.csv"
     [vocab_size] = runs.vocab_size.unique()
-    tokens = [short(count) for count in sorted(runs.tokens.unique())]
+    tokens = [short_count(count) for count in sorted(runs.tokens.unique())]
     seeds = [str(seed) for seed in sorted(runs.seed.unique())]
     return [
         f"[`{name}`](reference/{name})",
         TABLES[folder],
         len(runs),
-        short(runs.total_params.median()),
+        short_count(runs.total_params.median()),
         f"{vocab_size:,}",
         ", ".join(tokens),
         ", ".join(seeds),
@@ -161,9 +163,9 @@ def three_shares() -> str:
     rows = []
     for folder in ("wikitext-2", "spot_check"):
         runs = read_published(folder).sort_values("requested_share")
-        size = short(round(runs.total_params.median(), -6))
+        size = short_count(round(runs.total_params.median(), -6))
         losses = [f"{loss:.3f}" for loss in runs.dev_loss]
-        rows.append([f"`{folder}`", size, short(runs.tokens.iloc[0]), *losses])
+        rows.append([f"`{folder}`", size, short_count(runs.tokens.iloc[0]), *losses])
     return markdown_table(["table", "parameters", "training tokens", "25 %", "35 %", "45 %"], rows)
 
 

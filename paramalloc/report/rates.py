@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..analysis import by_chance, cells_table, completed_cells, eligible_runs, rate_check
-from ..plots import short
+from ..plots import short_count
 
 
 def chosen(runs: pd.DataFrame) -> str:
@@ -30,7 +30,7 @@ def rates_checked(runs: pd.DataFrame, found) -> list[str]:
         return []
     cells = eligible_runs(runs).cell.nunique()
     return [
-        f"Was the learning rate fair? {len(check)} of {cells} {'cell' if cells == 1 else 'cells'} tried {_between(check.tried.map(len))} rates at {short(tokens)} "
+        f"Was the learning rate fair? {len(check)} of {cells} {'cell' if cells == 1 else 'cells'} tried {_between(check.tried.map(len))} rates at {short_count(tokens)} "
         f"tokens a run (rows of `tokens` {tokens:.0f} and `seed` {_all(check.seeds)}{_precisions(check, runs)}): the best was lower than the claim's by "
         f"{check.gain.mean():.4f} nats in the mean and {check.gain.max():.4f} at most ({check.cell[check.gain.idxmax()]}){_chance(check, found)}."
         f"{_by_share(check, found)}"

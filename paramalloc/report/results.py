@@ -18,7 +18,7 @@ PICTURE, CERTAINTY, COST, SHARE = (
     ["share_glu_heatmap"],
     ["difference_forest"],
     ["pareto_speed", "pareto_decode"],
-    ["response_surface", "share_by_payer"],
+    ["response_surface", "share_tradeoff"],
 )
 
 # What explains the picture, the main effects and each section: the words of notebooks/analysis.

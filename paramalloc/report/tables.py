@@ -21,7 +21,7 @@ from ..analysis import (
     means,
     screening,
 )
-from ..plots import say, short, stopped
+from ..plots import format_rows, name_stopped, short_count
 from ..runs import Note
 
 COSTS = {
@@ -123,7 +123,7 @@ def readable(runs: pd.DataFrame) -> Table | Note:
         seeds=table.n_seeds.where(table.n_seeds > 0),
         state=[_status(cell) for cell in table.itertuples()],
     )
-    frame = pd.DataFrame({heading: say(table, form) for heading, form in CELLS.items()})
+    frame = pd.DataFrame({heading: format_rows(table, form) for heading, form in CELLS.items()})
     nobody = [name for name in OPTIONAL if set(frame[name]) == {"—"}]  # nobody measured it
     return Table(frame.drop(columns=nobody), "The cells")
 
@@ -162,7 +162,7 @@ def _status(cell) -> str:
     others = [f"{count} {end}" for end, count in ends.items() if count and end != cell.status]
     of = f"{cell.n_flagged} of {cell.n_seeds} " if cell.n_seeds > 1 else ""
     flagged = (
-        [f"{of}flagged from {short(cell.flagged_at_tokens)} tokens on"] if cell.n_flagged else []
+        [f"{of}flagged from {short_count(cell.flagged_at_tokens)} tokens on"] if cell.n_flagged else []
     )
     return ", ".join([cell.status, *others, *flagged]).replace("_", " ")
 
@@ -195,7 +195,7 @@ def effects(runs: pd.DataFrame) -> Table | Note:
         "95 % interval for all of these together": "[{low:+.4f}, {high:+.4f}]",
     }
     return Table(
-        pd.DataFrame({heading: say(found, form) for heading, form in words.items()}), "Main effects"
+        pd.DataFrame({heading: format_rows(found, form) for heading, form in words.items()}), "Main effects"
     )
 
 
@@ -214,7 +214,7 @@ def fronts(runs: pd.DataFrame) -> Table | Note:
         if not (one_budget and cost == "total_params")
     ]
     lost = screening(table)
-    against = f"Screening only, {stopped(lost)}: against" if lost else "against"
+    against = f"Screening only, {name_stopped(lost)}: against" if lost else "against"
     seeds = eligible_runs(runs).dropna(subset="smallbench").groupby("cell").seed.nunique()
     one = " (one seed a cell: no probability)" if seeds.max() == 1 else ""
     return Table(

@@ -25,7 +25,7 @@ from ..analysis import (
     with_defaults,
     wrong_kills,
 )
-from ..plots import short
+from ..plots import short_count
 from ..runs import Note, current_commit
 from .rates import chosen, rates_checked
 from .tables import code
@@ -49,9 +49,9 @@ def scale(runs: pd.DataFrame) -> Note:
     words = [
         f"{len(done)} of {len(table)} cells complete",
         f"{seeds} {'seed' if done.n_seeds.max() == 1 else 'seeds'} a cell",
-        f"about {short(done.total_params.median())} parameters",
+        f"about {short_count(done.total_params.median())} parameters",
         *(f"vocabulary {size:,.0f}" for size in used.vocab_size.mode()[:1]),
-        f"{short(first.tokens)} training tokens of {code(first.dataset)}",
+        f"{short_count(first.tokens)} training tokens of {code(first.dataset)}",
         *(
             [f"on {', '.join(map(code, names))}"]
             if (names := sorted(used.device.dropna().unique()))

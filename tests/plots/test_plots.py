@@ -22,8 +22,8 @@ from scipy import stats
 from paramalloc import plots
 from paramalloc.allocation import allocation
 from paramalloc.analysis import by_tradeoff, cells_table, differences, estimate_noise, fit_surface
-from paramalloc.plots import stopped
-from paramalloc.plots.base import facts
+from paramalloc.plots import name_stopped
+from paramalloc.plots.base import describe_rows
 from paramalloc.runs import Note, as_csv, read_results
 from paramalloc.sweep import load_sweep
 
@@ -34,10 +34,10 @@ CHARTS = {
         "share_glu_heatmap",
         "difference_forest",
         "response_surface",
-        "share_by_payer",
+        "share_tradeoff",
         "allocation_bars",
         "learning_curves",
-        "by_frequency",
+        "frequency_deciles",
         "equal_spending",
     )
 }
@@ -127,7 +127,7 @@ def test_without_runs_a_chart_is_a_sentence(draw):
 
 def test_words_of_a_row_say_what_is_missing():
     """Each format is filled from its row; one missing value makes the whole text a dash."""
-    _, tips, table = facts(
+    _, tips, table = describe_rows(
         pd.DataFrame({"a": [1.25, None], "b": ["x", "y"]}),
         {"first": "{a:.1f} of {b}", "second": "{b}"},
     )
@@ -358,9 +358,9 @@ def test_who_pays_for_a_low_share_is_told_by_the_request():
         "cell",
         "line",
     )
-    payers = {row["cell"]: row["line"] for row in found}
-    assert len(payers) == 9 and payers["35 % (112 × 4 × 336, d_embed 84)"] == "the MLP"
-    assert {cell for cell, payer in payers.items() if payer == "the depth"} == {
+    displaced = {row["cell"]: row["line"] for row in found}
+    assert len(displaced) == 9 and displaced["35 % (112 × 4 × 336, d_embed 84)"] == "the MLP"
+    assert {cell for cell, what in displaced.items() if what == "the depth"} == {
         "10 % × 2.66",
         "15 % × 2.66",
         "35 % × 2.66",
@@ -424,16 +424,15 @@ def test_an_arm_joins_neither_corpora_nor_recipes(runs):
     )
 
 
-def test_payers_of_another_corpus_are_left_out(runs):
-    """A payer whose runs were trained on another corpus has no line beside the others."""
+def test_tradeoffs_of_another_corpus_are_left_out(runs):
+    """What the share is traded against has no line if its runs read another corpus."""
     other = runs.assign(
         data_fingerprint=runs.data_fingerprint.where(
             (runs.embedding == "tied") | runs.requested_glu.isna(), "f2"
         )
     )
-    assert set(by_tradeoff(runs).traded_against) - set(by_tradeoff(other).traded_against) == {
-        "the depth"
-    }
+    tradeoffs, without = by_tradeoff(runs), by_tradeoff(other)
+    assert set(tradeoffs.traded_against) - set(without.traded_against) == {"the depth"}
 
 
 def test_document_groups_need_not_be_equal_in_number():
@@ -479,6 +478,6 @@ def test_a_surface_needs_as_many_cells_as_its_note_says(cells, seeds, enough):
 def test_cells_that_were_stopped_are_named_in_a_sentence():
     """One was, several were."""
     assert (
-        stopped(["a"]) == "a was stopped early"
-        and stopped(["a", "b", "c"]) == "a, b and c were stopped early"
+        name_stopped(["a"]) == "a was stopped early"
+        and name_stopped(["a", "b", "c"]) == "a, b and c were stopped early"
     )

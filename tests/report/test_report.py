@@ -404,7 +404,7 @@ def test_losses_by_frequency_are_differences_of_means():
     runs = runs.assign(
         dev_by_frequency=[[[9, 5 + n * share] for n in (1, 2)] for share in runs.requested_share]
     )
-    data = plots.by_frequency(runs).to_dict()["datasets"]
+    data = plots.frequency_deciles(runs).to_dict()["datasets"]
     drawn = {
         (row["share"], row["decile"]): row["difference"]
         for rows in data.values()
@@ -418,8 +418,8 @@ def test_losses_by_frequency_are_differences_of_means():
             for n in (1, 2)
         }
     )
-    assert "there are not two" in plots.by_frequency(runs[runs.requested_share == 0.35])
-    assert "there are not two" in plots.by_frequency(grid())
+    assert "there are not two" in plots.frequency_deciles(runs[runs.requested_share == 0.35])
+    assert "there are not two" in plots.frequency_deciles(grid())
 
 
 def test_a_cell_of_many_seeds_weighs_as_much_as_another():
@@ -428,7 +428,7 @@ def test_a_cell_of_many_seeds_weighs_as_much_as_another():
         [[9, 5 + glu * (share > 0.3)]] * 2
         for share, glu in zip(runs.requested_share, runs.requested_glu)
     ]
-    drawn = lambda runs: plots.by_frequency(
+    drawn = lambda runs: plots.frequency_deciles(
         runs.assign(dev_by_frequency=frequencies(runs))
     ).to_dict()["usermeta"]["table"]
     more = pd.DataFrame([run(0.35, 4.0, seed) for seed in range(1, 9)])
