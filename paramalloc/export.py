@@ -18,7 +18,7 @@ from .config import ROOT, ModelConfig
 from .data import EOT, EOT_TEXT
 from .errors import ExportError
 from .model import NORM_EPS, ROPE_BASE
-from .runs import SHAPE, find_run, read_json, write_json, write_text
+from .runs import find_run, read_json, write_json, write_text
 
 
 def export_run(run: str, folder: str | Path, outputs: str | Path = "outputs") -> Path:
@@ -37,7 +37,7 @@ def export_run(run: str, folder: str | Path, outputs: str | Path = "outputs") ->
     tokenizer = _tokenizer_of(source, config)
     if target.exists() and any(target.iterdir()):
         raise ExportError(f"{target} is not empty: name a new folder")
-    model = ModelConfig(**{name: config[name] for name in SHAPE})
+    model = ModelConfig.from_record(config)
     state = llama_weights(load_file(weights), model)
 
     # The same for transformers.

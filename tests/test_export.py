@@ -13,7 +13,7 @@ from paramalloc.config import ModelConfig, TrainConfig
 from paramalloc.errors import ExportError
 from paramalloc.export import export_run
 from paramalloc.model import DecoderLM
-from paramalloc.runs import SHAPE, Run, read_json
+from paramalloc.runs import Run, read_json
 from paramalloc.training import train
 
 KINDS = ("tied", "untied", "factorized")
@@ -30,7 +30,7 @@ def exported(request, tiny, tiny_corpus, tmp_path_factory):
     [result] = train(config, tiny_corpus)
     run = Run(config, tiny_corpus.fingerprint)
     recorded = read_json(run.folder / "config.json")
-    model = DecoderLM(ModelConfig(**{name: recorded[name] for name in SHAPE}))
+    model = DecoderLM(ModelConfig.from_record(recorded))
     model.load_state_dict(load_file(run.folder / "checkpoint" / "final" / "model.safetensors"))
     folder = tmp_path_factory.mktemp("export") / "new"
     assert main(["export", run.id, str(folder), "--outputs", str(outputs)]) == 0

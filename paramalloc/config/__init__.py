@@ -4,27 +4,28 @@ An unknown name, a wrong type or a value out of range is refused with one line t
 Sizes that nobody set by name (None) are filled from the profile, `params/profiles/<profile>.yaml`.
 """
 
-from .fields import as_number, convert, refuse_unknown
+from .fields import as_number, convert, is_identity, refuse_unknown
 from .model import EMBEDDINGS, MLPS, ModelConfig
 from .notebooks import AnalysisConfig, DataConfig, ExploreConfig, TransferConfig
-from .profiles import PROFILES, ROOT, cuda_available, load_profile, load_yaml, profiles
-from .train import TUNING_SEED, TrainConfig
+from .profiles import PROFILES, ROOT, cuda_available, load_yaml, profiles
+from .train import TUNING_SEED, TrainConfig, load_profile
 
 __all__ = [
-    "AnalysisConfig",
-    "DataConfig",
     "EMBEDDINGS",
-    "ExploreConfig",
     "MLPS",
-    "ModelConfig",
     "PROFILES",
     "ROOT",
     "TUNING_SEED",
+    "AnalysisConfig",
+    "DataConfig",
+    "ExploreConfig",
+    "ModelConfig",
     "TrainConfig",
     "TransferConfig",
     "as_number",
     "convert",
     "cuda_available",
+    "is_identity",
     "load_profile",
     "load_yaml",
     "profiles",

@@ -1,45 +1,123 @@
-"""One value of a parameter: its kind and range, what is understood as a number, and how a wrong one is refused."""
+"""One parameter: its kind and range, what it is to a run, and how a wrong value is refused."""
 
 import difflib
 import math
 import re
-from dataclasses import field
+from collections.abc import Collection, Iterable
+from dataclasses import Field, field
 from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 from ..errors import ConfigError
 
-
-def whole_number(low=1, high=10**12, default=None):
-    return field(default=default, metadata={"kind": int, "low": low, "high": high})
+LARGEST = 10**18  # absolute value of a whole number
 
 
-def number(low=0.0, high=math.inf, default=None, many=False):
-    return field(default=default, metadata={"kind": float, "low": low, "high": high, "many": many})
+class Marks(TypedDict, total=False):
+    """What a field says of its parameter, other than kind and range. All have defaults.
+
+    identity: whether two runs that differ in it are two runs (True). False is for where and how
+        fast a run is computed, where it is kept, when it is cut short, and what is measured.
+    added: whether it is younger than published runs (False). Such a parameter is left out of a
+        run's id while it has its default, which is what older runs used. So their ids stay.
+    recorded: what results.csv's column of this name means. Without it there is no such column.
+    unit: the unit of that column.
+    role: why recorded values may differ between runs that are compared: "rate" (chosen per cell)
+        or "seed". Without a role they must agree.
+    before: what a run used that is older than the column. `added` implies the default.
+    """
+
+    identity: bool
+    added: bool
+    recorded: str
+    unit: str
+    role: str
+    before: str | float
 
 
-def text(default="", choices=None, pattern=""):
-    return field(default=default, metadata={"kind": str, "choices": choices, "pattern": pattern})
+def whole_number(
+    low: int = 1,
+    high: int = 10**12,
+    default: int | None = None,
+    *,
+    many: bool = False,
+    **marks: Unpack[Marks],
+) -> Any:
+    """A field for whole numbers from `low` to `high`; `many` allows a list of them."""
+    return _field(int, default, {"low": low, "high": high, "many": many}, marks)
 
 
-def as_number(name: str, value, kind=float):
-    """`value` as a finite int or float; numeric text such as `1_000` or YAML's `1e-3` is understood."""
+def number(
+    low: float = 0.0,
+    high: float = math.inf,
+    default: float | None = None,
+    *,
+    many: bool = False,
+    **marks: Unpack[Marks],
+) -> Any:
+    """A field for finite numbers from `low` to `high`; `many` allows a list of them."""
+    return _field(float, default, {"low": low, "high": high, "many": many}, marks)
+
+
+def text(
+    default: str | None = "",
+    choices: tuple[str, ...] = (),
+    pattern: str = "",
+    **marks: Unpack[Marks],
+) -> Any:
+    """A field for text: one of `choices`, or of the form `pattern` (a regular expression)."""
+    return _field(str, default, {"choices": choices, "pattern": pattern}, marks)
+
+
+def _field(kind: type, default: object, limits: dict[str, Any], marks: Marks) -> Any:
+    all_marks: Marks = {
+        "identity": True,
+        "added": False,
+        "recorded": "",
+        "unit": "",
+        "role": "",
+        **marks,
+    }
+    return field(default=default, metadata={"kind": kind, **limits, **all_marks})
+
+
+def is_identity(spec: Field[Any], value: object) -> bool:
+    """Whether a parameter with this value is a part of what its run is."""
+    rests = spec.metadata["added"] and value == spec.default
+    return bool(spec.metadata["identity"]) and value is not None and not rests
+
+
+def as_number(name: str, value: object, kind: type = float) -> Any:
+    """`value` as a finite int or float; text such as `1_000` or YAML's `1e-3` is understood.
+
+    >>> as_number("lr", "1e-3"), as_number("tokens", "1_000", int)
+    (0.001, 1000)
+    """
+    number = _parse_number(name, value)
+    too_large = isinstance(number, int) and abs(number) > LARGEST
+    if too_large or not math.isfinite(number):
+        raise ConfigError(f"{name} must be a finite number, not {value}")
+    if kind is int and number != int(number):
+        raise ConfigError(f"{name} must be a whole number, not {value}")
+    return kind(number)
+
+
+def _parse_number(name: str, value: object) -> int | float:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
     try:
         if isinstance(value, bool):
             raise ValueError
-        result = value if isinstance(value, int) else float(str(value).replace("_", ""))
+        return float(str(value).replace("_", ""))
     except ValueError:
         raise ConfigError(f"{name} must be a number, not {value!r}") from None
-    if isinstance(result, int) and abs(result) > 10**18 or not math.isfinite(result):
-        raise ConfigError(f"{name} must be a finite number, not {value}")
-    if kind is int and result != int(result):
-        raise ConfigError(f"{name} must be a whole number, not {value}")
-    return kind(result)
 
 
-def as_text(name: str, value, choices=None, pattern=""):
+def as_text(name: str, value: object, choices: tuple[str, ...] = (), pattern: str = "") -> str:
+    """`value` as text, one of `choices` and of the form `pattern`; YAML's on and off are text."""
     if isinstance(value, bool):  # YAML reads on and off as booleans
         value = "on" if value else "off"
-    if not isinstance(value, (str, Path)):
+    if not isinstance(value, str | Path):
         raise ConfigError(f"{name} must be text, not {value!r}")
     value = str(value)
     if choices and value not in choices:
@@ -49,30 +127,38 @@ def as_text(name: str, value, choices=None, pattern=""):
     return value
 
 
-def convert(spec, value):
-    """One parameter's value by its field's type and range; None stays None (the profile fills it)."""
-    name, rule = spec.name, spec.metadata
+def convert(spec: Field[Any], value: object) -> Any:
+    """A parameter's value by its field's kind and range. None stays None: the profile fills it."""
+    rule = spec.metadata
     if value is None:
         return None
     if rule["kind"] is str:
-        return as_text(name, value, rule["choices"], rule["pattern"])
-    if rule.get("many") and isinstance(value, str) and "," in value:
+        return as_text(spec.name, value, rule["choices"], rule["pattern"])
+    if rule["many"] and isinstance(value, str) and "," in value:
         value = [part.strip() for part in value.split(",")]
-    if rule.get("many") and isinstance(value, (list, tuple)):
+    if rule["many"] and isinstance(value, list | tuple):
         if not value:
-            raise ConfigError(f"{name} is an empty list: give at least one value")
+            raise ConfigError(f"{spec.name} is an empty list: give at least one value")
         return tuple(convert(spec, item) for item in value)
-    result = as_number(name, value, rule["kind"])
-    if not rule["low"] <= result <= rule["high"]:
-        raise ConfigError(
-            f"{name} must be between {rule['low']:g} and {rule['high']:g}, not {value}"
-        )
-    return result
+    return _in_range(spec, as_number(spec.name, value, rule["kind"]), value)
 
 
-def refuse_unknown(names, known, what="parameter"):
+def _in_range(spec: Field[Any], number: float, given: object) -> float:
+    low, high = spec.metadata["low"], spec.metadata["high"]
+    if not low <= number <= high:
+        raise ConfigError(f"{spec.name} must be between {low:g} and {high:g}, not {given}")
+    return number
+
+
+def refuse_unknown(names: Iterable[str], known: Collection[str], what: str = "parameter") -> None:
+    """ConfigError for the first of `names` that is not `known`; it names the nearest that is."""
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known))}"
-            raise ConfigError(f"unknown {what} '{name}': {hint}")
+            raise ConfigError(f"unknown {what} '{name}': {_hint(name, known)}")
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known are {', '.join(sorted(known))}"

@@ -1,6 +1,8 @@
 """The shape of a decoder."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 from ..errors import ConfigError
 
@@ -12,8 +14,9 @@ MLPS = ("swiglu", "relu2")
 class ModelConfig:
     """The shape of a decoder: what `model.DecoderLM` builds and `ledger.count_parameters` counts.
 
-    `embedding`: "tied" (input and output share a table of V x d_model), "untied" (one each), or "factorized" (input and
-    output share a table of V x d_embed and a projection of d_embed x d_model). `mlp`: "swiglu", or "relu2" (no gate).
+    `embedding` is "tied" (input and output share a table of V x d_model), "untied" (one each), or
+    "factorized" (they share a table of V x d_embed and a projection of d_embed x d_model).
+    `mlp` is "swiglu", or "relu2" (no gate).
     """
 
     vocab_size: int
@@ -27,12 +30,18 @@ class ModelConfig:
     d_embed: int | None = None
     mlp: str = "swiglu"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.embedding == "factorized") != (self.d_embed is not None):
             raise ConfigError("d_embed goes with embedding 'factorized', and with no other")
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """The shape of a run, from its config.json or result.json."""
+        return cls(**{spec.name: record[spec.name] for spec in fields(cls)})
+
     @property
     def gated(self) -> bool:
+        """Whether the MLP has a gate."""
         return self.mlp == "swiglu"
 
     @property

@@ -1,14 +1,17 @@
-"""What the other notebooks are asked."""
+"""The parameters of the notebooks other than train."""
 
 from dataclasses import dataclass
 
 from .fields import number, text, whole_number
 from .model import EMBEDDINGS, MLPS
 from .parameters import FromParameters
+from .train import FromProfile
 
 
 @dataclass(frozen=True)
-class DataConfig(FromParameters):
+class DataConfig(FromProfile):
+    """What the data notebook prepares."""
+
     dataset: str = text("builtin")
     vocab_size: int = whole_number(257, 65_536)
     tokens: int = whole_number()
@@ -18,7 +21,7 @@ class DataConfig(FromParameters):
 
 @dataclass(frozen=True)
 class AnalysisConfig(FromParameters):
-    sized = False
+    """Which runs an analysis is about, and the name of its report."""
 
     runs: str = text("")
     dataset: str = text("")
@@ -29,7 +32,7 @@ class AnalysisConfig(FromParameters):
 
 @dataclass(frozen=True)
 class TransferConfig(FromParameters):
-    sized = False
+    """Which runs the check of the learning rate's transfer is about."""
 
     runs: str = text("outputs/reference/transfer/results.csv")
     dataset: str = text("")
@@ -40,8 +43,6 @@ class TransferConfig(FromParameters):
 @dataclass(frozen=True)
 class ExploreConfig(FromParameters):
     """What the explorer starts from."""
-
-    sized = False
 
     total_params: int = whole_number(10_000, 10**9, 10_000_000)
     vocab_size: int = whole_number(257, 65_536, 16_000)

@@ -12,7 +12,7 @@ from ..config import ModelConfig, TrainConfig
 from ..data import EOT, Corpus
 from ..errors import RunError, UserError
 from ..model import DecoderLM, device_name, pick_device
-from ..runs import MEASURED, RESULT_COLUMNS, SHAPE, Lease, Note, as_json, hold, read_json
+from ..runs import MEASURED, RESULT_COLUMNS, Lease, Note, as_json, hold, read_json
 from .generation import generate
 from .inference import inference_cost
 from .perplexity import by_document, by_frequency, by_group, scores, split_losses
@@ -137,7 +137,7 @@ def trained(folder: Path) -> DecoderLM:
     )
     if not weights.exists():
         raise RunError(f"run {folder.name} has no final weights: {weights}")
-    model = DecoderLM(ModelConfig(**{name: kept[name] for name in SHAPE}))
+    model = DecoderLM(ModelConfig.from_record(kept))
     model.load_state_dict(load_file(weights))
     return model.eval()
 

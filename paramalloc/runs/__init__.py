@@ -1,34 +1,52 @@
-"""The run folder: what a run is (its id), what it recorded, and all runs as a table. No torch.
+"""The run folder: what makes a run (its id), what it recorded, and all runs as a table. No torch.
 
-runs/<run_id>/   config.json   metrics.jsonl   checkpoint/   evaluation.json   items.safetensors   result.json (last)
-                 lease/ (who writes it, lease.py)
+    runs/<run_id>/   config.json   metrics.jsonl   checkpoint/   evaluation.json
+                     items.safetensors   lease/ (who writes it)   result.json (last)
+
+schema.py      one table of columns, from which keys, labels, senses and groups derive
+identity.py    which parameters tell two runs apart, and the run_id
+provenance.py  what is known of a run before training; versions, machine, commit
+lease.py       one process at a time writes a run
+folder.py      a run's folder and its files
+table.py       all runs as a DataFrame, from folders or from a results.csv
+restore.py     runs of a results.csv, put back as folders
 """
 
-from .folder import Run, as_json, find_run, read_json, read_metrics, run_id, write_json, write_text
+from .folder import Run, as_json, find_run, read_json, read_metrics, write_json, write_text
+from .identity import RECIPE, identifying_parameters, run_id
 from .lease import Lease, Watch, hold
+from .provenance import current_commit, describe_provenance, describe_run
 from .restore import restore_runs
 from .schema import (
+    COLUMNS,
     LIST_COLUMNS,
     MEASURED,
     METRIC_COLUMNS,
-    OUTSIDE,
-    RECIPE,
     RESULT_COLUMNS,
-    SHAPE,
-    current_commit,
-    describe_provenance,
-    describe_run,
+    Column,
+    column_names,
+    columns,
+    data_dictionary,
 )
-from .table import Note, as_csv, as_frame, load_metrics, load_runs, read_results, summarize_results
+from .table import (
+    Note,
+    as_csv,
+    as_frame,
+    baseline_request,
+    load_metrics,
+    load_runs,
+    read_results,
+    summarize_results,
+)
 
 __all__ = [
+    "COLUMNS",
     "LIST_COLUMNS",
     "MEASURED",
     "METRIC_COLUMNS",
-    "OUTSIDE",
     "RECIPE",
     "RESULT_COLUMNS",
-    "SHAPE",
+    "Column",
     "Lease",
     "Note",
     "Run",
@@ -36,11 +54,16 @@ __all__ = [
     "as_csv",
     "as_frame",
     "as_json",
+    "baseline_request",
+    "column_names",
+    "columns",
     "current_commit",
+    "data_dictionary",
     "describe_provenance",
     "describe_run",
     "find_run",
     "hold",
+    "identifying_parameters",
     "load_metrics",
     "load_runs",
     "read_json",

@@ -1,31 +1,17 @@
 """The folder of a run, written by who holds it, and its files."""
 
 import errno
-import hashlib
 import json
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from ..config import TrainConfig
 from ..errors import RunError
+from .identity import run_id
 from .lease import SILENCE, Watch, hold, sync
-from .schema import OUTSIDE, RECIPE, RESULT_COLUMNS
-
-
-def run_id(config: TrainConfig, fingerprint: str) -> str:
-    """12 hex digits of a hash of the canonical parameters, the data fingerprint and the recipe version."""
-    what = {
-        name: value
-        for name, value in asdict(config).items()
-        if value is not None and name not in OUTSIDE | {"dataset"}
-    }
-    identity = json.dumps(
-        {"parameters": what, "data": fingerprint, "recipe": RECIPE}, sort_keys=True
-    )
-    return hashlib.sha256(identity.encode()).hexdigest()[:12]
+from .schema import RESULT_COLUMNS
 
 
 class Run:

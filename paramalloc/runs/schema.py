@@ -1,223 +1,228 @@
-"""What is said of a run: the columns of result.json, and what makes one run another."""
+"""One table of what is recorded of a run: the columns of result.json and results.csv.
 
-import os
-import platform
-import subprocess
-from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import version
+Everything that needs to know a column asks this table: the keys of result.json, how a csv is read,
+axis labels, which direction is better, the groups that the analysis uses, the data dictionary.
+A parameter of training is a column where its field in config/train.py says what it means.
+"""
 
-from ..allocation import Allocation, flops_per_token
-from ..config import ROOT, ModelConfig, TrainConfig
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
-RECIPE = 3  # raise it when the same parameters train differently
+from ..config import TrainConfig
 
-# Not part of what a run is: where and how fast it is computed, where it is kept, when it is cut short, what is measured.
-OUTSIDE = {
-    "device",
-    "compile",
-    "outputs",
-    "profile",
-    "early_stop",
-    "stop_margin",
-    "stop_patience",
-    "stop_grace",
-    "baseline_share",
-    "baseline_glu",
-    "baseline_lr",
-    "checkpoint_seconds",
-    "smallbench",
-    "smallbench_data",
-}
-
-# What is measured of a trained model (measure.py); `paramalloc evaluate` measures it again.
-MEASURED = [
-    "dev_loss",
-    "dev_ppl",
-    "dev_bpb",
-    "dev_word_ppl",
-    "test_loss",
-    "test_ppl",
-    "test_bpb",
-    "test_word_ppl",
-    "smallbench",
-    "smallbench_se",
-    "smallbench_size",
-    "blimp_accuracy",
-    "lambada_accuracy",
-    "lambada_bpb",
-    "arc_easy_accuracy",
-    "arc_easy_accuracy_norm",
-    "arc_easy_bpb",
-    "piqa_accuracy",
-    "piqa_accuracy_norm",
-    "piqa_bpb",
-    "decode_ms_per_token",
-    "decode_ms_per_token_32",
-    "time_to_first_token_ms",
-    "prefill_tokens_per_s",
-    "kv_bytes_per_token",
-    "weight_bytes",
-    "inference_memory_bytes",
-    "inference_device",
-    "out_of_domain",
-    "dev_by_frequency",
-    "dev_by_group",
-]
-
-RESULT_COLUMNS = [
-    "run_id",
-    "status",
-    "requested_share",
-    "requested_glu",
-    "total_params",
-    "embed_params",
-    "embed_share",
-    "glu",
-    "d_model",
-    "n_layers",
-    "n_heads",
-    "n_kv_heads",
-    "d_head",
-    "d_ff",
-    "d_embed",
-    "mlp",
-    "vocab_size",
-    "embedding",
-    "seq_len",
-    "batch_tokens",
-    "parametrization",
-    "optimizer",
-    "lr",
-    "embed_lr",
-    "warmup",
-    "weight_decay",
-    "grad_clip",
+Kind = Literal["text", "int", "float", "bool", "list"]
+Better = Literal["less", "more", ""]
+Role = Literal[
+    "recorded",  # a parameter, as the config has it
+    "same",  # runs compare only where they agree in it
+    "rate",  # chosen per cell
     "seed",
-    "tokens",
-    "tokens_trained",
-    "dev_curve",
-    *MEASURED,
-    "flops_per_token",
-    "train_flops",
-    "tokens_per_s",
-    "mfu",
-    "outside_steps_share",
-    "peak_memory_bytes",
-    "wall_s",
-    "dataset",
-    "data_fingerprint",
-    "unigram_loss",
-    "early_stop",
-    "flagged_at_tokens",
-    "steps",
-    "precision",
-    "device",
-    "threads",
-    "compiled",
-    "profile",
-    "recipe",
-    "params_attention",
-    "params_mlp",
-    "params_norm",
-    "created",
-    "commit",
-    "torch",
+    "request",  # what the allocator was asked for
+    "shape",  # what tells two cells of one request apart
+    "realised",  # one value in all runs of a cell
+    "count",  # of parameters
+    "measured",  # of a trained model; `paramalloc evaluate` measures it again
+    "quality",  # what a seed moves in all cells alike
+    "speed",  # of the machine, so the median over seeds counts
 ]
 
-# In results.csv lists are JSON text; and what is text stays text, however much an id of hex digits looks like a number.
-LIST_COLUMNS = ["dev_curve", "dev_by_frequency", "dev_by_group"]
-TEXT_COLUMNS = [
-    "run_id",
-    "status",
-    "mlp",
-    "embedding",
-    "parametrization",
-    "optimizer",
-    "smallbench_size",
-    "inference_device",
-    "dataset",
-    "data_fingerprint",
-    "precision",
-    "device",
-    "profile",
-    "early_stop",
-    "created",
-    "commit",
-    "torch",
-]
 
-SHAPE = tuple(ModelConfig.__dataclass_fields__)  # what of a run's config.json makes its model
+@dataclass(frozen=True)
+class Column:
+    """One column. `better` is the direction of a quality or a cost; `before` is the value of runs
+    that are older than the column, None where nothing is known of them."""
 
+    name: str
+    kind: Kind
+    unit: str
+    better: Better
+    label: str
+    meaning: str
+    roles: frozenset[str] = frozenset()
+    before: Any = None
+
+    @property
+    def title(self) -> str:
+        """The title of its axis: `dev loss (nats per token)`."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+def _column(
+    name: str,
+    kind: Kind,
+    unit: str,
+    meaning: str,
+    *roles: Role,
+    better: Better = "",
+    label: str = "",
+) -> Column:
+    return Column(name, kind, unit, better, label or name, meaning, frozenset(roles))
+
+
+_KINDS: dict[type, Kind] = {str: "text", int: "int", float: "float"}
+
+
+def _parameter(name: str, *roles: Role) -> Column:
+    """The column of a parameter, from what its field says."""
+    spec = TrainConfig.__dataclass_fields__[name]
+    marks = spec.metadata
+    all_roles = {"recorded", *roles}
+    if marks["role"]:
+        all_roles.add(marks["role"])
+    elif marks["identity"]:
+        all_roles.add("same")
+    before = spec.default if marks["added"] else marks.get("before")
+    kind, unit, meaning = _KINDS[marks["kind"]], marks["unit"], marks["recorded"]
+    return Column(name, kind, unit, "", name, meaning, frozenset(all_roles), before)
+
+
+# fmt: off
+_TABLE = (
+    _column("run_id", "text", "", "hash of parameters, data and recipe version; names the run's folder"),
+    _column("status", "text", "", "completed, stopped_early or diverged"),
+
+    # the shape
+    _column("requested_share", "float", "", "embedding in all parameters, as requested", "request"),
+    _column("requested_glu", "float", "", "d_ff / d_model, as requested", "request"),
+    _column("total_params", "int", "", "all parameters", "count", "realised", better="less", label="parameters"),
+    _column("embed_params", "int", "", "parameters of embedding and head", "count", "realised"),
+    _column("embed_share", "float", "", "embedding and head in all parameters, realised", "realised"),
+    _column("glu", "float", "", "d_ff / d_model, realised; without a gate, of the gated MLP as large", "realised"),
+    _column("d_model", "int", "", "width", "shape"),
+    _column("n_layers", "int", "", "depth", "shape"),
+    _column("n_heads", "int", "", "attention heads", "shape"),
+    _column("n_kv_heads", "int", "", "key and value heads"),
+    _column("d_head", "int", "", "width of a head", "shape"),
+    _column("d_ff", "int", "", "width of the MLP", "shape"),
+    _column("d_embed", "int", "", "width of a factorized embedding's table, empty for others", "shape"),
+    _parameter("mlp"),
+    _parameter("vocab_size"),
+    _parameter("embedding"),
+
+    # the recipe
+    _parameter("seq_len"),
+    _parameter("batch_tokens"),
+    _parameter("parametrization"),
+    _parameter("optimizer"),
+    _parameter("lr"),
+    _parameter("embed_lr"),
+    _parameter("warmup"),
+    _parameter("weight_decay"),
+    _parameter("grad_clip"),
+    _parameter("seed"),
+    _parameter("tokens", "realised"),
+    _column("tokens_trained", "int", "tokens", "how far the run came"),
+    _column("dev_curve", "list", "tokens, nats per token", "the probes: [tokens, loss of the dev probe]"),
+
+    # measured of the trained model
+    _column("dev_loss", "float", "nats per token", "loss of the dev split, every token scored once", "measured", "quality", better="less", label="dev loss"),
+    _column("dev_ppl", "float", "", "exp(dev_loss)", "measured", "quality", better="less", label="dev perplexity"),
+    _column("dev_bpb", "float", "bits per byte", "nats of the dev split over ln 2 and its UTF-8 bytes", "measured", "quality", better="less", label="dev loss per byte"),
+    _column("dev_word_ppl", "float", "", "perplexity per white-space word (WikiText: plus one per line)", "measured", better="less"),
+    _column("test_loss", "float", "nats per token", "as dev_loss, of the test split", "measured", better="less"),
+    _column("test_ppl", "float", "", "as dev_ppl, of the test split", "measured", better="less"),
+    _column("test_bpb", "float", "bits per byte", "as dev_bpb, of the test split", "measured", better="less"),
+    _column("test_word_ppl", "float", "", "as dev_word_ppl, of the test split", "measured", better="less"),
+    _column("smallbench", "float", "mean accuracy above chance", "BLiMP over 12 phenomena: 0 is guessing, 1 is perfect", "measured", "quality", better="more", label="SmallBench"),
+    _column("smallbench_se", "float", "", "standard error of smallbench over items, within one run", "measured", better="less"),
+    _column("smallbench_size", "text", "", "full, quick or off; two sizes do not compare", "measured"),
+    _column("blimp_accuracy", "float", "", "BLiMP: pairs whose grammatical sentence is likelier", "measured", better="more"),
+    _column("lambada_accuracy", "float", "", "LAMBADA: last words that greedy decoding gets right", "measured", better="more"),
+    _column("lambada_bpb", "float", "bits per byte", "LAMBADA: of the last word", "measured", better="less"),
+    _column("arc_easy_accuracy", "float", "", "ARC-Easy: questions whose right answer is the likeliest", "measured", better="more"),
+    _column("arc_easy_accuracy_norm", "float", "", "ARC-Easy: the same, likelihood per character", "measured", better="more"),
+    _column("arc_easy_bpb", "float", "bits per byte", "ARC-Easy: of the right answer", "measured", better="less"),
+    _column("piqa_accuracy", "float", "", "PIQA: as arc_easy_accuracy", "measured", better="more"),
+    _column("piqa_accuracy_norm", "float", "", "PIQA: as arc_easy_accuracy_norm", "measured", better="more"),
+    _column("piqa_bpb", "float", "bits per byte", "PIQA: as arc_easy_bpb", "measured", better="less"),
+    _column("decode_ms_per_token", "float", "milliseconds", "time between two tokens of one sequence", "measured", "speed", better="less", label="decoding one token"),
+    _column("decode_ms_per_token_32", "float", "milliseconds", "the same, of 32 sequences together", "measured", better="less"),
+    _column("time_to_first_token_ms", "float", "milliseconds", "from one prompt (half a window) to its first new token", "measured", better="less"),
+    _column("prefill_tokens_per_s", "float", "tokens per second", "prompt tokens, 32 sequences together", "measured", better="more"),
+    _column("kv_bytes_per_token", "int", "bytes per token", "key-value cache", "measured", "realised", better="less", label="key-value cache"),
+    _column("weight_bytes", "int", "bytes", "the weights in memory at inference", "measured", better="less"),
+    _column("inference_memory_bytes", "int", "bytes", "the most held at a time at inference, 32 sequences together", "measured", better="less"),
+    _column("inference_device", "text", "", "where inference was measured", "measured"),
+    _column("out_of_domain", "bool", "", "whether the corpus is tokenised text, which SmallBench's is not", "measured"),
+    _column("dev_by_frequency", "list", "tokens, nats per token", "[tokens, loss] by decile of token frequency, frequent to rare", "measured"),
+    _column("dev_by_group", "list", "tokens, nats", "[tokens, nats] by group of dev documents", "measured"),
+
+    # what training took
+    _column("flops_per_token", "float", "FLOPs per token", "of a training step, by the ledger", better="less"),
+    _column("train_flops", "float", "FLOPs", "flops_per_token × tokens_trained", better="less", label="training compute"),
+    _column("tokens_per_s", "float", "tokens per second", "of training steps, without compilation and evaluation", "speed", better="more", label="training speed"),
+    _column("mfu", "float", "", "FLOPs per second as part of the device's peak, where that is known", better="more"),
+    _column("outside_steps_share", "float", "", "part of wall_s that was not spent on steps", better="less"),
+    _column("peak_memory_bytes", "int", "bytes", "the most held at a time in training", better="less"),
+    _column("wall_s", "float", "seconds", "from start to result, interruptions left out", better="less"),
+
+    # the text and the machine
+    _parameter("dataset"),
+    _column("data_fingerprint", "text", "", "hash of the prepared corpus and its tokenizer", "same"),
+    _column("unigram_loss", "float", "nats per token", "entropy of the dev split's token frequencies", "realised", label="unigram entropy"),
+    _column("early_stop", "text", "", "kill, flag or off; empty where no baseline was there to compare with"),
+    _column("flagged_at_tokens", "int", "tokens", "where early stop would have ended the run, or did"),
+    _column("steps", "int", "steps", "optimizer steps that were done"),
+    _column("precision", "text", "", "of the matrix products: fp32, bf16 or fp16"),
+    _column("device", "text", "", "the CPU or GPU that trained"),
+    _column("threads", "int", "", "CPU threads of the process"),
+    _column("compiled", "bool", "", "whether torch.compile was used"),
+    _parameter("profile"),
+    _column("recipe", "int", "", "version of what is no parameter; runs of two versions do not compare", "same"),
+    _column("params_attention", "int", "", "parameters of attention", "count", "realised"),
+    _column("params_mlp", "int", "", "parameters of the MLPs", "count", "realised"),
+    _column("params_norm", "int", "", "parameters of the norms", "count", "realised"),
+    _column("created", "text", "", "when training began, UTC"),
+    _column("commit", "text", "", "of the code, `-dirty` where files differed from it"),
+    _column("torch", "text", "", "version of PyTorch"),
+    _parameter("baseline_share"),
+    _parameter("baseline_glu"),
+)
+# fmt: on
+
+
+def _later_parameters() -> list[Column]:
+    """Recorded parameters that the table does not place; they come last."""
+    placed = {column.name for column in _TABLE}
+    recorded = [spec.name for spec in fields(TrainConfig) if spec.metadata["recorded"]]
+    return [_parameter(name) for name in recorded if name not in placed]
+
+
+COLUMNS: dict[str, Column] = {column.name: column for column in (*_TABLE, *_later_parameters())}
+
+
+def columns(kind: Kind | None = None, role: Role | None = None) -> list[Column]:
+    """The columns of a kind and of a role, in the order of results.csv; without them, all.
+
+    >>> [column.title for column in columns(role="speed")]
+    ['decoding one token (milliseconds)', 'training speed (tokens per second)']
+    """
+    of_kind = [column for column in COLUMNS.values() if kind in (None, column.kind)]
+    return [column for column in of_kind if role is None or role in column.roles]
+
+
+def column_names(kind: Kind | None = None, role: Role | None = None) -> list[str]:
+    """The names of `columns`.
+
+    >>> column_names(role="request")
+    ['requested_share', 'requested_glu']
+    """
+    return [column.name for column in columns(kind, role)]
+
+
+RESULT_COLUMNS = column_names()  # the keys of result.json
+MEASURED = column_names(role="measured")
+TEXT_COLUMNS = column_names(
+    kind="text"
+)  # stay text, however much an id of hex digits looks like a number
+LIST_COLUMNS = column_names(kind="list")  # JSON text in results.csv
 METRIC_COLUMNS = ["step", "tokens", "train_loss", "dev_loss", "dev_ppl", "tokens_per_s"]
 
 
-def describe_run(run_id: str, config: TrainConfig, shape: Allocation, corpus) -> dict:
-    """The columns of a result that are known before training."""
-    recipe = (
-        "seq_len",
-        "batch_tokens",
-        "parametrization",
-        "optimizer",
-        "lr",
-        "embed_lr",
-        "warmup",
-        "weight_decay",
-        "grad_clip",
-        "seed",
-        "tokens",
-        "dataset",
-        "profile",
-    )
-    model = asdict(shape.model)
-    return (
-        {name: getattr(config, name) for name in recipe}
-        | model
-        | {
-            "run_id": run_id,
-            "requested_share": shape.requested_share,
-            "requested_glu": shape.requested_glu,
-            "total_params": shape.params["total"],
-            "embed_params": shape.params["embedding"] + shape.params["head"],
-            "params_attention": shape.params["attention"],
-            "params_mlp": shape.params["mlp"],
-            "params_norm": shape.params["norm"],
-            "embed_share": shape.embed_share,
-            "glu": shape.glu,
-            "flops_per_token": flops_per_token(shape.model, config.seq_len)["train"],
-            "data_fingerprint": corpus.fingerprint,
-            "unigram_loss": corpus.unigram_entropy("valid"),
-            "recipe": RECIPE,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "commit": current_commit(),
-            "torch": version("torch"),
-        }
-    )
-
-
-def describe_provenance(corpus) -> dict:
-    """Versions, machine and commit: what a reader needs to train this again."""
-    return {
-        "python": platform.python_version(),
-        "versions": {
-            name: version(name) for name in ("paramalloc", "torch", "tokenizers", "numpy")
-        },
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "commit": current_commit(),
-        "corpus": corpus.folder.name,
-    }
-
-
-def current_commit() -> str | None:
-    """The commit of this checkout, marked where files differ from it; None outside of git. No lock is taken: of a process that
-    is killed it would stay in the user's repository."""
-    git = ["git", "--no-optional-locks", "-C", str(ROOT)]
-    ask = lambda *words: subprocess.run(
-        [*git, *words], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    try:
-        return ask("rev-parse", "--short=12", "HEAD") + "-dirty" * bool(
-            ask("status", "--porcelain", "--untracked-files=no")
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
+def data_dictionary() -> str:
+    """The columns of results.csv as a Markdown table."""
+    lines = ["| column | kind | unit | better | meaning |", "| --- | --- | --- | --- | --- |"]
+    for column in COLUMNS.values():
+        cells = [f"`{column.name}`", column.kind, column.unit, column.better, column.meaning]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

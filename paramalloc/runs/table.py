@@ -3,13 +3,36 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..config import TrainConfig
 from ..errors import RunError
 from .folder import read_json, read_metrics
 from .schema import METRIC_COLUMNS, RESULT_COLUMNS, TEXT_COLUMNS
+
+SUMMARY = [
+    "status",
+    "lr",
+    "seed",
+    "tokens_trained",
+    "dev_loss",
+    "dev_ppl",
+    "dev_bpb",
+    "test_ppl",
+    "unigram_loss",
+    "smallbench",
+    "tokens_per_s",
+    "decode_ms_per_token",
+    "decode_ms_per_token_32",
+    "wall_s",
+    "precision",
+    "device",
+    "threads",
+    "compiled",
+]
 
 
 class Note(str):
@@ -23,47 +46,77 @@ class Note(str):
 
 
 def load_runs(outputs: Path) -> pd.DataFrame:
-    """One row per finished run under outputs/runs, the keys of result.json as columns; missing is NaN."""
-    found = (read_json(path) for path in sorted((Path(outputs) / "runs").glob("*/result.json")))
-    return as_frame([result for result in found if result])
+    """One row per finished run under outputs/runs, a column per key of result.json; missing is NaN."""
+    paths = sorted((Path(outputs) / "runs").glob("*/result.json"))
+    results = [read_json(path) for path in paths]
+    return as_frame([result for result in results if result])
 
 
-def as_frame(results: list[dict]) -> pd.DataFrame:
+def as_frame(results: list[dict[str, Any]]) -> pd.DataFrame:
     """Results as rows; what is missing is NaN, also in a column that nobody measured."""
     frame = pd.DataFrame(results, columns=RESULT_COLUMNS)
     return frame.where(frame.notna(), np.nan).infer_objects()
 
 
 def as_csv(runs: pd.DataFrame) -> str:
-    """The text of results.csv: a row per run, numbers in full, lists as JSON, what is missing empty."""
-    return runs.map(lambda value: json.dumps(value) if isinstance(value, list) else value).to_csv(
-        index=False
-    )
+    """The text of results.csv: a row per run, numbers in full, lists as JSON, missing as empty."""
+    return str(runs.map(_as_cell).to_csv(index=False))
+
+
+def _as_cell(value: object) -> object:
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 def read_results(path: Path) -> pd.DataFrame:
-    """The runs of a results.csv as `load_runs` gives them, bit for bit. RunError if it is not there or no such table."""
+    """The runs of a results.csv as `load_runs` gives them, bit for bit.
+
+    RunError if there is no such file or it is no such table.
+    """
     return as_frame(read_rows(path))
 
 
-def read_rows(path: Path) -> list[dict]:
-    """The rows of a results.csv as the dicts that result.json holds."""
-    value = lambda name, cell: (
-        None if not cell else cell if name in TEXT_COLUMNS else json.loads(cell.lower())
-    )  # pandas writes True
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a results.csv as the dicts that result.json holds; RunError as `read_results`."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            rows = [
-                {name: value(name, cell) for name, cell in row.items()}
-                for row in csv.DictReader(file)
-            ]
+            rows = [_parse_row(row) for row in csv.DictReader(file)]
     except FileNotFoundError:
         raise RunError(f"there is no file {path}") from None
     except (ValueError, AttributeError, csv.Error):
         rows = []
-    if not all(row.get("status") for row in rows or [{}]):
+    if not rows or not all(row.get("status") for row in rows):
         raise RunError(f"{path} is not a results.csv of this project")
     return rows
+
+
+def _parse_row(row: dict[str, str]) -> dict[str, Any]:
+    return {name: _parse_cell(name, cell) for name, cell in row.items()}
+
+
+def _parse_cell(name: str, cell: str) -> Any:
+    if not cell:
+        return None
+    if name in TEXT_COLUMNS:
+        return cell
+    return json.loads(cell.lower())  # pandas writes True
+
+
+def baseline_request(runs: pd.DataFrame) -> tuple[float, float]:
+    """(requested_share, requested_glu) of the baseline cell that these runs were trained beside.
+
+    Where it is not recorded (older tables, cells that never ran) it is the config's default. Where
+    runs disagree, the most frequent one counts.
+
+    >>> baseline_request(pd.DataFrame({"baseline_share": [0.25], "baseline_glu": [4.0]}))
+    (0.25, 4.0)
+    """
+    names = ["baseline_share", "baseline_glu"]
+    defaults = {name: TrainConfig.__dataclass_fields__[name].default for name in names}
+    requests = runs.reindex(columns=names).astype(float).fillna(defaults)
+    if requests.empty:
+        return defaults["baseline_share"], defaults["baseline_glu"]
+    share, glu = requests.value_counts().idxmax()
+    return float(share), float(glu)
 
 
 def load_metrics(outputs: Path, run_id: str) -> pd.DataFrame:
@@ -71,35 +124,17 @@ def load_metrics(outputs: Path, run_id: str) -> pd.DataFrame:
     return pd.DataFrame(read_metrics(Path(outputs) / "runs" / run_id), columns=METRIC_COLUMNS)
 
 
-def summarize_results(results: list[dict]) -> pd.DataFrame:
+def summarize_results(results: list[dict[str, Any]]) -> pd.DataFrame:
     """What a reader looks for first, a column per run."""
-    rows = [
-        "status",
-        "lr",
-        "seed",
-        "tokens_trained",
-        "dev_loss",
-        "dev_ppl",
-        "dev_bpb",
-        "test_ppl",
-        "unigram_loss",
-        "smallbench",
-        "tokens_per_s",
-        "decode_ms_per_token",
-        "decode_ms_per_token_32",
-        "wall_s",
-        "precision",
-        "device",
-        "threads",
-        "compiled",
-    ]
-    show = lambda value: (
-        f"{value:,.4g}"
-        if isinstance(value, float)
-        else f"{value:,}"
-        if type(value) is int
-        else value
-    )
-    return pd.DataFrame(
-        {result["run_id"]: {row: show(result.get(row)) for row in rows} for result in results}
-    )
+    shown = {}
+    for result in results:
+        shown[result["run_id"]] = {name: _as_text(result.get(name)) for name in SUMMARY}
+    return pd.DataFrame(shown)
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    if type(value) is int:  # a bool stays a bool
+        return f"{value:,}"
+    return value

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import RunError
-from ..runs import OUTSIDE, Run, read_json, read_metrics
+from ..runs import Run, identifying_parameters, read_json, read_metrics
 from .early_stop import EarlyStop
 from .learner import Learner
 from .meter import Meter
@@ -199,9 +199,8 @@ def refuse_changes(run: Run, before: dict, now: dict):
 
 
 def _fixed_values(about: dict) -> dict:
-    free = OUTSIDE | {"dataset"}
-    values = {name: value for name, value in about["parameters"].items() if name not in free}
-    return values | {name: about.get(name) for name in FIXED}
+    parameters = identifying_parameters(about["parameters"])
+    return parameters | {name: about.get(name) for name in FIXED}
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,87 @@
+"""Where a run comes from: what is known of it before training, versions, machine and commit."""
+
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..allocation import Allocation, flops_per_token
+from ..config import ROOT, TrainConfig
+from .identity import RECIPE
+from .schema import column_names
+
+PACKAGES = ("paramalloc", "torch", "tokenizers", "numpy")
+
+
+class CorpusRecord(Protocol):
+    """What a run records of its corpus (data.Corpus)."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def folder(self) -> Path: ...
+
+    def unigram_entropy(self, split: str) -> float: ...
+
+
+def describe_run(
+    run_id: str, config: TrainConfig, shape: Allocation, corpus: CorpusRecord
+) -> dict[str, Any]:
+    """The columns of a result that are known before training."""
+    recipe = {name: getattr(config, name) for name in column_names(role="recorded")}
+    params = shape.params
+    sizes = {
+        "requested_share": shape.requested_share,
+        "requested_glu": shape.requested_glu,
+        "total_params": params["total"],
+        "embed_params": params["embedding"] + params["head"],
+        "params_attention": params["attention"],
+        "params_mlp": params["mlp"],
+        "params_norm": params["norm"],
+        "embed_share": shape.embed_share,
+        "glu": shape.glu,
+        "flops_per_token": flops_per_token(shape.model, config.seq_len)["train"],
+    }
+    origin = {
+        "run_id": run_id,
+        "data_fingerprint": corpus.fingerprint,
+        "unigram_loss": corpus.unigram_entropy("valid"),
+        "recipe": RECIPE,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": current_commit(),
+        "torch": version("torch"),
+    }
+    return recipe | asdict(shape.model) | sizes | origin
+
+
+def describe_provenance(corpus: CorpusRecord) -> dict[str, Any]:
+    """Versions, machine and commit: what a reader needs to train a run again."""
+    return {
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "commit": current_commit(),
+        "corpus": corpus.folder.name,
+    }
+
+
+def current_commit() -> str | None:
+    """The commit of this checkout, marked `-dirty` where files differ; None outside of git."""
+    try:
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changes = _git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}-dirty" if changes else commit
+
+
+def _git(*words: str) -> str:
+    """What git prints. It takes no lock, which a killed process would leave in the repository."""
+    command = ["git", "--no-optional-locks", "-C", str(ROOT), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
