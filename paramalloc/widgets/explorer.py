@@ -1,64 +1,62 @@
-"""What moves in a notebook: data preparation, a training's progress and loss curve, and the explorer of allocations."""
+"""The explorer: sliders for a request, and the allocation that it gets."""
 
 from html import escape
+from typing import Any
 
 import ipywidgets
 import pandas as pd
 
 from ..allocation import HARDWARE, Allocation, allocate
 from ..analysis import recommend, training_command
-from ..config import EMBEDDINGS, MLPS, ExploreConfig
+from ..config import ExploreConfig
 from ..errors import ConfigError, InfeasibleError, UserError
 from ..plots import explored, show
 from ..runs import load_runs
+from .controls import TRADED_AGAINST, labelled, make_controls
 
-# ------------------------------------------------------------------ explorer
-
-BUDGETS = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100]  # millions
-VOCABULARIES = [512, 1_024, 2_048, 4_096, 8_192, 16_000, 32_000, 50_000, 65_536]
-CONTEXTS = [128, 256, 512, 1_024, 2_048, 4_096]
-PAYERS = {
-    "width, depth and MLP": (),
-    "the depth": ("d_model",),
-    "the MLP": ("d_model", "n_layers"),
-}  # what stays as given
+PIN = "Pin this allocation"
+SAME_SIZE = 0.02  # runs are of the requested size within this fraction of it
 
 
 class Explorer:
-    """Controls for a request; beside them, live, the shape that it gets. A second allocation can be pinned beside it.
+    """Controls for a request and, next to them, the allocation that it gets as they move.
 
-    `explorer` displays itself; without a front end its HTML shows where the controls stand.
+    One allocation can be pinned to compare the next ones with it. An explorer displays itself;
+    without a front end its HTML shows the allocation of where the controls stood.
+
+    `now` is the allocation on display, None where none is feasible; `pinned` the one that is
+    pinned, or None. Raises ConfigError for hardware that is not known.
     """
 
-    def __init__(self, config: ExploreConfig = ExploreConfig()):
+    def __init__(self, config: ExploreConfig | None = None):
+        config = config or ExploreConfig()
         if config.hardware not in HARDWARE:
-            raise ConfigError(
-                f"unknown hardware '{config.hardware}': known are {', '.join(HARDWARE)}"
-            )
-        self.runs, self.pinned, self.now = load_runs(config.output_folder), None, None
-        self.controls = controls(config)
+            known = ", ".join(HARDWARE)
+            raise ConfigError(f"unknown hardware '{config.hardware}': known are {known}")
+        self.runs = load_runs(config.output_folder)
+        self.now: Allocation | None = None
+        self.pinned: Allocation | None = None
+
+        self.controls = make_controls(config)
         self.pin = ipywidgets.Button(
-            description="Pin this allocation", tooltip="Keep this allocation beside the next ones"
+            description=PIN, tooltip="Compare the next allocations with this one"
         )
         self.ask = ipywidgets.Button(
             description="Recommend from my runs",
             layout={"width": "auto"},
-            tooltip="The shape that the finished runs speak for, at this budget and vocabulary",
+            tooltip="The best shape by the finished runs, at this budget and vocabulary",
         )
-        self.table, self.chart, self.advice = (
-            ipywidgets.HTML(),
-            ipywidgets.HTML(),
-            ipywidgets.HTML(),
-        )
-        self.command = labelled(
-            ipywidgets.Textarea, "trained by", layout={"width": "400px", "height": "11em"}
-        )
-        for control in self.controls.values():
-            control.observe(lambda change: self.refresh(), "value")
-        for name in ("total_params", "vocab_size"):  # what was recommended was for another budget
-            self.controls[name].observe(lambda change: self.advice.set_trait("value", ""), "value")
-        self.pin.on_click(lambda button: self.toggle())
-        self.ask.on_click(lambda button: self.recommend())
+        self.command = labelled(ipywidgets.Textarea, "command to train it", height="11em")
+        self.advice = ipywidgets.HTML()
+        self.chart = ipywidgets.HTML()
+        self.table = ipywidgets.HTML()
+
+        self.box = self._arrange()
+        self._connect()
+        self.refresh()
+
+    def _arrange(self) -> ipywidgets.Box:
+        """Controls to the left, the answer to the right, one below the other in a narrow window."""
         buttons = ipywidgets.HBox([self.pin, self.ask])
         left = ipywidgets.VBox(
             [*self.controls.values(), buttons, self.command],
@@ -67,167 +65,144 @@ class Explorer:
         right = ipywidgets.VBox(
             [self.advice, self.chart, self.table], layout={"flex": "1 1 620px", "min_width": "0"}
         )
-        self.box = ipywidgets.HBox([left, right], layout={"flex_flow": "row wrap"})
-        self.refresh()
+        return ipywidgets.HBox([left, right], layout={"flex_flow": "row wrap"})
 
-    def _repr_mimebundle_(self, **_) -> dict:
+    def _connect(self) -> None:
+        """What happens where a control moves or a button is pressed."""
+        for control in self.controls.values():
+            control.observe(lambda change: self.refresh(), "value")
+        for name in ("total_params", "vocab_size"):  # the recommendation was for another budget
+            self.controls[name].observe(lambda change: self._clear_advice(), "value")
+        self.pin.on_click(lambda button: self.toggle())
+        self.ask.on_click(lambda button: self.show_recommendation())
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return self.box._repr_mimebundle_() | {
             "text/plain": str(self.now or "not feasible"),
             "text/html": self.chart.value + self.table.value,
         }
 
-    def request(self) -> dict:
+    def value(self, name: str) -> Any:
+        """Where a control stands."""
+        return self.controls[name].value
+
+    def request(self) -> dict[str, Any]:
         """The arguments of `allocate` that the controls stand for."""
         names = ("total_params", "vocab_size", "embed_share", "glu", "embedding", "mlp")
-        kept = (
-            PAYERS[self.controls["paid_by"].value]
-            if self.controls["embedding"].value == "factorized"
-            else ()
-        )
-        return {name: self.controls[name].value for name in (*names, *kept)}
+        return {name: self.value(name) for name in (*names, *self._given_dimensions())}
 
-    def refresh(self):
+    def _given_dimensions(self) -> tuple[str, ...]:
+        if self.value("embedding") != "factorized":
+            return ()
+        return TRADED_AGAINST[self.value("traded_against")]
+
+    def refresh(self) -> None:
         """Answer the controls; where nothing fits, say what would."""
-        factorized = self.controls["embedding"].value == "factorized"
-        kept = PAYERS[self.controls["paid_by"].value] if factorized else ()
-        for name, used in {
-            "paid_by": factorized,
-            "d_model": "d_model" in kept,
-            "n_layers": "n_layers" in kept,
-        }.items():
-            self.controls[name].layout.display = None if used else "none"
+        self._hide_unused_controls()
         try:
             self.now = allocate(**self.request())
         except InfeasibleError as error:
-            self.table.value = f"<p role='alert' style='color:#b00020'><b>Not feasible.</b> {escape(str(error))}</p>"
-            self.chart.value = self.command.value = ""
             self.now = None
-            return
-        finally:
-            self.pin.disabled = not (self.now or self.pinned)
-        shapes = {"now": self.now} | ({"pinned": self.pinned} if self.pinned else {})
-        self.table.value = shapes_table(
-            shapes, self.controls["seq_len"].value, self.controls["hardware"].value
-        )
+            self._show_refusal(error)
+        else:
+            self._show_allocation(self.now)
+        self.pin.disabled = not (self.now or self.pinned)
+
+    def _hide_unused_controls(self) -> None:
+        given = self._given_dimensions()
+        used = {
+            "traded_against": self.value("embedding") == "factorized",
+            "d_model": "d_model" in given,
+            "n_layers": "n_layers" in given,
+        }
+        for name, is_used in used.items():
+            self.controls[name].layout.display = None if is_used else "none"
+
+    def _show_refusal(self, error: InfeasibleError) -> None:
+        words = f"<b>Not feasible.</b> {escape(str(error))}"
+        self.table.value = f"<p role='alert' style='color:#b00020'>{words}</p>"
+        self.chart.value = ""
+        self.command.value = ""
+
+    def _show_allocation(self, allocation: Allocation) -> None:
+        shapes = {"now": allocation}
+        if self.pinned:
+            shapes["pinned"] = self.pinned
+        seq_len = self.value("seq_len")
+        self.table.value = _shapes_table(shapes, seq_len, self.value("hardware"))
         self.chart.value = show(explored(shapes, self.trained())).svg
-        self.command.value = training_command(self.request(), self.controls["seq_len"].value)
+        self.command.value = training_command(self.request(), seq_len)
 
     def trained(self) -> pd.DataFrame:
-        """Finished runs of this budget, vocabulary, embedding and MLP; of those on other texts or budgets, the largest group."""
-        runs, asked = self.runs, self.request()
-        near = (runs.total_params / asked["total_params"] - 1).abs() < 0.02
-        same = [
-            runs[name].fillna("swiglu" if name == "mlp" else "") == asked[name]
-            for name in ("vocab_size", "embedding", "mlp")
-        ]
-        found = runs[near & (runs.status == "completed") & same[0] & same[1] & same[2]]
-        comparable = found.groupby(["data_fingerprint", "tokens", "seq_len"])
-        largest = comparable.get_group(comparable.size().idxmax()) if len(found) else found
-        return largest[["embed_share", "glu", "dev_loss"]].astype(float)
+        """Finished runs of this budget, vocabulary, embedding and MLP.
 
-    def recommend(self):
-        """Show what the finished runs speak for at this budget and vocabulary, or why they do not."""
+        Columns embed_share, glu, dev_loss. Losses compare only on one text and one token budget:
+        of those groups, the largest.
+        """
+        runs = self.runs
+        request = self.request()
+        alike = (runs.total_params / request["total_params"] - 1).abs() < SAME_SIZE
+        alike &= runs.status == "completed"
+        alike &= runs.vocab_size == request["vocab_size"]
+        alike &= runs.embedding == request["embedding"]
+        alike &= runs.mlp.fillna("swiglu") == request["mlp"]  # before there was another
+        finished = runs[alike]
+        if len(finished):
+            groups = finished.groupby(["data_fingerprint", "tokens", "seq_len"])
+            finished = groups.get_group(groups.size().idxmax())
+        return finished[["embed_share", "glu", "dev_loss"]].astype(float)
+
+    def show_recommendation(self) -> None:
+        """Show the best shape by the finished runs at this size, or why there is none."""
         try:
-            found = recommend(
-                self.runs, self.controls["total_params"].value, self.controls["vocab_size"].value
+            recommendation = recommend(
+                self.runs, self.value("total_params"), self.value("vocab_size")
             )
         except UserError as error:
             self.advice.value = f"<p role='status'>{escape(str(error))}</p>"
             return
-        self.advice.value = f"<b>Recommended from your runs</b>{lines_table(found.rows())}"
+        table = _html_table({"": dict(recommendation.rows())})
+        self.advice.value = f"<b>Recommended from your runs</b>{table}"
 
-    def toggle(self):
-        """Pin the allocation of now, or let go of the one that is pinned."""
-        self.pinned = None if self.pinned else self.now
-        self.pin.description = "Unpin" if self.pinned else "Pin this allocation"
+    def _clear_advice(self) -> None:
+        self.advice.value = ""
+
+    def toggle(self) -> None:
+        """Pin the allocation on display, or unpin the one that is pinned."""
+        if self.pinned:
+            self.pinned = None
+            self.pin.description = PIN
+        else:
+            self.pinned = self.now
+            self.pin.description = "Unpin"
         self.refresh()
 
 
-def labelled(kind, text: str, **options):
-    return kind(
-        description=text,
-        style={"description_width": "10em"},
-        **{"layout": {"width": "400px"}} | options,
-    )
+# -------------------------------------------------------------------- tables
 
 
-def controls(config: ExploreConfig) -> dict[str, ipywidgets.Widget]:
-    """A labelled control for each part of a request; all of them move with the arrow keys."""
-    choices = lambda values, value, word: {
-        "options": [(word(item), item) for item in sorted({*values, value})],
-        "value": value,
-    }
-    millions = lambda count: f"{count / 10**6:g}M"
-    slider, menu = ipywidgets.SelectionSlider, ipywidgets.Dropdown
-    return {
-        "total_params": labelled(
-            slider,
-            "parameters",
-            **choices([n * 10**6 for n in BUDGETS], config.total_params, millions),
-        ),
-        "vocab_size": labelled(
-            slider, "vocabulary", **choices(VOCABULARIES, config.vocab_size, "{:,}".format)
-        ),
-        "embed_share": labelled(
-            ipywidgets.FloatSlider,
-            "embedding share",
-            min=0.01,
-            max=0.95,
-            step=0.01,
-            readout_format=".0%",
-            value=config.embed_share,
-        ),
-        "glu": labelled(
-            ipywidgets.FloatSlider, "GLU expansion", min=0.5, max=8, step=0.02, value=config.glu
-        ),
-        "embedding": labelled(menu, "embedding", options=EMBEDDINGS, value=config.embedding),
-        "paid_by": labelled(menu, "paid by", options=list(PAYERS)),
-        "d_model": labelled(
-            ipywidgets.IntSlider, "width (d_model)", min=64, max=1024, step=32, value=288
-        ),
-        "n_layers": labelled(ipywidgets.IntSlider, "depth (n_layers)", min=1, max=48, value=6),
-        "mlp": labelled(menu, "MLP", options=MLPS, value=config.mlp),
-        "seq_len": labelled(
-            slider, "tokens of context", **choices(CONTEXTS, config.seq_len, "{:,}".format)
-        ),
-        "hardware": labelled(menu, "hardware", options=list(HARDWARE), value=config.hardware),
-    }
+def _shapes_table(shapes: dict[str, Allocation], seq_len: int, hardware: str) -> str:
+    """Shape, ledger and costs, a column for each allocation."""
+    columns = {}
+    for name, shape in shapes.items():
+        columns[name] = dict([*shape.rows(), *shape.costs(seq_len, hardware=hardware)])
+    return _html_table(columns)
 
 
-def lines_table(rows: list[tuple[str, str]]) -> str:
-    """(what, text) as an HTML table."""
-    cell = lambda tag, style, text: (
-        f"<{tag} style='text-align:left;vertical-align:top;padding:1px 10px 1px 0;{style}'>{escape(text)}</{tag}>"
-    )
-    lines = (
-        "<tr>"
-        + cell("th", "white-space:nowrap", what)
-        + cell("td", "overflow-wrap:anywhere", text)
-        + "</tr>"
-        for what, text in rows
-    )
-    return f"<table style='line-height:1.35'>{''.join(lines)}</table>"
+def _html_table(columns: dict[str, dict[str, str]]) -> str:
+    """Columns (row -> words) as a table, with their names above them where there are several."""
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    lines = []
+    if len(columns) > 1:
+        lines.append(["", *columns])
+    for name in names:
+        lines.append([name, *(column.get(name, "") for column in columns.values())])
+    rows = "".join(_html_row(head, words) for head, *words in lines)
+    return f"<table style='line-height:1.35'>{rows}</table>"
 
 
-def shapes_table(shapes: dict[str, Allocation], seq_len: int, hardware: str) -> str:
-    """Shape, ledger and costs as an HTML table, a column for each allocation."""
-    columns = {
-        name: dict([*shape.rows(), *shape.costs(seq_len, hardware=hardware)])
-        for name, shape in shapes.items()
-    }
-    rows = list(dict.fromkeys(row for column in columns.values() for row in column))
-    cell = lambda tag, text: (
-        f"<{tag} style='text-align:left;vertical-align:top;padding:1px 10px 1px 0'>{escape(text)}</{tag}>"
-    )
-    line = lambda row: (
-        "<tr>"
-        + cell("th", row)
-        + "".join(cell("td", column.get(row, "")) for column in columns.values())
-        + "</tr>"
-    )
-    head = (
-        "<tr><td></td>" + "".join(cell("th", name) for name in columns) + "</tr>"
-        if len(columns) > 1
-        else ""
-    )
-    return f"<table style='line-height:1.35'>{head}{''.join(map(line, rows))}</table>"
+def _html_row(head: str, words: list[str]) -> str:
+    style = "text-align:left;vertical-align:top;padding:1px 10px 1px 0;"
+    first = f"<th style='{style}white-space:nowrap'>{escape(head)}</th>"
+    others = [f"<td style='{style}overflow-wrap:anywhere'>{escape(word)}</td>" for word in words]
+    return f"<tr>{first}{''.join(others)}</tr>"

@@ -1,7 +1,8 @@
-"""What a notebook shows while it works."""
+"""What a notebook shows while it works: a bar for a corpus, a bar and the loss curve for a run."""
 
 import time
 from html import escape
+from typing import Any
 
 import pandas as pd
 from IPython.display import display
@@ -9,69 +10,82 @@ from IPython.display import display
 from ..plots import loss_curve, show
 from ..runs import METRIC_COLUMNS
 
+LINE_EVERY = 0.5  # seconds
+FIRST_CHART_AFTER = 5.0  # seconds
+CHART_EVERY = 2.0  # seconds, or more where drawing is slow: at most a twentieth of the time
+
 
 class LiveStages:
-    """A callback for `data.prepare`: the stage it is at, as a bar. Nothing is shown where nothing is to do."""
+    """A callback for `data.prepare`: the stage it is at, as a bar.
 
-    def __init__(self):
+    Nothing is shown where nothing is to do.
+    """
+
+    def __init__(self) -> None:
         self.line = display({"text/plain": ""}, raw=True, display_id=True)
 
-    def __call__(self, stage: str, fraction: float):
-        self.line.update(bar_line(f"preparing: {stage} {fraction:.0%}", fraction), raw=True)
+    def __call__(self, stage: str, fraction: float) -> None:
+        """Show that `fraction` (0 to 1) of a stage is done."""
+        self.line.update(_bar(f"preparing: {stage} {fraction:.0%}", fraction), raw=True)
 
 
 class LiveTraining:
-    """A callback for `train.train`: one line of progress, and in a front end the loss curve, redrawn as it grows.
+    """A callback for `training.train`: a line of progress and, in a front end, the loss curve.
 
-    Drawing takes at most a twentieth of the time; the training meter does not count it.
+    The curve is redrawn as it grows. Drawing takes at most a twentieth of the time, and the
+    training's meter does not count it.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.line = display({"text/plain": "starting"}, raw=True, display_id=True)
         self.chart = display({"text/plain": ""}, raw=True, display_id=True)
-        self.records, self.run_id, self.next_line, self.next_chart = (
-            [],
-            None,
-            0.0,
-            time.monotonic() + 5,
-        )
+        self.run_id: str | None = None
+        self.records: list[dict[str, Any]] = []
+        self.next_line = 0.0
+        self.next_chart = time.monotonic() + FIRST_CHART_AFTER
 
-    def __call__(self, record: dict):
+    def __call__(self, record: dict[str, Any]) -> None:
+        """Show a record of the meter, or of the evaluation's stage."""
         if record["run_id"] != self.run_id:
-            self.run_id, self.records = record["run_id"], []
+            self.run_id = record["run_id"]
+            self.records = []
         if "stage" in record:
-            self.line.update(
-                bar_line(f"evaluating: {record['stage']}", record["fraction"]), raw=True
-            )
+            self.line.update(_bar(f"evaluating: {record['stage']}", record["fraction"]), raw=True)
             return
         self.records.append(record)
-        now, last = time.monotonic(), record["done"]
-        if last or now >= self.next_line:
-            self.line.update(progress_line(record, self.records), raw=True)
-            self.next_line = now + 0.5
-        if last:  # the notebook draws the finished curve from the record
+        now = time.monotonic()
+        if record["done"] or now >= self.next_line:
+            self.line.update(_progress(record, self.records), raw=True)
+            self.next_line = now + LINE_EVERY
+        if record["done"]:  # the notebook draws the finished curve from the record
             self.chart.update({"text/plain": ""}, raw=True)
         elif now >= self.next_chart:
-            self.chart.update(show(loss_curve(pd.DataFrame(self.records, columns=METRIC_COLUMNS))))
-            self.next_chart = time.monotonic() + max(2.0, 20 * (time.monotonic() - now))
+            self._draw(now)
+
+    def _draw(self, started: float) -> None:
+        table = pd.DataFrame(self.records, columns=METRIC_COLUMNS)
+        self.chart.update(show(loss_curve(table)))
+        finished = time.monotonic()
+        self.next_chart = finished + max(CHART_EVERY, 20 * (finished - started))
 
 
-def progress_line(record: dict, records: list[dict]) -> dict[str, str]:
+def _progress(record: dict[str, Any], records: list[dict[str, Any]]) -> dict[str, str]:
     """The state of a run as HTML with a bar, and as plain text."""
-    dev = next((row["dev_ppl"] for row in reversed(records) if "dev_ppl" in row), None)
     parts = [
         f"{record['tokens']:,} of {record['budget']:,} tokens",
         f"train loss {record['train_loss']:.3f}",
     ]
-    parts += [f"dev perplexity {dev:.1f}"] if dev else []
+    perplexities = [row["dev_ppl"] for row in records if "dev_ppl" in row]
+    if perplexities and perplexities[-1]:
+        parts.append(f"dev perplexity {perplexities[-1]:.1f}")
     if record["tokens_per_s"]:
         minutes, seconds = divmod(round(max(record["time_left_s"], 0)), 60)
-        parts += [f"{record['tokens_per_s']:,.0f} tokens/s", f"{minutes}:{seconds:02} left"]
-    return bar_line(" · ".join(parts), record["tokens"], record["budget"])
+        parts.append(f"{record['tokens_per_s']:,.0f} tokens/s")
+        parts.append(f"{minutes}:{seconds:02} left")
+    return _bar(" · ".join(parts), record["tokens"], record["budget"])
 
 
-def bar_line(text: str, value: float, most: float = 1) -> dict[str, str]:
-    return {
-        "text/html": f"<progress value='{value}' max='{most}' style='width:16em'></progress> {escape(text)}",
-        "text/plain": text,
-    }
+def _bar(words: str, value: float, most: float = 1) -> dict[str, str]:
+    """Words behind a bar that is `value` / `most` full."""
+    bar = f"<progress value='{value}' max='{most}' style='width:16em'></progress>"
+    return {"text/html": f"{bar} {escape(words)}", "text/plain": words}

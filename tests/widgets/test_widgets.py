@@ -9,7 +9,7 @@ from paramalloc.allocation import allocation
 from paramalloc.config import ExploreConfig, TrainConfig
 from paramalloc.errors import ConfigError
 from paramalloc.widgets import Explorer
-from paramalloc.widgets.explorer import CONTEXTS, VOCABULARIES
+from paramalloc.widgets.controls import CONTEXTS, VOCABULARIES
 
 MOVES = [
     {},
@@ -17,9 +17,9 @@ MOVES = [
     {"total_params": 1_000_000, "vocab_size": 4_096},
     {"embedding": "untied"},
     {"embedding": "factorized"},
-    {"embedding": "factorized", "paid_by": "the depth"},
+    {"embedding": "factorized", "traded_against": "the depth"},
     {"mlp": "relu2"},
-    {"embedding": "factorized", "paid_by": "the MLP"},
+    {"embedding": "factorized", "traded_against": "the MLP"},
     *({"seq_len": length} for length in CONTEXTS),
     {"vocab_size": VOCABULARIES[0], "total_params": 1_000_000, "embed_share": 0.05},
 ]
@@ -47,7 +47,7 @@ def test_the_command_trains_the_shape_that_is_shown(moves, profile):
 
 @pytest.mark.parametrize("seq_len", (300, 500, 2048))
 def test_the_command_fits_any_context(seq_len):
-    """batch_tokens is given where the profile's is no multiple of seq_len, so that the command is accepted."""
+    """The command names batch_tokens where the profile's is no multiple of seq_len."""
     explorer = Explorer(ExploreConfig(seq_len=seq_len))
     words = shlex.split(explorer.command.value)
     given = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
@@ -55,7 +55,7 @@ def test_the_command_fits_any_context(seq_len):
 
 
 def test_an_infeasible_request_says_so_and_the_next_one_is_answered():
-    """The message of the allocator is shown in place of a chart and a command, until the controls move on."""
+    """The allocator's message replaces chart and command until the controls move on."""
     explorer = moved({"embed_share": 0.94})
     assert (
         "the nearest embed_share that fits is" in explorer.table.value
@@ -92,7 +92,7 @@ def test_without_a_front_end_the_defaults_show():
 
 
 def test_finished_runs_of_the_size_are_in_the_plane():
-    """A completed run is a dot with its dev loss where budget, vocabulary and embedding are its own, else not."""
+    """A completed run is a dot with its dev loss where budget, vocabulary and embedding agree."""
     explorer = Explorer()
     row = {
         "total_params": 9_995_552,
