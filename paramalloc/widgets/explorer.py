@@ -191,18 +191,19 @@ def _shapes_table(shapes: dict[str, Allocation], seq_len: int, hardware: str) ->
 
 def _html_table(columns: dict[str, dict[str, str]]) -> str:
     """Columns (row -> words) as a table, with their names above them where there are several."""
-    names = dict.fromkeys(name for column in columns.values() for name in column)
     lines = []
     if len(columns) > 1:
-        lines.append(["", *columns])
-    for name in names:
-        lines.append([name, *(column.get(name, "") for column in columns.values())])
-    rows = "".join(_html_row(head, words) for head, *words in lines)
-    return f"<table style='line-height:1.35'>{rows}</table>"
+        lines.append(_html_row("", list(columns), "th"))
+    for name in dict.fromkeys(name for column in columns.values() for name in column):
+        words = [column.get(name, "") for column in columns.values()]
+        lines.append(_html_row(name, words))
+    return f"<table style='line-height:1.35'>{''.join(lines)}</table>"
 
 
-def _html_row(head: str, words: list[str]) -> str:
+def _html_row(name: str, words: list[str], tag: str = "td") -> str:
     style = "text-align:left;vertical-align:top;padding:1px 10px 1px 0;"
-    first = f"<th style='{style}white-space:nowrap'>{escape(head)}</th>"
-    others = [f"<td style='{style}overflow-wrap:anywhere'>{escape(word)}</td>" for word in words]
-    return f"<tr>{first}{''.join(others)}</tr>"
+    first = f"<th style='{style}white-space:nowrap'>{escape(name)}</th>"
+    cells = [
+        f"<{tag} style='{style}overflow-wrap:anywhere'>{escape(word)}</{tag}>" for word in words
+    ]
+    return f"<tr>{first}{''.join(cells)}</tr>"
