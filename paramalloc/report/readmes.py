@@ -13,6 +13,7 @@ import yaml
 
 from ..allocation import allocate
 from ..config import ROOT, load_profile
+from ..runs import data_dictionary
 from ..sweep import load_sweep
 from .published import (
     answer,
@@ -145,6 +146,7 @@ BLOCKS = {
     block.__name__: block
     for block in (
         answer,
+        data_dictionary,
         example,
         larger_study,
         own_rates,
