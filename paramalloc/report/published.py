@@ -127,8 +127,8 @@ def own_rates() -> str:
     effect = main_effects(runs).difference.max()
     return paragraph(
         f"The published grid trains all cells at {rate:g}. `lr_check` tried at least five rates",
-        f"for each cell, with {short_count(check.tokens.iloc[0])} tokens and seed 1000. A cell's best",
-        f"rate gains {check.gain.mean():.3f} nats, averaged over {len(check)} cells;",
+        f"for each cell, with {short_count(check.tokens.iloc[0])} tokens and seed 1000.",
+        f"A cell's best rate gains {check.gain.mean():.3f} nats, averaged over {len(check)} cells;",
         f"{chance:.3f} would be chance. The averages of the three shares differ by at most",
         f"{shares.max() - shares.min():.3f}. So at that budget the rate explains little of the",
         f"{effect:.3f} nats between shares ([report](../outputs/reference/RESULTS.md)).",
