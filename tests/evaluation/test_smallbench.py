@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from blimp_tasks import task_files
 from safetensors.numpy import load_file
 
 from paramalloc.cli import main
@@ -479,28 +480,3 @@ def test_lm_evaluation_harness_agrees(measured, shared_data, tmp_path, monkeypat
         found = outcomes(own, Corpus.open(corpus).tokenizer, 128, model_score(model))
         counted = (found["correct"] > 0).sum() + 1000 - len(own.items)  # to lm-eval a tie is right
         assert abs(counted - 1000 * theirs["results"][f"local_{name}"]["acc,none"]) <= 2, name
-
-
-def task_files(folder, rows):
-    """For each paradigm its pairs as JSON lines, and a task of lm-eval that reads them."""
-    (folder / "tasks").mkdir()
-    for name, pairs in pd.DataFrame(rows).groupby("UID"):
-        pairs.to_json(folder / "tasks" / f"{name}.jsonl", orient="records", lines=True)
-        (folder / "tasks" / f"{name}.yaml").write_text(
-            json.dumps(
-                {  # JSON is YAML
-                    "task": f"local_{name}",
-                    "dataset_path": "json",
-                    "dataset_kwargs": {
-                        "data_files": {"validation": str(folder / "tasks" / f"{name}.jsonl")}
-                    },
-                    "validation_split": "validation",
-                    "output_type": "multiple_choice",
-                    "doc_to_text": "",
-                    "doc_to_target": 0,
-                    "target_delimiter": "",
-                    "doc_to_choice": "{{[sentence_good, sentence_bad]}}",
-                    "metric_list": [{"metric": "acc"}],
-                }
-            )
-        )
