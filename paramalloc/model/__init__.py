@@ -1,4 +1,10 @@
-"""The decoder, its kernels and its parametrization."""
+"""The decoder that every cell trains, and what it runs on.
+
+decoder            the model: a Llama-family decoder of a given shape
+kernels            attention and the loss of the head, fast on the CPU
+parametrization    how each weight starts and how fast it learns: standard, CompleteP
+device             device, precision and memory
+"""
 
 from .decoder import NORM_EPS, ROPE_BASE, DecoderLM
 from .device import (
@@ -17,19 +23,19 @@ from .kernels import normalizers, token_losses
 from .parametrization import TABLES, rule
 
 __all__ = [
-    "DecoderLM",
     "NORM_EPS",
     "ROPE_BASE",
     "TABLES",
+    "DecoderLM",
     "autocast",
-    "device_name",
-    "keep_freed_memory",
     "device_memory",
+    "device_name",
+    "is_out_of_memory",
+    "keep_freed_memory",
     "normalizers",
     "peak_memory",
     "pick_device",
     "pick_precision",
-    "is_out_of_memory",
     "reset_peak_memory",
     "rule",
     "synchronize",
