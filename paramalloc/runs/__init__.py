@@ -7,6 +7,7 @@ schema.py      one table of columns, from which keys, labels, senses and groups 
 identity.py    which parameters tell two runs apart, and the run_id
 provenance.py  what is known of a run before training; versions, machine, commit
 lease.py       one process at a time writes a run
+process.py     which process this is, and whether another one has ended
 folder.py      a run's folder and its files
 table.py       all runs as a DataFrame, from folders or from a results.csv
 restore.py     runs of a results.csv, put back as folders

@@ -1,78 +1,94 @@
-"""The folder of a run, written by who holds it, and its files."""
+"""The folder of a run, written by the process that holds it, and its files."""
 
 import errno
+import io
 import json
 import os
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..config import TrainConfig
 from ..errors import RunError
 from .identity import run_id
-from .lease import SILENCE, Watch, hold, sync
+from .lease import SILENCE, Holder, Lease, OnWait, Watch, hold, sync
 from .schema import RESULT_COLUMNS
 
 
 class Run:
-    """One run's folder, written by who holds it. Records are appended as they come; result.json is written last."""
+    """One run's folder. Records are appended as they come; result.json is written last.
 
-    def __init__(self, config: TrainConfig, fingerprint: str):
+    Only the process that holds the run (`held`) may `begin`, `record` and `finish`.
+    """
+
+    lease: Lease
+    metrics: io.FileIO
+
+    def __init__(self, config: TrainConfig, fingerprint: str) -> None:
         self.id = run_id(config, fingerprint)
         self.folder = config.output_folder / "runs" / self.id
         self.mode = config.early_stop
-        self.lease = self.metrics = None
 
     @property
-    def result(self) -> dict | None:
+    def result(self) -> dict[str, Any] | None:
+        """What stands in result.json; None for an unfinished run."""
         return read_json(self.folder / "result.json")
 
     @property
     def finished(self) -> bool:
-        """A killed run is finished only for who asks for early stop by `kill`; others train it in full."""
+        """Whether there is a result. One of a killed run counts for early stop by `kill` alone:
+        other modes train it in full."""
         result = self.result
-        return result is not None and (result["status"] != "stopped_early" or self.mode == "kill")
+        if result is None:
+            return False
+        return result["status"] != "stopped_early" or self.mode == "kill"
 
     @contextmanager
-    def held(self, waiting=None):
-        """Hold the run, as soon as no other process that lives holds it; `waiting(holder)` is called meanwhile."""
+    def held(self, waiting: OnWait | None = None) -> Iterator[Lease]:
+        """Hold the run, once no living process does; `waiting(holder)` is called meanwhile."""
         with hold(self.folder / "lease", waiting) as self.lease:
             try:
                 yield self.lease
             finally:
-                if self.metrics:
+                if hasattr(self, "metrics"):  # not begun where it was finished while we waited
                     self.metrics.close()
 
     @staticmethod
-    def holder(folder: Path) -> dict | None:
-        """Who writes a run just now; by the clocks, nobody whose last sign of life is two silences old."""
+    def holder(folder: Path) -> Holder | None:
+        """The process that writes the run in `folder`, if it was heard of within two silences."""
         _, holder = Watch(folder / "lease").look()
-        return holder if holder and time.time() - holder["heard"] < 2 * SILENCE else None
+        if holder is None or time.time() - holder["heard"] >= 2 * SILENCE:
+            return None
+        return holder
 
-    def begin(self, config: dict, metrics: bytes = b""):
-        """A record that begins with `metrics`. The file itself is new: what a former holder still appends goes nowhere."""
+    def begin(self, config: dict[str, Any], metrics: bytes = b"") -> None:
+        """Begin the record with config.json and `metrics`.
+
+        The file is a new one: what a former holder still appends to its own goes nowhere.
+        """
         made = self.lease.desk / "metrics.jsonl"
         with self.lease.fenced():
             made.write_bytes(metrics)
-            self.metrics = open(made, "ab", buffering=0)
+            self.metrics = io.FileIO(made, "a")
         self.lease.discard(self.folder / "result.json")
         self.lease.write(self.folder / "config.json", as_json(config))
         self.lease.replace(made, self.folder / "metrics.jsonl")
         sync(self.folder.parent)
 
-    def record(self, **values):
+    def record(self, **values: Any) -> None:
+        """Append a line to metrics.jsonl; OSError if the disk is full."""
         line = json.dumps(values, allow_nan=False).encode() + b"\n"
         if self.metrics.write(line) < len(line):
-            raise OSError(
-                errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / "metrics.jsonl")
-            )
+            path = self.folder / "metrics.jsonl"
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         self.lease.check()
 
-    def finish(self, result: dict) -> dict:
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Write result.json, with a null for each column that `result` lacks."""
         result = {name: result.get(name) for name in RESULT_COLUMNS}
-        os.fsync(
-            self.metrics.fileno()
-        )  # the record is on the disk before the result says that it is whole
+        os.fsync(self.metrics.fileno())  # the record is on the disk before the result says so
         self.lease.write(self.folder / "result.json", as_json(result))
         return result
 
@@ -80,7 +96,7 @@ class Run:
         """Tokens -> dev perplexity of the probes so far."""
         return {row["tokens"]: row["dev_ppl"] for row in self.probes()}
 
-    def probes(self) -> list[dict]:
+    def probes(self) -> list[dict[str, Any]]:
         """The records that hold a probe of dev."""
         return [row for row in read_metrics(self.folder) if "dev_ppl" in row]
 
@@ -89,41 +105,50 @@ def find_run(run: str, outputs: Path) -> Path:
     """The folder of a run, given as a folder or as the beginning of its id."""
     if (Path(run) / "config.json").exists():
         return Path(run).resolve()
-    found = sorted((outputs / "runs").glob(f"{run}*/config.json")) if run.isalnum() else []
-    if len(found) != 1:
-        raise RunError(
-            f"{'no run' if not found else f'{len(found)} runs'} '{run}' in {outputs / 'runs'}: give its folder or its whole id"
-        )
-    return found[0].parent
+    runs = outputs / "runs"
+    paths = sorted(runs.glob(f"{run}*/config.json")) if run.isalnum() else []
+    if len(paths) == 1:
+        return paths[0].parent
+    count = f"{len(paths)} runs" if paths else "no run"
+    raise RunError(f"{count} '{run}' in {runs}: give its folder or its whole id")
 
 
-def write_text(path: Path, text: str):
-    """Write beside, then rename: a reader never sees half a file."""
+# ------------------------------------------------------------------ files
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write another file, then rename it: a reader never sees half a file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
 
-def write_json(path: Path, content: dict):
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` as `write_text` does."""
     write_text(path, as_json(content))
 
 
-def as_json(content: dict) -> str:
+def as_json(content: dict[str, Any]) -> str:
+    """JSON text with a line per value; ValueError for NaN, which is no JSON."""
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def read_json(path: Path) -> dict | None:
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The content of a JSON file; None where it is missing or half written."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
+    return content
 
 
-def read_metrics(folder: Path) -> list[dict]:
-    """The records of metrics.jsonl; a last line that is still being written is left out."""
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The records of metrics.jsonl, without a last line that is still being written."""
     path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
     records = []
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []:
+    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         try:
             records.append(json.loads(line))
         except ValueError:  # torn: what follows does not belong to it

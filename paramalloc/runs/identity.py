@@ -22,7 +22,7 @@ def identifying_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_id(config: TrainConfig, fingerprint: str) -> str:
-    """12 hex digits of a hash of the parameters, the data's fingerprint and the recipe's version."""
+    """12 hex digits: a hash of the parameters, the data's fingerprint and the recipe's version."""
     identity = {
         "parameters": identifying_parameters(asdict(config)),
         "data": fingerprint,

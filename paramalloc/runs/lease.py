@@ -1,34 +1,41 @@
-"""Who may write a run: one process at a time, whoever started it, here or on another host with the same file system.
+"""Who may write a run: one process at a time, here or on another host with the same file system.
 
-    runs/<run_id>/lease/000002/   holder.json (host, pid, its start), and whatever is being written just now
+    runs/<run_id>/lease/000002/   holder.json (host, pid, its start), and what is being written
 
-The highest number holds the run; it only ever grows. Everything of a run is written in its holder's folder and renamed from
-there to its place. Who takes a lease over renames the older folder away, so that a holder that comes back to life has
-nowhere to write: the number is a fencing token that the file system itself checks.
+The highest number holds the run, and numbers only grow. Everything of a run is written in its
+holder's folder, the desk, and renamed from there to its place. Who takes a lease over renames the
+older desk away, so a holder that comes back to life has nowhere to write: the number is a fencing
+token that the file system itself checks.
 """
 
 import errno
 import json
 import os
 import shutil
-import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ..errors import LeaseLostError
+from .process import has_ended, myself
 
-SILENCE = float(
-    os.environ.get("PARAMALLOC_LEASE_SILENCE", 60)
-)  # seconds without a heartbeat after which a holder is dead
+# seconds without a heartbeat after which a holder is dead
+SILENCE = float(os.environ.get("PARAMALLOC_LEASE_SILENCE", "60"))
+
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)  # another claimant was faster
+
+Holder = dict[str, Any]  # host, pid, started; when it was heard of last
+OnWait = Callable[[Holder], object]  # is told the holder while the run is waited for
 
 
 class Lease:
-    """A held run. `write` puts a file in its place, `replace` a file or folder that was made in `desk`."""
+    """A held run. `write` puts text in its place, `replace` a file or folder made on the desk."""
 
-    def __init__(self, desk: Path):
+    def __init__(self, desk: Path) -> None:
         self.desk = desk
         self.stop = threading.Event()
         self.heart = threading.Thread(target=self._beat, daemon=True)
@@ -36,96 +43,88 @@ class Lease:
 
     @property
     def folder(self) -> Path:
-        """What is held."""
+        """The run's folder."""
         return self.desk.parents[1]
 
-    def _beat(self):
+    def _beat(self) -> None:
         while not self.stop.wait(SILENCE / 10):
-            with quietly():
+            with suppress(OSError):  # another holder may have renamed the desk
                 os.utime(self.desk / "holder.json")
 
     @contextmanager
-    def fenced(self):
-        """What fails because this holder's folder is gone fails because another one has taken over."""
+    def fenced(self) -> Iterator[None]:
+        """Raise LeaseLostError in place of an error of the body that comes after a takeover."""
         try:
             yield
         except Exception:
             self.check()
             raise
 
-    def check(self):
+    def check(self) -> None:
+        """LeaseLostError if another process has taken the run over."""
         if not self.desk.exists():
             raise LeaseLostError(
-                f"another process took over run {self.folder.name}, which this one held: it ends here"
+                f"another process took over run {self.folder.name}, which this one held: "
+                "it ends here"
             ) from None
 
-    def replace(self, made: Path, place: Path):
-        """Rename what was made in `desk` to its place, for good: it and its new name have reached the disk."""
+    def replace(self, made: Path, place: Path) -> None:
+        """Rename what was made on the desk to its place, once it and its name are on the disk."""
         with self.fenced():
-            for path in [*made.rglob("*"), made] if made.is_dir() else [made]:
+            inside = list(made.rglob("*")) if made.is_dir() else []
+            for path in [*inside, made]:
                 sync(path)
             os.replace(made, place)
             sync(place.parent)
 
-    def discard(self, path: Path):
-        """Remove a file or folder of what is held; a former holder that tries finds nowhere to move it."""
+    def discard(self, path: Path) -> None:
+        """Remove a file or folder of the run; for a former holder there is nowhere to move it."""
         away = self.desk / f"gone-{uuid.uuid4().hex}"
         with self.fenced(), suppress(FileNotFoundError):
             os.rename(path, away)
         self.check()
-        shutil.rmtree(away) if away.is_dir() else away.unlink(missing_ok=True)
+        if away.is_dir():
+            shutil.rmtree(away)
+        else:
+            away.unlink(missing_ok=True)
 
-    def write(self, place: Path, text: str):
+    def write(self, place: Path, text: str) -> None:
+        """Write a file of the run, whole or not at all."""
         made = self.desk / place.name
         with self.fenced():
             made.write_text(text, encoding="utf-8")
         self.replace(made, place)
 
-    def release(self):
+    def release(self) -> None:
+        """Give the run back. The number is remembered, so that the next one is higher."""
         self.stop.set()
-        with quietly():
-            (self.desk.parent / f"{self.desk.name}.released").touch()  # the number is not forgotten
-            away = self.desk.with_name(f".{uuid.uuid4().hex}")
+        with suppress(OSError):  # what is gone already need not be put away
+            (self.desk.parent / f"{self.desk.name}.released").touch()
+            away = _hidden(self.desk.parent)
             os.rename(self.desk, away)
             shutil.rmtree(away)
 
 
-@contextmanager
-def quietly():
-    """What is gone already need not be put away."""
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, have reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        yield
-    except OSError:
-        pass
-
-
-def sync(path: Path):
-    """Wait until a file or the names in a folder have reached the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
+        os.fsync(descriptor)
     finally:
-        os.close(number)
+        os.close(descriptor)
+
+
+def _hidden(root: Path) -> Path:
+    """A new name in `root` that is no lease."""
+    return root / f".{uuid.uuid4().hex}"
 
 
 # ------------------------------------------------------------------ taking it
 
 
-def acquire(root: Path, waiting=None) -> Lease:
-    """Take the lease whose folders are in `root`, as soon as nobody alive holds it. `waiting(holder)` is called meanwhile."""
-    root.mkdir(parents=True, exist_ok=True)
-    watch = Watch(root)
-    while True:
-        number, holder = watch.look()
-        if holder is None and (desk := claim(root, number + 1)):
-            return Lease(desk)
-        if holder is not None and waiting:
-            waiting(holder)
-        time.sleep(0.2)
-
-
 @contextmanager
-def hold(root: Path, waiting=None):
+def hold(root: Path, waiting: OnWait | None = None) -> Iterator[Lease]:
+    """Hold the lease whose folders are in `root`, once nobody alive does."""
     lease = acquire(root, waiting)
     try:
         yield lease
@@ -133,109 +132,112 @@ def hold(root: Path, waiting=None):
         lease.release()
 
 
+def acquire(root: Path, waiting: OnWait | None = None) -> Lease:
+    """Take the lease in `root` once nobody alive has it; `waiting(holder)` is called meanwhile."""
+    root.mkdir(parents=True, exist_ok=True)
+    watch = Watch(root)
+    while True:
+        number, holder = watch.look()
+        desk = claim(root, number + 1) if holder is None else None
+        if desk:
+            return Lease(desk)
+        if holder is not None and waiting:
+            waiting(holder)
+        time.sleep(0.2)
+
+
 def claim(root: Path, number: int) -> Path | None:
-    """The folder of this number, if nobody else has it and no higher one is there: renaming onto a folder that is not empty
-    fails. Whatever is older is put away."""
-    made, desk = root / f".{uuid.uuid4().hex}", root / f"{number:06}"
+    """The desk of this number, unless somebody else has it or a higher one.
+
+    Renaming onto a folder that is not empty fails, so one claimant alone gets a number. Older
+    desks are put away.
+    """
+    # make the desk under another name, then rename it
+    made = _hidden(root)
+    desk = root / f"{number:06}"
     try:
         made.mkdir()
         (made / "holder.json").write_text(json.dumps(myself()))
         os.rename(made, desk)
     except OSError as error:
         shutil.rmtree(made, ignore_errors=True)
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+        if error.errno not in TAKEN:
             raise
-        return None  # somebody was faster
+        return None
+
+    # step back for a higher number
     if newest(root) != number:
         shutil.rmtree(desk, ignore_errors=True)
         return None
+
+    # leave former holders nowhere to write
     clean(root, number)
-    if old := [
-        path.name
-        for path in root.iterdir()
-        if path.is_dir() and path.name[0] != "." and int(path.name) < number
-    ]:
-        raise PermissionError(
-            errno.EACCES, f"the lease {old[0]} of a former holder cannot be put away", str(root)
-        )
+    for path in root.iterdir():
+        if path.is_dir() and not _is_hidden(path) and int(path.name) < number:
+            message = f"the lease {path.name} of a former holder cannot be put away"
+            raise PermissionError(errno.EACCES, message, str(root))
     return desk
 
 
 def newest(root: Path) -> int:
-    return max(
-        (int(path.name.split(".")[0]) for path in root.iterdir() if path.name[0] != "."), default=0
-    )
+    """The highest number in use, released ones included; 0 for none."""
+    numbers = [_number(path) for path in root.iterdir() if not _is_hidden(path)]
+    return max(numbers, default=0)
 
 
-def clean(root: Path, number: int):
-    """Put away what is older than `number`: first by name, at once, then its content."""
+def clean(root: Path, number: int) -> None:
+    """Put away what is older than `number`: first its name, at once, then its content."""
     for path in root.iterdir():
-        if path.name[0] == "." or int(path.name.split(".")[0]) < number:
-            with quietly():
-                dead = root / f".{uuid.uuid4().hex}"
+        if _is_hidden(path) or _number(path) < number:
+            with suppress(OSError):  # another process cleans too
+                dead = _hidden(root)
                 os.rename(path, dead)
-                shutil.rmtree(dead) if dead.is_dir() else dead.unlink()
+                if dead.is_dir():
+                    shutil.rmtree(dead)
+                else:
+                    dead.unlink()
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
+def _number(path: Path) -> int:
+    """Of `000002` and of `000002.released`."""
+    return int(path.name.split(".")[0])
+
+
+# ------------------------------------------------------------------ who holds it
 
 
 class Watch:
-    """Looks at a lease again and again: who holds it, as long as that one lives."""
+    """Looks at a lease again and again: who holds it, for as long as that process lives."""
 
-    def __init__(self, root: Path):
-        self.root, self.seen, self.since = root, None, 0.0
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.seen: tuple[int, float] | None = None  # the last beat: number and time
+        self.since = 0.0  # when it was new, by this process's clock
 
-    def look(self) -> tuple[int, dict | None]:
-        """(the highest number, its holder or None where it was released or its holder is dead)."""
+    def look(self) -> tuple[int, Holder | None]:
+        """(the highest number, its holder); None where it was released or its holder is dead."""
         number = newest(self.root) if self.root.is_dir() else 0
-        desk = self.root / f"{number:06}"
+        path = self.root / f"{number:06}" / "holder.json"
         try:
-            holder = json.loads((desk / "holder.json").read_text())
-            holder["heard"] = (desk / "holder.json").stat().st_mtime
-            beat = (number, holder["heard"])
+            holder: Holder = json.loads(path.read_text())
+            holder["heard"] = path.stat().st_mtime
         except (FileNotFoundError, ValueError):
             return number, None
-        if holder["host"] == myself()["host"] and has_ended(holder["pid"], holder["started"]):
+
+        # a process of this host is asked for directly
+        here = holder["host"] == myself()["host"]
+        if here and has_ended(holder["pid"], holder["started"]):
             return number, None
-        if (
-            beat != self.seen
-        ):  # the clock of another host may differ: what counts is that a beat is new
-            self.seen, self.since = beat, time.monotonic()
-        return number, holder if time.monotonic() - self.since < SILENCE else None
 
-
-def myself() -> dict:
-    """A host is a machine since it was switched on, with its processes: two containers of one name are two."""
-    places = []
-    with suppress(OSError):
-        places = [
-            Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8],
-            os.readlink("/proc/self/ns/pid"),
-        ]
-    return {
-        "host": " ".join([socket.gethostname(), *places]),
-        "pid": os.getpid(),
-        "started": started(os.getpid()),
-    }
-
-
-def started(pid: int) -> str | None:
-    """When a process of this machine started, in the system's own unit; None where it does not tell."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
-    except OSError:
-        return None
-
-
-def has_ended(pid: int, begun: str | None) -> bool:
-    """Whether the process of this machine that `begun` then is there no more, or only as a zombie."""
-    with suppress(OSError):
-        if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX":
-            return True
-    if (now := started(pid)) is not None:
-        return now != begun
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        pass
-    return False  # there, but not for us to see
+        # the clock of another host may differ: what counts is that a beat is new
+        beat = (number, holder["heard"])
+        if beat != self.seen:
+            self.seen = beat
+            self.since = time.monotonic()
+        if time.monotonic() - self.since >= SILENCE:
+            return number, None
+        return number, holder

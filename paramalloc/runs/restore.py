@@ -4,6 +4,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 from ..errors import RunError
 from .folder import read_json, write_json, write_text
@@ -14,34 +15,38 @@ ENDS = ("completed", "stopped_early", "diverged")
 
 
 def restore_runs(table: Path, outputs: Path) -> tuple[list[str], list[str]]:
-    """The ids of the runs of a results.csv that were put under outputs/runs, and of those that were there already, which stay.
+    """Put the runs of a results.csv under outputs/runs: (ids put back, ids that were there).
 
-    A run that is put back has its result and its dev probes (losses to five digits), no weights: a sweep does not train it again, early
-    stop compares with it, a report counts it; it can neither be evaluated again nor exported. RunError if it is no such table.
+    A restored run has its result and its dev probes (losses to five digits), but no weights. A
+    sweep does not train it again, early stop compares with it, a report counts it; it can neither
+    be evaluated again nor exported. RunError if the file is no such table.
     """
-    rows = {row.get("run_id"): row for row in read_rows(table) if row["status"] in ENDS}
-    if wrong := [name for name in rows if not re.fullmatch("[0-9a-f]{12}", name or "")]:
-        raise RunError(
-            f"{table} has a run with the id '{wrong[0]}': an id is 12 hexadecimal digits"
-        )
-    there = [name for name in rows if read_json(outputs / "runs" / name / "result.json")]
-    new = [name for name in rows if name not in there]
-    for name in new:
-        put(rows[name], outputs / "runs" / name)
+    rows = {row.get("run_id") or "": row for row in read_rows(table) if row["status"] in ENDS}
+    for run_id in rows:
+        if not re.fullmatch("[0-9a-f]{12}", run_id):
+            raise RunError(
+                f"{table} has a run with the id '{run_id}': an id is 12 hexadecimal digits"
+            )
+    folders = {run_id: outputs / "runs" / run_id for run_id in rows}
+    there = [run_id for run_id in rows if read_json(folders[run_id] / "result.json")]
+    new = [run_id for run_id in rows if run_id not in there]
+    for run_id in new:
+        _restore_run(rows[run_id], folders[run_id])
     return new, there
 
 
-def put(row: dict, folder: Path):
-    """One run; its result last, which says that it is whole."""
+def _restore_run(row: dict[str, Any], folder: Path) -> None:
+    """Write one run's folder; its result comes last, which says that the folder is whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    probes = [
-        {
-            "step": int(tokens // row["batch_tokens"]),
-            "tokens": tokens,
-            "dev_loss": loss,
-            "dev_ppl": math.exp(loss),
-        }
-        for tokens, loss in row.get("dev_curve") or []
-    ]
-    write_text(folder / "metrics.jsonl", "".join(f"{json.dumps(probe)}\n" for probe in probes))
+    lines = [f"{json.dumps(probe)}\n" for probe in _probes(row)]
+    write_text(folder / "metrics.jsonl", "".join(lines))
     write_json(folder / "result.json", {name: row.get(name) for name in RESULT_COLUMNS})
+
+
+def _probes(row: dict[str, Any]) -> list[dict[str, Any]]:
+    probes = []
+    for tokens, loss in row.get("dev_curve") or []:
+        step = int(tokens // row["batch_tokens"])
+        probe = {"step": step, "tokens": tokens, "dev_loss": loss, "dev_ppl": math.exp(loss)}
+        probes.append(probe)
+    return probes

@@ -46,7 +46,7 @@ class Note(str):
 
 
 def load_runs(outputs: Path) -> pd.DataFrame:
-    """One row per finished run under outputs/runs, a column per key of result.json; missing is NaN."""
+    """One row per finished run under outputs/runs, a column per key of result.json."""
     paths = sorted((Path(outputs) / "runs").glob("*/result.json"))
     results = [read_json(path) for path in paths]
     return as_frame([result for result in results if result])
@@ -110,11 +110,13 @@ def baseline_request(runs: pd.DataFrame) -> tuple[float, float]:
     >>> baseline_request(pd.DataFrame({"baseline_share": [0.25], "baseline_glu": [4.0]}))
     (0.25, 4.0)
     """
-    names = ["baseline_share", "baseline_glu"]
-    defaults = {name: TrainConfig.__dataclass_fields__[name].default for name in names}
-    requests = runs.reindex(columns=names).astype(float).fillna(defaults)
+    default = {
+        "baseline_share": TrainConfig.baseline_share,
+        "baseline_glu": TrainConfig.baseline_glu,
+    }
+    requests = runs.reindex(columns=list(default)).astype(float).fillna(default)
     if requests.empty:
-        return defaults["baseline_share"], defaults["baseline_glu"]
+        return default["baseline_share"], default["baseline_glu"]
     share, glu = requests.value_counts().idxmax()
     return float(share), float(glu)
 

@@ -1,8 +1,11 @@
 """Parameters are understood or refused, never guessed."""
 
+from dataclasses import dataclass, fields
+
 import pytest
 
-from paramalloc.config import AnalysisConfig, TrainConfig, load_profile
+from paramalloc.config import AnalysisConfig, TrainConfig, is_identity, load_profile
+from paramalloc.config.fields import number, text
 from paramalloc.errors import ConfigError
 
 QUICK = {"profile": "quick"}
@@ -146,3 +149,20 @@ def test_the_analysis_has_its_own_names():
     """Each notebook refuses the names of the other."""
     with pytest.raises(ConfigError, match="unknown parameter 'glu'"):
         AnalysisConfig.from_dict(QUICK | {"glu": 2})
+
+
+def test_a_parameter_that_was_added_later_leaves_published_ids_alone():
+    """It is a part of a run's identity only where it differs from its default."""
+
+    @dataclass
+    class Later:
+        """A config with a parameter that older runs did not have."""
+
+        old: float = number(0.0, 1.0, 0.5)
+        new: float = number(0.0, 1.0, 0.99, added=True)
+        place: str = text("here", identity=False)
+
+    old, new, place = fields(Later)
+    assert is_identity(old, 0.5) and not is_identity(old, None)
+    assert not is_identity(new, 0.99) and is_identity(new, 0.95)
+    assert not is_identity(place, "there")
