@@ -1,4 +1,4 @@
-"""What every test file may use: the repository's root, the shared corpora, and the markers that skip by themselves."""
+"""What every test file may use: the root, small corpora, markers that skip by themselves."""
 
 import json
 import shutil
@@ -8,6 +8,11 @@ from random import Random
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+NOUNS = ["cat", "dog", "child", "teacher", "painter", "neighbour", "engineer", "gardener"]
+VERBS = ["sees", "likes", "follows", "paints", "visits"]
+PLACES = ["in the garden", "at home", "by the river", "every day"]
+ENDINGS = ["at home.", "in the garden.", "by the river.", "every day."]
 
 
 @pytest.fixture(scope="session")
@@ -38,28 +43,26 @@ def has_cuda() -> bool:
 
 
 def small_talk(documents: int, seed: int) -> str:
-    """Text with something to learn: subject and verb agree, objects repeat. Documents stand between empty lines."""
-    random, who = (
-        Random(seed),
-        ["cat", "dog", "child", "teacher", "painter", "neighbour", "engineer", "gardener"],
-    )
-    what, where = (
-        ["sees", "likes", "follows", "paints", "visits"],
-        ["in the garden", "at home", "by the river", "every day"],
-    )
+    """Text with something to learn: subject and verb agree, objects repeat.
 
-    def sentence():
-        many = random.random() < 0.5
-        verb, name = random.choice(what), random.choice(who)
-        subject = f"the {name}s" if many else f"the {name}"
-        return f"{subject} {verb[:-1] if many else verb} the {random.choice(who)} {random.choice(where)}.".capitalize()
+    Documents stand between empty lines.
+    """
+    random = Random(seed)
+    texts = []
+    for _ in range(documents):
+        sentences = [_sentence(random) for _ in range(random.randint(2, 8))]
+        texts.append("\n".join(sentences))
+    return "\n\n".join(texts) + "\n"
 
-    return (
-        "\n\n".join(
-            "\n".join(sentence() for _ in range(random.randint(2, 8))) for _ in range(documents)
-        )
-        + "\n"
-    )
+
+def _sentence(random: Random) -> str:
+    is_plural = random.random() < 0.5
+    verb = random.choice(VERBS)
+    subject = f"the {random.choice(NOUNS)}"
+    if is_plural:
+        subject += "s"
+        verb = verb[:-1]
+    return f"{subject} {verb} the {random.choice(NOUNS)} {random.choice(PLACES)}.".capitalize()
 
 
 @pytest.fixture(scope="session")
@@ -73,64 +76,74 @@ def small_talk_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_sets(tmp_path_factory) -> Path:
-    """A folder with SmallBench's four sets about small talk: agreement in 240 pairs of four paradigms, 40 questions a set."""
-    folder, random = tmp_path_factory.mktemp("sets"), Random(5)
+    """A folder with SmallBench's four sets about small talk.
+
+    Agreement in 240 pairs of four paradigms, and 40 questions a set.
+    """
     sentences = [line for line in small_talk(400, seed=9).splitlines() if line]
-    pair = lambda n, uid, term, good, bad: {
-        "UID": uid,
-        "pairID": str(n),
-        "linguistics_term": term,
-        "field": "syntax",
-        "sentence_good": good,
-        "sentence_bad": bad,
-    }
-    swapped = lambda words: " ".join(
-        [
-            words[0],
-            words[1],
-            words[2] + "s" if not words[2].endswith("s") else words[2][:-1],
-            *words[3:],
-        ]
-    )
-    pairs = [
-        pair(n, f"agreement_{n % 2}", "agreement", line, swapped(line.split()))
-        for n, line in enumerate(sentences[:120])
-    ]
-    pairs += [
-        pair(n, "order", "s-selection", line, " ".join(sorted(line.split())))
-        for n, line in enumerate(sentences[120:180])
-    ]
-    pairs += [
-        pair(n, "end", "argument_structure", line, line.removesuffix(".") + " the.")
-        for n, line in enumerate(sentences[180:240])
-    ]
-    pairs.append(pair(99, "end", "argument_structure", "The same.", "The same."))
-    choices = lambda n: random.sample(
-        ["at home.", "in the garden.", "by the river.", "every day."], n
-    )
+    random = Random(5)
     sets = {
-        "blimp/blimp": pairs,
+        "blimp/blimp": _minimal_pairs(sentences[:240]),
         "smallbench/lambada_test": [
             {"text": line.removesuffix(".")} for line in sentences[240:280]
         ],
         "smallbench/arc_easy": [
-            {"query": f"Question: {line}", "choices": choices(4), "gold": random.randrange(4)}
-            for line in sentences[280:320]
+            _question(random, f"Question: {line}", choices=4) for line in sentences[280:320]
         ],
         "smallbench/piqa": [
-            {"query": f"Question: {line}\n", "choices": choices(2), "gold": random.randrange(2)}
-            for line in sentences[320:360]
+            _question(random, f"Question: {line}\n", choices=2) for line in sentences[320:360]
         ],
     }
+    folder = tmp_path_factory.mktemp("sets")
     for name, rows in sets.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
     return folder
 
 
+def _minimal_pairs(sentences: list[str]) -> list[dict]:
+    """BLiMP's form: a good sentence and a bad one, in four paradigms; the last pair is a tie."""
+    pairs = []
+    for n, good in enumerate(sentences[:120]):
+        pairs.append(_pair(n, f"agreement_{n % 2}", "agreement", good, _swap_number(good)))
+    for n, good in enumerate(sentences[120:180]):
+        pairs.append(_pair(n, "order", "s-selection", good, " ".join(sorted(good.split()))))
+    for n, good in enumerate(sentences[180:240]):
+        bad = good.removesuffix(".") + " the."
+        pairs.append(_pair(n, "end", "argument_structure", good, bad))
+    return [*pairs, _pair(99, "end", "argument_structure", "The same.", "The same.")]
+
+
+def _pair(n: int, paradigm: str, term: str, good: str, bad: str) -> dict:
+    return {
+        "UID": paradigm,
+        "pairID": str(n),
+        "linguistics_term": term,
+        "field": "syntax",
+        "sentence_good": good,
+        "sentence_bad": bad,
+    }
+
+
+def _swap_number(sentence: str) -> str:
+    """The third word, which is the verb, in the other number."""
+    words = sentence.split()
+    verb = words[2]
+    words[2] = verb[:-1] if verb.endswith("s") else verb + "s"
+    return " ".join(words)
+
+
+def _question(random: Random, query: str, choices: int) -> dict:
+    return {
+        "query": query,
+        "choices": random.sample(ENDINGS, choices),
+        "gold": random.randrange(choices),
+    }
+
+
 @pytest.fixture(scope="session")
 def tiny(small_talk_folder) -> dict:
-    """Parameters of a cell that trains in seconds: 60,000 parameters on small talk."""
+    """Parameters of a cell that trains in seconds: 60,000 weights, on small talk."""
     return {
         "profile": "quick",
         "dataset": str(small_talk_folder),

@@ -14,23 +14,23 @@ from paramalloc.model.kernels import causal_attention, cross_entropy
 @pytest.mark.parametrize("length", (1, 5, 128, 256, 257, 300, 512))
 @pytest.mark.parametrize("kv_heads", (1, 2, 4))
 def test_attention_is_torchs(length, kv_heads, dtype, tolerance):
-    """Output and all three gradients equal those of scaled_dot_product_attention in float64, whatever the blocks."""
+    """Output and all three gradients equal those of torch in float64, whatever the blocks."""
     torch.manual_seed(length)
     q, k, v = (
         torch.randn(2, heads, length, 16, dtype=dtype, requires_grad=True)
         for heads in (4, kv_heads, kv_heads)
     )
     exact = [x.detach().double().requires_grad_() for x in (q, k, v)]
-    given = torch.randn(2, 4, length, 16, dtype=dtype)
-    mine, theirs = (
-        causal_attention(q, k, v),
-        F.scaled_dot_product_attention(*exact, is_causal=True, enable_gqa=True),
-    )
-    assert "BlockedAttention" in type(mine.grad_fn).__name__
-    mine.backward(given)
-    theirs.backward(given.double())
-    for one, other in zip((mine, q.grad, k.grad, v.grad), (theirs, *(x.grad for x in exact))):
-        assert (one.double() - other).norm() <= tolerance * other.norm() + 1e-12
+    grad = torch.randn(2, 4, length, 16, dtype=dtype)
+    out = causal_attention(q, k, v)
+    expected = F.scaled_dot_product_attention(*exact, is_causal=True, enable_gqa=True)
+    assert "BlockedAttention" in type(out.grad_fn).__name__
+    out.backward(grad)
+    expected.backward(grad.double())
+    results = (out, q.grad, k.grad, v.grad)
+    references = (expected, *(x.grad for x in exact))
+    for result, reference in zip(results, references, strict=True):
+        assert (result.double() - reference).norm() <= tolerance * reference.norm() + 1e-12
 
 
 def test_attention_sees_nothing_of_the_future():
@@ -58,26 +58,25 @@ def test_cross_entropy_is_torchs(logits, dtype, tolerance, monkeypatch):
     """Loss and both gradients equal torch's in float64, in one chunk or in many."""
     monkeypatch.setattr(kernels, "LOGITS", logits)
     torch.manual_seed(0)
-    x, table = (
-        torch.randn(33, 20, dtype=dtype, requires_grad=True),
-        torch.randn(50, 20, dtype=dtype, requires_grad=True),
-    )
+    x = torch.randn(33, 20, dtype=dtype, requires_grad=True)
+    table = torch.randn(50, 20, dtype=dtype, requires_grad=True)
     targets = torch.randint(50, (33,))
     exact = [part.detach().double().requires_grad_() for part in (x, table)]
-    mine, theirs = cross_entropy(x, table, targets), F.cross_entropy(F.linear(*exact), targets)
-    (3 * mine).backward()
-    (3 * theirs).backward()
-    for one, other in zip((mine, x.grad, table.grad), (theirs, *(part.grad for part in exact))):
-        assert (one.double() - other).norm() <= tolerance * other.norm()
+    loss = cross_entropy(x, table, targets)
+    expected = F.cross_entropy(F.linear(*exact), targets)
+    (3 * loss).backward()
+    (3 * expected).backward()
+    results = (loss, x.grad, table.grad)
+    references = (expected, *(part.grad for part in exact))
+    for result, reference in zip(results, references, strict=True):
+        assert (result.double() - reference).norm() <= tolerance * reference.norm()
 
 
 def test_cross_entropy_without_gradients_keeps_nothing():
     """Scoring takes no gradient, and gives the same number."""
-    x, table, targets = (
-        torch.randn(9, 4),
-        torch.randn(20, 4, requires_grad=True),
-        torch.randint(20, (9,)),
-    )
+    x = torch.randn(9, 4)
+    table = torch.randn(20, 4, requires_grad=True)
+    targets = torch.randint(20, (9,))
     with torch.no_grad():
         scored = cross_entropy(x, table, targets)
     assert not scored.requires_grad

@@ -1,9 +1,10 @@
-"""CompleteP: factors in the weights do what factors on the forward pass do, and what a step changes depends on no size."""
+"""CompleteP: factors may lie in the weights, and what a step changes depends on no size."""
 
 from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from paramalloc.analysis import slopes
 from paramalloc.config import ModelConfig, TrainConfig
@@ -27,123 +28,122 @@ LR, DECAY = 0.01, 0.3
 
 @pytest.mark.parametrize("embedding", ("tied", "untied", "factorized"))
 def test_at_the_base_shape_both_are_the_same(embedding):
-    """Starts, rates and decays agree there, but that completep's writers to the stream start at zero (d_ff is whole: within 1 %)."""
-    shape = replace(
-        BASE, embedding=embedding, d_embed=BASE_WIDTH if embedding == "factorized" else None
-    )
+    """Starts, rates and decays agree there, but that completep's writers start at zero.
+
+    Within 1 %, as d_ff is a whole number.
+    """
+    d_embed = BASE_WIDTH if embedding == "factorized" else None
+    shape = replace(BASE, embedding=embedding, d_embed=d_embed)
     for name, _ in DecoderLM(shape).named_parameters():
-        ours, theirs = rule(name, shape, "completep", 3.0), rule(name, shape, "standard", 3.0)
-        assert (ours.lr, ours.decay) == pytest.approx((theirs.lr, theirs.decay), rel=0.01)
-        assert (
-            ours.start == 0
-            if name.endswith(("out.weight", "down.weight"))
-            else ours.start == pytest.approx(theirs.start)
-        )
+        completep = rule(name, shape, "completep", 3.0)
+        standard = rule(name, shape, "standard", 3.0)
+        rates = (completep.lr, completep.decay)
+        assert rates == pytest.approx((standard.lr, standard.decay), rel=0.01)
+        if is_writer(name):
+            assert completep.start == 0
+        else:
+            assert completep.start == pytest.approx(standard.start)
+
+
+def is_writer(name: str) -> bool:
+    return name.endswith(("out.weight", "down.weight"))
 
 
 class Written(DecoderLM):
-    """The same decoder with the factors where the paper has them: on what a block adds, and on the logits."""
+    """The decoder with the factors where the paper has them: on the blocks and the logits."""
 
-    def hidden(self, tokens, *where):
-        depth, width = self.config.n_layers / BASE_DEPTH, self.config.d_model / BASE_WIDTH
+    def __init__(self, config, parametrization):
+        super().__init__(config, parametrization)
+        depth = config.n_layers / BASE_DEPTH
         for block in self.blocks:
             for part in (block.attention, block.mlp):
-                part.register_forward_hook(
-                    lambda module, inputs, out: out / depth
-                ) if not part._forward_hooks else None
-        return super().hidden(tokens, *where) / width
+                part.register_forward_hook(lambda module, inputs, out: out / depth)
+
+    def hidden(self, tokens, *where):
+        return super().hidden(tokens, *where) / (self.config.d_model / BASE_WIDTH)
 
 
 def written_groups(model: Written) -> list[dict]:
     """Table 1 of arXiv 2505.01618 with alpha = 1: lr, decay and epsilon of each kind of weight."""
-    width, depth = model.config.d_model / BASE_WIDTH, model.config.n_layers / BASE_DEPTH
+    width = model.config.d_model / BASE_WIDTH
+    depth = model.config.n_layers / BASE_DEPTH
     groups = []
     for name, weight in model.named_parameters():
-        fan_in = width * (
-            model.config.d_ff / (8 / 3 * model.config.d_model) if "down" in name else 1
-        )
-        if weight.dim() < 2:
-            groups.append(
-                {
-                    "lr": LR,
-                    "weight_decay": 0.0,
-                    "eps": EPS / width if name == "norm.weight" else EPS / (width * depth),
-                }
-            )
+        fan_in = width
+        if "down" in name:
+            fan_in *= model.config.d_ff / (8 / 3 * model.config.d_model)
+        group = {"lr": LR / fan_in, "weight_decay": DECAY * fan_in, "eps": EPS / (width * depth)}
+        if name == "norm.weight":
+            group = {"lr": LR, "weight_decay": 0.0, "eps": EPS / width}
+        elif weight.dim() < 2:
+            group = {"lr": LR, "weight_decay": 0.0, "eps": EPS / (width * depth)}
         elif name.startswith(("embedding", "head")):
-            groups.append({"lr": LR, "weight_decay": DECAY, "eps": EPS / width})
-        else:
-            groups.append(
-                {"lr": LR / fan_in, "weight_decay": DECAY * fan_in, "eps": EPS / (width * depth)}
-            )
-        groups[-1]["params"] = [weight]
+            group = {"lr": LR, "weight_decay": DECAY, "eps": EPS / width}
+        groups.append(group | {"params": [weight]})
     return groups
 
 
 @pytest.mark.parametrize("embedding", ("tied", "untied"))
 def test_factors_may_lie_in_the_weights(embedding):
-    """Ten steps of AdamW in double precision: our weights and rates, and the paper's table, give the same logits."""
+    """Our weights and rates, and the paper's table, give the same logits for ten steps of AdamW."""
     torch.manual_seed(0)
     shape = replace(WIDE, embedding=embedding)
-    ours, theirs = DecoderLM(shape, "completep").double(), Written(shape, "completep").double()
+    ours = DecoderLM(shape, "completep").double()
+    papers = Written(shape, "completep").double()
     with torch.no_grad():
         for name, weight in ours.named_parameters():
-            if name.endswith(("out.weight", "down.weight")):
+            if is_writer(name):
                 weight.normal_(std=0.02)
-    theirs.load_state_dict(ours.state_dict())
+    papers.load_state_dict(ours.state_dict())
+    factors = {"out": BASE_DEPTH / 3, "down": BASE_DEPTH / 3, "norm": BASE_WIDTH / 192}
     with torch.no_grad():
-        for name, weight in theirs.named_parameters():
-            factor = {"out": BASE_DEPTH / 3, "down": BASE_DEPTH / 3, "norm": BASE_WIDTH / 192}.get(
-                name.split(".")[-2], 1.0
-            )
-            weight.div_(factor)
+        for name, weight in papers.named_parameters():
+            weight.div_(factors.get(name.split(".")[-2], 1.0))
     config = TrainConfig.from_dict(
         {"profile": "quick", "parametrization": "completep", "embed_lr": 1.0, "weight_decay": DECAY}
     )
-    optimizer, other = (
-        make_optimizers(ours, config)[0],
-        torch.optim.AdamW(written_groups(theirs), betas=(0.9, 0.99)),
-    )
+    optimizer = make_optimizers(ours, config)[0]
     for group in optimizer.param_groups:
         group["lr"] = LR * group["lr_scale"]
+    papers_optimizer = torch.optim.AdamW(written_groups(papers), betas=(0.9, 0.99))
     tokens, targets = torch.randint(300, (2, 4, 32))
     for _ in range(10):
-        torch.testing.assert_close(ours(tokens), theirs(tokens), rtol=1e-9, atol=1e-9)
-        for model, its in ((ours, optimizer), (theirs, other)):
-            its.zero_grad()
-            torch.nn.functional.cross_entropy(
-                model(tokens).flatten(0, 1), targets.flatten()
-            ).backward()
-            its.step()
+        torch.testing.assert_close(ours(tokens), papers(tokens), rtol=1e-9, atol=1e-9)
+        for model, adam in ((ours, optimizer), (papers, papers_optimizer)):
+            adam.zero_grad()
+            F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten()).backward()
+            adam.step()
 
 
 @pytest.mark.slow
 def test_what_a_step_changes_depends_on_the_size_only_under_standard():
-    """Width 64 to 512, depth 2 to 32, two seeds, after 1 and 10 steps: exponents of the residual stream and of the final hidden state
-    are within 0.1 of zero under completep, and at least 0.3 under standard."""
-    found = {
-        name: slopes(coordinate_check(name, lr=5e-5, seeds=2)).query("what != 'logits'").slope
-        for name in ("completep", "standard")
-    }
-    assert len(found["completep"]) == len(found["standard"]) == 8
-    assert found["completep"].abs().max() <= 0.1 and found["standard"].min() >= 0.3
+    """Exponents of the residual stream and of the final hidden state, after 1 and 10 steps.
+
+    Width 64 to 512, depth 2 to 32, two seeds. Under completep they are within 0.1 of zero, under
+    standard at least 0.3.
+    """
+    completep = exponents("completep", lr=5e-5, seeds=2)
+    standard = exponents("standard", lr=5e-5, seeds=2)
+    assert len(completep) == len(standard) == 8
+    assert completep.abs().max() <= 0.1 and standard.min() >= 0.3
+
+
+def exponents(parametrization: str, **settings):
+    table = slopes(coordinate_check(parametrization, **settings))
+    return table.query("what != 'logits'").slope
 
 
 @pytest.mark.slow
 def test_muon_transfers_as_well():
     """The same exponents, within 0.2, of orthogonal steps under completep."""
-    found = slopes(coordinate_check("completep", lr=1e-3, optimizer="muon")).query(
-        "what != 'logits'"
-    )
-    assert found.slope.abs().max() <= 0.2
+    assert exponents("completep", lr=1e-3, optimizer="muon").abs().max() <= 0.2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("embedding", ("untied", "factorized"))
 def test_other_embeddings_transfer_as_well(embedding):
-    """Exponents within 0.2 under completep with two tables, and with a projection whose d_embed is half the width: at 32 it
-    has few directions, so chance plays a part."""
-    found = slopes(coordinate_check("completep", lr=5e-5, embedding=embedding)).query(
-        "what != 'logits'"
-    )
-    assert found.slope.abs().max() <= 0.2
+    """Exponents within 0.2 under completep, with two tables and with a projection.
+
+    Its d_embed is half the width: at 32 it has few directions, so chance plays a part.
+    """
+    assert exponents("completep", lr=5e-5, embedding=embedding).abs().max() <= 0.2
