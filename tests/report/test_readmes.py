@@ -6,7 +6,7 @@ import pytest
 
 from paramalloc.cli import main
 from paramalloc.config import ROOT
-from paramalloc.report.readmes import GENERATED, BLOCKS, PAGES, fill
+from paramalloc.report.readmes import BLOCKS, GENERATED, PAGES, fill
 
 PROSE = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PROSE}
