@@ -1,9 +1,10 @@
-"""The code keeps its order: imports point down, packages say what they export."""
+"""The code keeps its order: imports point down, packages say what they export, names are unique."""
 
 import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def test_imports_point_down(path):
     used = {name.split(".")[1] for name in imports(path) if name.startswith("paramalloc.")} - {room}
     assert room in ROOMS, f"give {room} its place in ROOMS"
     assert used & set(ROOMS) <= set(ROOMS[: ROOMS.index(room)])
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=name_of)
+def test_imports_of_a_package_make_no_circle(package):
+    """Also within a package there is an order in which its modules can be read."""
+    modules = {path.stem for path in package.parent.glob("*.py")} - {"__init__"}
+    graph = {}
+    for path in package.parent.glob("*.py"):
+        base = ".".join(path.relative_to(ROOT).parts[:-1])
+        used = {name.removeprefix(f"{base}.").split(".")[0] for name in imports(path)}
+        graph[path.stem] = used & modules - {path.stem}
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 # ---- what packages export

@@ -20,7 +20,7 @@ from ..runs import read_results
 from ..sweep import load_sweep
 from .text import scale
 
-TABLES = {
+PUBLISHED = {
     "": "the reference grid, and `lr_check` at a fifth of its tokens",
     "quick": "what `make` trains: it shows the tool, it answers nothing",
     "spot_check": "three shares at the study's size, with a twenty-fifth of its tokens",
@@ -138,7 +138,7 @@ def own_rates() -> str:
 def published_tables() -> str:
     """The published tables: where each is, what it holds, and at which scale."""
     columns = ["table", "what", "runs", "parameters", "vocabulary", "training tokens", "seeds"]
-    return markdown_table(columns, [_published_table(folder) for folder in TABLES])
+    return markdown_table(columns, [_published_table(folder) for folder in PUBLISHED])
 
 
 def _published_table(folder: str) -> list:
@@ -149,7 +149,7 @@ def _published_table(folder: str) -> list:
     seeds = [str(seed) for seed in sorted(runs.seed.unique())]
     return [
         f"[`{name}`](reference/{name})",
-        TABLES[folder],
+        PUBLISHED[folder],
         len(runs),
         short_count(runs.total_params.median()),
         f"{vocab_size:,}",
