@@ -21,27 +21,9 @@ import pandas as pd
 from paramalloc.config import ROOT, load_profile
 from paramalloc.errors import UserError
 from paramalloc.model import pick_device, pick_precision
-from paramalloc.runs import read_json, read_results
+from paramalloc.runs import column_names, read_json, read_results
 
 TOLERANCE = 0.03  # nats per token
-NAMES = [
-    "profile",
-    "dataset",
-    "vocab_size",
-    "embedding",
-    "mlp",
-    "parametrization",
-    "optimizer",
-    "tokens",
-    "seq_len",
-    "batch_tokens",
-    "lr",
-    "embed_lr",
-    "warmup",
-    "weight_decay",
-    "grad_clip",
-    "seed",
-]
 
 
 def request_of(run: pd.Series) -> dict:
@@ -51,7 +33,7 @@ def request_of(run: pd.Series) -> dict:
     that this machine would choose by itself: to name it would make another run id.
     """
     request = {"embed_share": run.requested_share, "glu": run.requested_glu}
-    request |= {name: run[name] for name in NAMES}
+    request |= {name: run[name] for name in column_names(role="recorded")}
     if run.precision != pick_precision("auto", pick_device("auto")):
         request["precision"] = run.precision
     return {name: value for name, value in request.items() if pd.notna(value)}

@@ -22,14 +22,13 @@ def test_the_profile_fills_only_what_is_not_set():
 
 
 def test_a_larger_model_gets_a_smaller_learning_rate_unless_one_is_given():
-    """The profile's lr holds at its size; under standard ten times the parameters divide it by the root of ten, under
-    completep it stays, and so does a given one."""
+    """The profile's lr holds at its size. Under standard ten times the parameters divide it by the
+    root of ten; under completep it stays, and so does a given one."""
     lr = load_profile("quick")[1]["lr"]
-    sizes = lambda **given: [build(total_params=size, **given).lr for size in (10**6, 10**7)]
-    assert sizes(parametrization="standard") == [lr, float(f"{lr / 10**0.5:.3g}")] and sizes() == [
-        lr,
-        lr,
-    ]
+    for parametrization, larger in (("standard", float(f"{lr / 10**0.5:.3g}")), ("completep", lr)):
+        assert build(total_params=10**6, parametrization=parametrization).lr == lr
+        assert build(total_params=10**7, parametrization=parametrization).lr == larger
+    assert build(total_params=10**6).lr == build(total_params=10**7).lr == lr
     assert build(total_params=10**7, lr=3e-3).lr == 3e-3
 
 
@@ -111,8 +110,8 @@ def test_other_variables_of_a_notebook_are_nobodys_business():
 
 
 def test_the_baseline_keeps_what_a_factorized_arm_holds_fixed():
-    """There the share and the expansion determine d_embed and d_ff alone; of a tied cell they determine the whole shape. A
-    baseline with a learning rate of its own is found there."""
+    """There the share and the expansion determine d_embed and d_ff alone; of a tied cell they
+    determine the whole shape. A baseline's own learning rate is used."""
     arm = {"embedding": "factorized", "d_model": 112, "n_layers": 4}
     assert build(**arm, embed_share=0.25, d_embed=60, d_ff=412).baseline() == build(
         **arm, embed_share=0.35

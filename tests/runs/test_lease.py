@@ -21,13 +21,13 @@ import sys, time
 from pathlib import Path
 from paramalloc.errors import LeaseLostError
 from paramalloc.runs.lease import acquire
-held = acquire(Path(sys.argv[1]) / "lease")
+lease = acquire(Path(sys.argv[1]) / "lease")
 print("held", flush=True)
 while True:
     time.sleep(0.01)
     try:
-        held.write(held.folder / "result.json", "written by the first")
-        held.check()
+        lease.write(lease.folder / "result.json", "written by the first")
+        lease.check()
     except LeaseLostError as error:
         sys.exit(f"lost: {error}")
 """
@@ -50,31 +50,31 @@ def first(tmp_path):
 
 
 def test_numbers_only_grow(tmp_path):
-    """Each holder has a higher number than all before it, also after a release; of old ones nothing heaps up."""
+    """Each holder has a higher number than all before it, also after a release; of old ones
+    nothing heaps up."""
     for number in range(1, 6):
         with hold(tmp_path / "lease") as lease:
-            assert (
-                int(lease.desk.name) == number == newest(tmp_path / "lease")
-                and lease.folder == tmp_path
-            )
+            assert int(lease.desk.name) == number == newest(tmp_path / "lease")
+            assert lease.folder == tmp_path
     assert [path.name for path in (tmp_path / "lease").iterdir()] == ["000005.released"]
 
 
 def test_who_comes_second_waits(first, tmp_path):
-    """As long as the first lives; it is told who that is. Once the first is killed, the lease is free at once."""
-    told = []
+    """As long as the first lives; it is told who that is. Once the first is killed, the lease is
+    free at once."""
+    holders = []
 
     def waiting(holder):
-        told.append(holder["pid"])
-        if (
-            len(told) == 8
-        ):  # 1.6 s, longer than the silence after which one without a heartbeat were dead
+        holders.append(holder["pid"])
+        # 1.6 s: longer than the silence after which one without a heartbeat is dead
+        if len(holders) == 8:
             first.kill()
             first.wait()
 
     started = time.monotonic()
     lease = acquire(tmp_path / "lease", waiting)
-    assert set(told) == {first.pid} and 8 <= len(told) <= 10 and time.monotonic() - started < 3
+    assert set(holders) == {first.pid} and 8 <= len(holders) <= 10
+    assert time.monotonic() - started < 3
     lease.release()
 
 
@@ -112,13 +112,13 @@ def test_of_many_processes_one_at_a_time(tmp_path):
         process.start()
     for process in processes:
         process.join(60)
-    assert (tmp_path / "count").read_text() == "90" and not any(
-        process.exitcode for process in processes
-    )
+    assert (tmp_path / "count").read_text() == "90"
+    assert not any(process.exitcode for process in processes)
 
 
 def test_the_clock_of_another_host_does_not_matter(tmp_path, monkeypatch):
-    """A holder elsewhere lives while its beats are new, whatever their date; without a new one it is dead after the silence."""
+    """A holder elsewhere lives while its beats are new, whatever their date; without a new one it
+    is dead after the silence."""
     monkeypatch.setattr(leases, "SILENCE", 0.5)
     desk = tmp_path / "lease" / "000001"
     desk.mkdir(parents=True)
@@ -144,9 +144,11 @@ def test_another_process_of_the_same_number_is_not_the_holder(tmp_path):
 @pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC, errno.EROFS])
 def test_a_folder_that_cannot_be_written_is_an_error_and_no_wait(tmp_path, monkeypatch, number):
     """Only a faster claimant is a reason to try again."""
-    monkeypatch.setattr(
-        leases.os, "rename", lambda *_: (_ for _ in ()).throw(OSError(number, "no"))
-    )
+
+    def rename(*_):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(leases.os, "rename", rename)
     with pytest.raises(OSError):
         acquire(tmp_path / "lease")
 

@@ -1,4 +1,4 @@
-"""The ids of the published runs follow from their rows: refactoring must not make old results look like other runs."""
+"""The ids of published runs follow from their rows: old results must not become other runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,16 +7,12 @@ import pandas as pd
 import pytest
 
 from paramalloc.config import ROOT, TrainConfig, load_profile
-from paramalloc.runs import read_results, run_id
+from paramalloc.runs import column_names, read_results, run_id
 
 PUBLISHED = ROOT / "outputs" / "reference"
-RECORDED = [
-    *("profile", "vocab_size", "embedding", "mlp", "parametrization", "optimizer", "tokens"),
-    *("seq_len", "batch_tokens", "lr", "embed_lr", "warmup", "weight_decay", "grad_clip", "seed"),
-]
 
-# What a sweep asks for beside its axes and is no column of a row: probes, or the total as requested.
-ASKED_BESIDE = {
+# What a sweep sets and a row does not record: probes, or the total as requested.
+NOT_RECORDED = {
     "lr_check": {"probes": 8},
     "spot_check": {"total_params": 10_000_000, "multiple": 8, "tolerance": 0.005},
 }
@@ -29,14 +25,15 @@ def sweep_of(table: Path, row: pd.Series) -> str:
     return table.parent.name
 
 
-def request(table: Path, row: pd.Series) -> TrainConfig:
+def request_of(table: Path, row: pd.Series) -> TrainConfig:
     """The config that a row was trained with."""
     sweep = sweep_of(table, row)
     if sweep == "transfer":  # explicit shapes
         shape = {name: int(row[name]) for name in ("d_model", "n_layers", "d_ff", "d_head")}
     else:
         shape = {"embed_share": row.requested_share, "glu": row.requested_glu}
-    values = {name: row[name] for name in RECORDED} | ASKED_BESIDE.get(sweep, {}) | shape
+    recorded = {name: row[name] for name in column_names(role="recorded")}
+    values = recorded | NOT_RECORDED.get(sweep, {}) | shape
     return TrainConfig.from_dict({name: value for name, value in values.items() if pd.notna(value)})
 
 
@@ -46,11 +43,13 @@ def request(table: Path, row: pd.Series) -> TrainConfig:
 def test_a_published_id_follows_from_its_row(table):
     """Every run id of a published table, recomputed from what its row records of the request.
 
-    A row records the precision it had, not whether it was asked for by name: the id is one of the two.
+    A row records the precision it had, not whether that was requested by name: the id is one of
+    the two.
     """
     rows = read_results(table)
     assert len(rows)
     for _, row in rows.iterrows():
-        config = request(table, row)
+        config = request_of(table, row)
         by_name = replace(config, precision=row.precision)
-        assert row.run_id in {run_id(asked, row.data_fingerprint) for asked in (config, by_name)}
+        ids = {run_id(request, row.data_fingerprint) for request in (config, by_name)}
+        assert row.run_id in ids

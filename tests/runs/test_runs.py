@@ -48,24 +48,22 @@ def outputs(tmp_path):
         ),
         result("00ab45678901", dataset="null", compiled=True, smallbench=0.1, tokens=10**6),
     ]
-    for found in results:
-        folder = tmp_path / "runs" / found["run_id"]
+    for values in results:
+        folder = tmp_path / "runs" / values["run_id"]
         folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(found))
+        (folder / "result.json").write_text(json.dumps(values))
     return tmp_path
 
 
 def test_results_csv_read_back_is_the_frame(outputs):
-    """Values, lists, types and what is missing: bit for bit, also an id that looks like a number and a dataset called null."""
+    """Values, lists, types and what is missing: bit for bit, also an id that looks like a number
+    and a dataset called null."""
     frame = load_runs(outputs)
     (outputs / "results.csv").write_text(as_csv(frame), encoding="utf-8")
     again = read_results(outputs / "results.csv")
     pd.testing.assert_frame_equal(again, frame, check_exact=True)
-    assert set(again.run_id) == {
-        "123456789012",
-        "1e5678901234",
-        "00ab45678901",
-    } and again.dev_by_frequency.iloc[0][0] == [0, None]
+    assert set(again.run_id) == {"123456789012", "1e5678901234", "00ab45678901"}
+    assert again.dev_by_frequency.iloc[0][0] == [0, None]
     assert as_csv(again) == as_csv(frame)
 
 
@@ -73,11 +71,10 @@ def test_an_analysis_may_be_about_a_csv(outputs):
     """`runs` names it; `dataset` picks from it."""
     frame = load_runs(outputs)
     (outputs / "some.csv").write_text(as_csv(frame), encoding="utf-8")
-    choose = lambda **values: select_runs(
-        AnalysisConfig.from_dict({"runs": str(outputs / "some.csv")} | values)
-    )
-    pd.testing.assert_frame_equal(choose(), frame)
-    assert list(choose(dataset="null").run_id) == ["00ab45678901"]
+    runs = {"runs": str(outputs / "some.csv")}
+    pd.testing.assert_frame_equal(select_runs(AnalysisConfig.from_dict(runs)), frame)
+    of_null = select_runs(AnalysisConfig.from_dict(runs | {"dataset": "null"}))
+    assert list(of_null.run_id) == ["00ab45678901"]
 
 
 def test_a_published_table_of_sixty_runs_is_small(outputs):
@@ -105,8 +102,10 @@ def test_what_is_no_results_csv_is_refused(tmp_path, text, message):
 
 
 def test_a_table_puts_its_runs_back(outputs, tmp_path_factory):
-    """On another machine: the same frame and table again, every probe of the curve; a second time nothing, and what is there stays."""
-    frame, other = load_runs(outputs), tmp_path_factory.mktemp("other")
+    """On another machine: the same frame and table again, every probe of the curve; a second time
+    nothing, and what is there stays."""
+    frame = load_runs(outputs)
+    other = tmp_path_factory.mktemp("other")
     (outputs / "results.csv").write_text(as_csv(frame.assign(batch_tokens=2048)), encoding="utf-8")
     mine = other / "runs" / "00ab45678901"
     mine.mkdir(parents=True)
@@ -115,14 +114,12 @@ def test_a_table_puts_its_runs_back(outputs, tmp_path_factory):
         ["123456789012", "1e5678901234"],
         ["00ab45678901"],
     )
-    assert (
-        restore_runs(outputs / "results.csv", other)[0] == []
-        and read_json(mine / "result.json")["dev_loss"] == 0.25
-    )
+    assert restore_runs(outputs / "results.csv", other)[0] == []
+    assert read_json(mine / "result.json")["dev_loss"] == 0.25
     lines = (other / "runs" / "123456789012" / "metrics.jsonl").read_text().splitlines()
-    assert [[row["tokens"], row["dev_loss"]] for row in map(json.loads, lines)] == result(
-        "123456789012"
-    )["dev_curve"]
+    probes = [json.loads(line) for line in lines]
+    curve = [[probe["tokens"], probe["dev_loss"]] for probe in probes]
+    assert curve == result("123456789012")["dev_curve"]
     (mine / "result.json").unlink()
     restore_runs(outputs / "results.csv", other)
     pd.testing.assert_frame_equal(
