@@ -118,16 +118,16 @@ show(loss_curve(load_metrics(config.output_folder, results[0]["run_id"])))
 # untrained model and word counts alone reach. The other sets are diagnostics. Trained on tokenised text, all are out of domain.
 
 # %%
-from paramalloc.evaluation import smallbench_of, written_by
+from paramalloc.evaluation import read_sample, read_smallbench
 
 folder = config.output_folder / "runs" / results[0]["run_id"]
-smallbench_of(folder)
+read_smallbench(folder)
 
 # %% [markdown]
 # And this is how it writes, from nothing (nucleus of 0.9, temperature 0.8):
 
 # %%
-print(written_by(folder))
+print(read_sample(folder))
 
 # %% [markdown]
 # The run is recorded under `outputs/runs`, and never trained twice. How this cell compares with others is the question

@@ -1,14 +1,29 @@
-"""What is measured of a trained model: perplexity, SmallBench, generation and its cost."""
+"""Evaluation: what is measured of a trained model.
 
-from .measurement import measure, measure_again, smallbench_of, written_by
+measurement   all of it, into result.json, evaluation.json and items.safetensors
+finished      what a finished run left: its corpus, its model, its measurements for reading
+perplexity    losses of a split, in nats, bits per byte and perplexity; by document and frequency
+smallbench    SmallBench: BLiMP and three diagnostic sets, with its controls
+sets          the items of SmallBench, from a folder or the hub
+scoring       from items and log-probabilities to outcomes
+estimates     from outcomes to accuracies with standard errors
+controls      outcomes of n-gram models of the training text
+ngram         the unigram and the Kneser-Ney model
+likelihood    log-probabilities of many short texts, as trees
+generation    sampling with a cache of keys and values
+inference     latency, throughput and memory of generation
+"""
+
+from .finished import read_sample, read_smallbench
+from .measurement import measure, measure_again
 from .perplexity import as_perplexity, mean_loss, split_losses
 
 __all__ = [
+    "as_perplexity",
     "mean_loss",
     "measure",
     "measure_again",
-    "as_perplexity",
-    "smallbench_of",
+    "read_sample",
+    "read_smallbench",
     "split_losses",
-    "written_by",
 ]

@@ -1,28 +1,38 @@
-"""Generation with a cache of keys and values, and what it costs on this machine."""
+"""Generation with a cache of keys and values.
+
+Shapes: B sequences of T tokens, the S of them that a cache holds; H_kv heads of keys and values of
+size E; V = vocab_size.
+"""
 
 import torch
 from torch import Tensor
 
 from ..model import DecoderLM
 
-# ---------------------------------------------------------------- generation
-
 
 class LayerCache:
-    """Keys and values of one block, (B, H_kv, S, E); called with those of new tokens, it gives all so far."""
+    """Keys and values of one block, (B, H_kv, S, E); called with those of new tokens, it gives all
+    so far.
+    """
 
     def __init__(self, shape: tuple[int, ...], like: Tensor):
-        self.keys, self.values, self.length = like.new_empty(shape), like.new_empty(shape), 0
+        self.keys = like.new_empty(shape)
+        self.values = like.new_empty(shape)
+        self.length = 0
 
     def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        start, new = self.length, k.shape[2]
+        """k and v (B, H_kv, T, E) of new tokens -> all keys, all values, and a mask (T, S), True
+        where seen.
+        """
+        start = self.length
+        new = k.shape[2]
         self.length += new
-        self.keys[:, :, start : self.length], self.values[:, :, start : self.length] = k, v
-        mask = (
-            None
-            if new == 1 or start == 0
-            else torch.ones(new, self.length, dtype=torch.bool, device=k.device).tril(start)
-        )
+        self.keys[:, :, start : self.length] = k
+        self.values[:, :, start : self.length] = v
+        mask = None  # one token sees all; without earlier ones attention is causal by itself
+        if new > 1 and start > 0:
+            seen = torch.ones(new, self.length, dtype=torch.bool, device=k.device)
+            mask = seen.tril(start)
         return self.keys[:, :, : self.length], self.values[:, :, : self.length], mask
 
 
@@ -43,14 +53,22 @@ class Cache:
 def pick(
     logits: Tensor, temperature: float, top_p: float, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Next tokens (B, 1) from logits (B, V): the likeliest at temperature 0, else drawn from the nucleus, the fewest
-    tokens that together hold top_p of the probability (Holtzman et al. 2020, arXiv 1904.09751)."""
+    """Next tokens (B, 1) from logits (B, V): the likeliest at temperature 0, else drawn from the
+    nucleus.
+
+    The nucleus is the fewest tokens that together hold top_p of the probability (Holtzman et al.
+    2020, arXiv 1904.09751).
+
+    >>> pick(torch.tensor([[0.0, 2.0, 1.0]]), temperature=0.0, top_p=1.0)
+    tensor([[1]])
+    """
     if temperature == 0:
         return logits.argmax(-1, keepdim=True)
-    ordered, tokens = (logits.float() / temperature).softmax(-1).sort(-1, descending=True)
-    before = ordered.cumsum(-1) - ordered
-    chosen = ordered.masked_fill(before >= top_p, 0).multinomial(1, generator=generator)
-    return tokens.gather(-1, chosen)
+    probabilities = (logits.float() / temperature).softmax(-1)
+    ordered, tokens = probabilities.sort(-1, descending=True)
+    before = ordered.cumsum(-1) - ordered  # what the likelier tokens hold
+    nucleus = ordered.masked_fill(before >= top_p, 0)
+    return tokens.gather(-1, nucleus.multinomial(1, generator=generator))
 
 
 @torch.inference_mode()
@@ -63,16 +81,15 @@ def generate(
     seed: int = 0,
     cached: bool = True,
 ) -> Tensor:
-    """prompt (B, T) of token ids -> (B, T + new_tokens). Without the cache every step computes all of it again."""
+    """prompt (B, T) of token ids -> (B, T + new_tokens). Without the cache every step computes all
+    again.
+    """
     cache = Cache(model, prompt.shape[0], prompt.shape[1] + new_tokens)
-    generator, tokens = torch.Generator(prompt.device).manual_seed(seed), prompt
-    for step in range(new_tokens):
-        if cached:
-            logits = cache.next_logits(model, tokens if step == 0 else tokens[:, -1:])
-        else:
-            logits = model(tokens)[:, -1]
-        tokens = torch.cat((tokens, pick(logits, temperature, top_p, generator)), 1)
+    generator = torch.Generator(prompt.device).manual_seed(seed)
+    tokens = prompt
+    fresh = prompt  # what the cache does not hold yet
+    for _ in range(new_tokens):
+        logits = cache.next_logits(model, fresh) if cached else model(tokens)[:, -1]
+        fresh = pick(logits, temperature, top_p, generator)
+        tokens = torch.cat((tokens, fresh), 1)
     return tokens
-
-
-REPEATS, STEPS = 3, 8

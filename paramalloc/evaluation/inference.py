@@ -4,17 +4,19 @@ import copy
 import statistics
 import time
 import weakref
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ..model import DecoderLM, synchronize
-from .generation import REPEATS, STEPS, Cache, pick
-
-# ------------------------------------------------------------ inference cost
+from .generation import Cache, pick
 
 BATCH = 32  # sequences at a time, where many are served
+REPEATS = 3
+DECODED = 8  # tokens of each sequence
 
 
 @torch.inference_mode()
@@ -24,42 +26,45 @@ def inference_cost(
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> dict[str, float | int]:
-    """What generation costs on a device (the model's) with weights in `dtype`: medians over repetitions after a warm-up.
+    """What generation costs on a device (the model's) with weights in `dtype`: medians after a
+    warm-up.
 
     The prompt fills half of a window of seq_len; a few tokens are decoded from there:
-    - time_to_first_token_ms: from one prompt to its first new token; prefill_tokens_per_s: prompt tokens of 32 at a time;
-    - decode_ms_per_token and decode_ms_per_token_32: between two tokens of a sequence, of one alone and of 32 together;
-    - kv_bytes_per_token, weight_bytes; inference_memory_bytes: the most that is held at a time, 32 together: what the
-      allocator counts on CUDA, the bytes of all live tensors on the CPU, where a process does not tell them apart.
+    - time_to_first_token_ms: from one prompt to its first new token;
+    - prefill_tokens_per_s: prompt tokens of 32 at a time;
+    - decode_ms_per_token: between two tokens of a sequence alone;
+    - decode_ms_per_token_32: the same of 32 sequences together;
+    - kv_bytes_per_token, weight_bytes;
+    - inference_memory_bytes: the most that is held at a time, 32 together: what the allocator
+      counts on CUDA, the bytes of all live tensors on the CPU.
     """
     model = copy.deepcopy(model).to(device, dtype).eval()
-    first_1, step_1 = timed(model, 1, seq_len)
-    first_n, step_n = timed(model, BATCH, seq_len)
-    config, size = model.config, torch.finfo(dtype).bits // 8
+    first_1, next_1 = _median_times(model, 1, seq_len)
+    first_n, next_n = _median_times(model, BATCH, seq_len)
+    config = model.config
+    value_bytes = torch.finfo(dtype).bits // 8
     return {
-        "prefill_tokens_per_s": BATCH * prompt_length(seq_len) / first_n,
+        "prefill_tokens_per_s": BATCH * _prompt_length(seq_len) / first_n,
         "time_to_first_token_ms": 1e3 * first_1,
-        "decode_ms_per_token": 1e3 * step_1,
-        "decode_ms_per_token_32": 1e3 * step_n,
-        "kv_bytes_per_token": 2 * config.n_layers * config.n_kv_heads * config.d_head * size,
-        "weight_bytes": sum(weight.numel() for weight in model.parameters()) * size,
-        "inference_memory_bytes": held(model, lambda: serve(model, BATCH, seq_len, 2)),
+        "decode_ms_per_token": 1e3 * next_1,
+        "decode_ms_per_token_32": 1e3 * next_n,
+        "kv_bytes_per_token": 2 * config.n_layers * config.n_kv_heads * config.d_head * value_bytes,
+        "weight_bytes": sum(weight.numel() for weight in model.parameters()) * value_bytes,
+        "inference_memory_bytes": peak_bytes(model, lambda: serve(model, BATCH, seq_len, 2)),
     }
 
 
-def prompt_length(seq_len: int) -> int:
-    return max(1, seq_len // 2)
-
-
 def serve(
-    model: DecoderLM, batch: int, seq_len: int, steps: int = STEPS
+    model: DecoderLM, batch: int, seq_len: int, steps: int = DECODED
 ) -> tuple[float, list[float]]:
-    """Seconds to the first token of random prompts, and of each step after it."""
-    device, length = next(model.parameters()).device, prompt_length(seq_len)
-    tokens = torch.randint(
-        model.config.vocab_size, (batch, length), generator=torch.Generator().manual_seed(0)
-    ).to(device)
-    cache, seconds = Cache(model, batch, length + steps), []
+    """Seconds to the first token of random prompts, and of each token after it, `steps` in all."""
+    device = next(model.parameters()).device
+    length = _prompt_length(seq_len)
+    random = torch.Generator().manual_seed(0)
+    prompts = torch.randint(model.config.vocab_size, (batch, length), generator=random)
+    tokens = prompts.to(device)
+    cache = Cache(model, batch, length + steps)
+    seconds = []
     for _ in range(steps):
         synchronize(device)
         start = time.perf_counter()
@@ -69,14 +74,7 @@ def serve(
     return seconds[0], seconds[1:]
 
 
-def timed(model: DecoderLM, batch: int, seq_len: int) -> tuple[float, float]:
-    """Median seconds to the first token, and from one token to the next."""
-    serve(model, batch, seq_len, 2)
-    firsts, steps = zip(*(serve(model, batch, seq_len) for _ in range(REPEATS)))
-    return statistics.median(firsts), statistics.median(sum(steps, []))
-
-
-def held(model: DecoderLM, work) -> int:
+def peak_bytes(model: DecoderLM, work: Callable[[], object]) -> int:
     """Bytes held at the most while `work()` runs, the weights included."""
     device = next(model.parameters()).device
     if device.type == "cuda":
@@ -91,28 +89,45 @@ def held(model: DecoderLM, work) -> int:
     return peak + sum(weight.nbytes for weight in model.parameters())
 
 
+def _prompt_length(seq_len: int) -> int:
+    return max(1, seq_len // 2)
+
+
+def _median_times(model: DecoderLM, batch: int, seq_len: int) -> tuple[float, float]:
+    """Median seconds to the first token, and from one token to the next."""
+    serve(model, batch, seq_len, 2)  # warm up
+    firsts = []
+    nexts = []
+    for _ in range(REPEATS):
+        first, seconds = serve(model, batch, seq_len)
+        firsts.append(first)
+        nexts += seconds
+    return statistics.median(firsts), statistics.median(nexts)
+
+
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the storages that operations make, as long as a tensor of theirs lives; `peak` is the most."""
+    """Counts the bytes of the storages that operations make, as long as a tensor of theirs lives.
+
+    `now` is the count, `peak` the most that it was.
+    """
 
     def __init__(self):
         super().__init__()
-        self.now, self.peak, self.tensors = 0, 0, {}
+        self.now = 0
+        self.peak = 0
+        self.tensors = {}  # how many live tensors each storage has
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         out = operation(*args, **(kwargs or {}))
-        inputs = {
-            tensor.untyped_storage()._cdata
-            for tensor in torch.utils._pytree.tree_leaves(args)
-            if isinstance(tensor, Tensor)
-        }
-        for tensor in torch.utils._pytree.tree_leaves(out):
-            if isinstance(tensor, Tensor):
-                self.add(tensor, inputs)
+        inputs = {_storage_key(leaf) for leaf in tree_leaves(args) if isinstance(leaf, Tensor)}
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self._add(leaf, inputs)
         return out
 
-    def add(self, tensor: Tensor, inputs: set):
-        storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
+    def _add(self, tensor: Tensor, inputs: set[int]):
+        key = _storage_key(tensor)
+        size = tensor.untyped_storage().nbytes()
         if key not in self.tensors:
             if key in inputs:
                 return  # a view of what was there before, such as a weight
@@ -120,10 +135,14 @@ class LiveBytes(TorchDispatchMode):
             self.now += size
             self.peak = max(self.peak, self.now)
         self.tensors[key] += 1
-        weakref.finalize(tensor, self.drop, key, size)
+        weakref.finalize(tensor, self._drop, key, size)
 
-    def drop(self, key: int, size: int):
+    def _drop(self, key: int, size: int):
         self.tensors[key] -= 1
         if not self.tensors[key]:
             del self.tensors[key]
             self.now -= size
+
+
+def _storage_key(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata

@@ -13,7 +13,7 @@ from ..errors import DataError
 
 @dataclass(frozen=True)
 class Choices:
-    """One question: what is scored are the `choices`, each after `context`; `gold` is the number of the right one."""
+    """One question: each of the `choices` is scored after `context`; `choices[gold]` is right."""
 
     group: str
     context: str
@@ -23,25 +23,25 @@ class Choices:
 
 @dataclass(frozen=True)
 class Set:
-    """`sha256` is over what is asked, so that a set is known wherever it came from."""
+    """The items of one set, wherever they came from."""
 
     name: str
     items: list[Choices]
 
     @property
     def sha256(self) -> str:
-        asked = json.dumps(
-            [[item.group, item.context, item.choices, item.gold] for item in self.items],
-            ensure_ascii=False,
-        )
-        return hashlib.sha256(asked.encode()).hexdigest()
+        """64 hex digits over the items: equal items, equal digits."""
+        rows = [[item.group, item.context, item.choices, item.gold] for item in self.items]
+        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
-class Where:
-    """Where a set is: files of a local folder, or a dataset of the hub; and how a row of it is read.
+class SetSource:
+    """Where a set is: files of a local folder, or a dataset of the hub; and how a row of it is
+    read.
 
-    No revision is pinned: none was found in a public source. The set's sha256 tells whether it is the same.
+    No revision is pinned: none was found in a public source. The set's sha256 tells whether it is
+    the same.
     """
 
     files: str
@@ -51,128 +51,142 @@ class Where:
     config: str | None = None  # None: the one it has; "*": all of them
 
 
-# The data's 13th term counts as argument structure, as in the published table (Warstadt et al. 2020, table 3).
+# ------------------------------------------------------------- one row of each
+
+# The data's 13th term counts as argument structure, as in table 3 of Warstadt et al. 2020.
 PHENOMENA = {"s-selection": "argument_structure"}
 
 
-def blimp(row: dict) -> Choices:
+def _read_blimp(row: dict) -> Choices:
     phenomenon = PHENOMENA.get(row["linguistics_term"], row["linguistics_term"])
     return Choices(f"{phenomenon}/{row['UID']}", "", (row["sentence_good"], row["sentence_bad"]))
 
 
-def lambada(row: dict) -> Choices:
+def _read_lambada(row: dict) -> Choices:
     context, word = row["text"].rsplit(" ", 1)
     return Choices("lambada", context, (" " + word,))
 
 
-def question(text: str, choices: list[str], gold: int) -> Choices:
-    return Choices(
-        "question",
-        f"Question: {text}\nAnswer:",
-        tuple(" " + choice for choice in choices),
-        int(gold),
-    )
-
-
-def local(row: dict) -> Choices:
-    return question(
-        row["query"].removeprefix("Question: ").rstrip("\n"), row["choices"], row["gold"]
-    )
-
-
-def arc(row: dict) -> Choices:
+def _read_arc(row: dict) -> Choices:
     if "query" in row:
-        return local(row)
-    return question(
-        row["question"],
-        row["choices"]["text"],
-        list(row["choices"]["label"]).index(row["answerKey"]),
-    )
+        return _read_local(row)
+    choices = row["choices"]
+    gold = list(choices["label"]).index(row["answerKey"])
+    return _question(row["question"], choices["text"], gold)
 
 
-def piqa(row: dict) -> Choices:
-    return (
-        local(row)
-        if "query" in row
-        else question(row["goal"], [row["sol1"], row["sol2"]], row["label"])
-    )
+def _read_piqa(row: dict) -> Choices:
+    if "query" in row:
+        return _read_local(row)
+    return _question(row["goal"], [row["sol1"], row["sol2"]], row["label"])
+
+
+def _read_local(row: dict) -> Choices:
+    """A question as the local files hold it."""
+    text = row["query"].removeprefix("Question: ").rstrip("\n")
+    return _question(text, row["choices"], row["gold"])
+
+
+def _question(text: str, choices: list[str], gold: int) -> Choices:
+    """The form of lm-evaluation-harness' arc_easy and piqa."""
+    context = f"Question: {text}\nAnswer:"
+    return Choices("question", context, tuple(" " + choice for choice in choices), int(gold))
 
 
 SETS = {
-    "blimp": Where("blimp/*.jsonl*", "nyu-mll/blimp", "train", blimp, "*"),
-    "lambada": Where(
-        "smallbench/lambada_test.jsonl*", "EleutherAI/lambada_openai", "test", lambada, "default"
+    "blimp": SetSource("blimp/*.jsonl*", "nyu-mll/blimp", "train", _read_blimp, "*"),
+    "lambada": SetSource(
+        "smallbench/lambada_test.jsonl*",
+        "EleutherAI/lambada_openai",
+        "test",
+        _read_lambada,
+        "default",
     ),
-    "arc_easy": Where("smallbench/arc_easy.jsonl*", "allenai/ai2_arc", "test", arc, "ARC-Easy"),
-    "piqa": Where("smallbench/piqa.jsonl*", "baber/piqa", "validation", piqa),
+    "arc_easy": SetSource(
+        "smallbench/arc_easy.jsonl*", "allenai/ai2_arc", "test", _read_arc, "ARC-Easy"
+    ),
+    "piqa": SetSource("smallbench/piqa.jsonl*", "baber/piqa", "validation", _read_piqa),
 }
 
 
-def load_sets(source: str) -> tuple[list[Set], dict[str, str]]:
-    """The sets that are in the folder `source`, or on the hub when it is "hub"; and for each other one what to do.
+# -------------------------------------------------------------------- all rows
 
-    Pairs of identical sentences (7 in BLiMP) are dropped: no model can tell them apart."""
-    sets, missing = [], {}
+
+def load_sets(source: str) -> tuple[list[Set], dict[str, str]]:
+    """The sets that are in the folder `source`, or on the hub when it is "hub".
+
+    Returns them, and for each set that is missing what to do. Pairs of identical sentences (7 in
+    BLiMP) are dropped: no model can distinguish them.
+    """
+    sets = []
+    missing = {}
     for name, where in SETS.items():
         try:
-            rows = hub_rows(name, where) if source == "hub" else local_rows(where, ROOT / source)
-            items = [where.read(row) for row in rows]
-            items = [
-                item
-                for item in items
-                if item.context or len(set(item.choices)) == len(item.choices)
-            ]
-            if not items or not all(0 <= item.gold < len(item.choices) for item in items):
-                raise ValueError(
-                    "no items" if not items else "a right answer that is not among the choices"
-                )
-            sets.append(Set(name, items))
+            rows = _hub_rows(name, where) if source == "hub" else _local_rows(where, ROOT / source)
+            sets.append(Set(name, _read_items(where, rows)))
         except DataError as error:
             missing[name] = str(error)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
-            missing[name] = (
-                f"{name} is not in the form that is read here ({type(error).__name__}: {error})"
-            )
+            reason = f"{type(error).__name__}: {error}"
+            missing[name] = f"{name} is not in the form that is read here ({reason})"
     return sets, missing
 
 
-def local_rows(where: Where, folder: Path) -> list[dict]:
+def _read_items(where: SetSource, rows: list[dict]) -> list[Choices]:
+    """The items of all rows; ValueError if there are none, or one has no right answer."""
+    items = [item for item in map(where.read, rows) if _is_decidable(item)]
+    if not items:
+        raise ValueError("no items")
+    if not all(0 <= item.gold < len(item.choices) for item in items):
+        raise ValueError("a right answer that is not among the choices")
+    return items
+
+
+def _is_decidable(item: Choices) -> bool:
+    """Whether a sentence without a context differs from the others."""
+    return bool(item.context) or len(set(item.choices)) == len(item.choices)
+
+
+def _local_rows(where: SetSource, folder: Path) -> list[dict]:
+    """The rows of a set's files; DataError where there are none, or a file is there twice."""
+    pattern = where.files.rstrip("*")
     files = [path for path in sorted(folder.glob(where.files)) if is_text_file(path)]
     names = [path.name.split(".jsonl")[0] for path in files]
     if len(set(names)) < len(names):
         raise DataError(
-            f"{files[0].parent} holds a file of {where.files.rstrip('*')} twice, packed and not: remove one"
+            f"{files[0].parent} holds a file of {pattern} twice, packed and not: remove one"
         )
     if not files:
         raise DataError(
-            f"put {where.files.rstrip('*')} into {folder}, or set smallbench_data to hub (then {where.hub} is downloaded)"
+            f"put {pattern} into {folder}, "
+            f"or set smallbench_data to hub (then {where.hub} is downloaded)"
         )
     try:
-        texts = [open_file(path).read() for path in files]
+        texts = [_read_bytes(path) for path in files]
         return [json.loads(line) for text in texts for line in text.splitlines()]
     except (*UNREADABLE, ValueError) as error:
-        raise DataError(f"cannot read {files[0].parent}: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())
+        raise DataError(f"cannot read {files[0].parent}: {reason}") from None
 
 
-def hub_rows(name: str, where: Where) -> list[dict]:
+def _read_bytes(path: Path) -> bytes:
+    with open_file(path) as file:
+        return file.read()
+
+
+def _hub_rows(name: str, where: SetSource) -> list[dict]:
+    """The rows of a set's dataset on the hub; DataError where it cannot be loaded."""
     with explain_hub_errors(
         name, "put a local copy into a folder and name that folder in smallbench_data"
     ):
-        from datasets import (
-            disable_progress_bars,
-            get_dataset_config_names,
-            load_dataset,
-        )  # seconds to import
+        import datasets  # seconds to import
 
-        disable_progress_bars()
+        datasets.disable_progress_bars()
         revision = revision_on_hub(where.hub, None)
-        configs = (
-            sorted(get_dataset_config_names(where.hub, revision=revision))
-            if where.config == "*"
-            else [where.config]
-        )
-        return [
-            row
-            for config in configs
-            for row in load_dataset(where.hub, config, split=where.split, revision=revision)
-        ]
+        configs = [where.config]
+        if where.config == "*":
+            configs = sorted(datasets.get_dataset_config_names(where.hub, revision=revision))
+        rows = []
+        for config in configs:
+            rows += datasets.load_dataset(where.hub, config, split=where.split, revision=revision)
+        return rows

@@ -15,8 +15,8 @@ from paramalloc.allocation import allocate
 from paramalloc.config import ROOT
 from paramalloc.data import prepare
 from paramalloc.evaluation.likelihood import BATCH_TOKENS, log_likelihoods, packs
+from paramalloc.evaluation.scoring import encode
 from paramalloc.evaluation.sets import Set, load_sets
-from paramalloc.evaluation.smallbench import encode
 from paramalloc.model import DecoderLM, token_losses
 
 

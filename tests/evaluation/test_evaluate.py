@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from paramalloc.config import ModelConfig
 from paramalloc.evaluation import mean_loss, split_losses
-from paramalloc.evaluation.perplexity import by_document, by_frequency, by_group, scores, windows
+from paramalloc.evaluation.perplexity import (
+    convert_loss,
+    losses_by_document,
+    losses_by_frequency,
+    losses_by_group,
+    windows,
+)
 from paramalloc.model import DecoderLM
 
 TINY = ModelConfig(
@@ -20,8 +26,10 @@ TINY = ModelConfig(
 
 @given(st.integers(1, 400), st.integers(1, 64), st.data(), st.integers(1, 300))
 def test_the_tokens_scored_are_the_splits_tokens(length, seq_len, data, batch_tokens):
-    """The new targets of all windows, joined, are the stream, each once; an input is the token before its target, the first
-    an end-of-text; with a stride, all but the first windows' tokens see at least seq_len - stride tokens."""
+    """The new targets of all windows, joined, are the stream, each once; an input is the token
+    before its target, the first an end-of-text; with a stride, all but the first windows' tokens
+    see at least seq_len - stride tokens.
+    """
     stride = data.draw(st.none() | st.integers(1, seq_len))
     tokens = np.random.default_rng(0).integers(1, 300, length).astype(np.uint16)
     batches = list(windows(tokens, seq_len, stride, batch_tokens))
@@ -38,8 +46,9 @@ def test_the_tokens_scored_are_the_splits_tokens(length, seq_len, data, batch_to
 @given(st.integers(1, 150), st.integers(4, 40), st.integers(1, 40))
 @settings(max_examples=20, deadline=None)
 def test_each_token_after_its_own_window(length, seq_len, stride):
-    """split_losses equals scoring every token alone in float64 after the text that its window holds, whatever the
-    batching; mean_loss is their mean where no windows overlap."""
+    """split_losses equals scoring every token alone in float64 after the text that its window
+    holds, whatever the batching; mean_loss is their mean where no windows overlap.
+    """
     torch.manual_seed(0)
     stride, double = min(stride, seq_len), DecoderLM(TINY).double()
     model, tokens = (
@@ -63,10 +72,12 @@ def test_each_token_after_its_own_window(length, seq_len, stride):
 
 
 def test_losses_by_document(tiny_corpus):
-    """Documents of a split: as many as were prepared, all its tokens, all its nats; each ends with its end-of-text."""
+    """Documents of a split: as many as were prepared, all its tokens, all its nats; each ends with
+    its end-of-text.
+    """
     tokens = np.asarray(tiny_corpus.split("valid"))
     losses = np.random.default_rng(0).random(len(tokens))
-    nats, counts = by_document(losses, tokens)
+    nats, counts = losses_by_document(losses, tokens)
     assert len(nats) == tiny_corpus.meta["splits"]["valid"]["documents"]
     assert counts.sum() == len(tokens) and nats.sum() == pytest.approx(losses.sum())
     first = list(tokens).index(0) + 1
@@ -75,9 +86,11 @@ def test_losses_by_document(tiny_corpus):
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=300))
 def test_groups_are_whole_documents(sizes):
-    """In the order of the text, none is cut, none is left out, and no group but by its last document is larger than its part."""
+    """In the order of the text, none is cut, none is left out, and no group but by its last
+    document is larger than its part.
+    """
     tokens, nats = np.array(sizes), np.random.default_rng(0).random(len(sizes))
-    found = by_group(nats, tokens)
+    found = losses_by_group(nats, tokens)
     assert len(found) <= 32 and sum(loss for _, loss in found) == pytest.approx(nats.sum())
     ends = np.cumsum([count for count, _ in found])
     assert set(ends) <= set(np.cumsum(tokens)) and ends[-1] == tokens.sum()
@@ -86,10 +99,12 @@ def test_groups_are_whole_documents(sizes):
 
 
 def test_losses_by_frequency():
-    """The ten groups share all types and all tokens, the first has the most frequent; the mean of means is the mean."""
+    """The ten groups share all types and all tokens, the first has the most frequent; the mean of
+    means is the mean.
+    """
     counts, random = np.array([500, 300, 150, *[5] * 97, *[0] * 20]), np.random.default_rng(0)
     tokens, losses = random.integers(0, 120, 1000), random.random(1000)
-    found = by_frequency(losses, tokens, counts)
+    found = losses_by_frequency(losses, tokens, counts)
     assert sum(row["types"] for row in found) == 120 and sum(row["tokens"] for row in found) == 1000
     assert sum(row["tokens"] * (row["loss"] or 0) for row in found) == pytest.approx(losses.sum())
     # 500, 300 and 150 of 1,435 counts have their middles at 0.17, 0.45 and 0.61
@@ -100,6 +115,8 @@ def test_losses_by_frequency():
 
 
 def test_scores_by_hand():
-    """A model that gives every one of 100 tokens probability 1/8 spends 300 bits on 75 bytes: 4 bits per byte."""
-    found = scores(math.log(8), {"tokens": 100, "bytes": 75, "ppl_words": 50})
+    """A model that gives every one of 100 tokens probability 1/8 spends 300 bits on 75 bytes: 4
+    bits per byte.
+    """
+    found = convert_loss(math.log(8), {"tokens": 100, "bytes": 75, "ppl_words": 50})
     assert found == pytest.approx({"loss": math.log(8), "ppl": 8, "bpb": 4, "word_ppl": 64})

@@ -1,4 +1,6 @@
-"""The cache changes nothing but the time, sampling follows its rules, and costs are counted right."""
+"""The cache changes nothing but the time, sampling follows its rules, costs are counted right."""
+
+from functools import partial
 
 import pytest
 import torch
@@ -6,11 +8,19 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from paramalloc.config import ModelConfig
 from paramalloc.evaluation.generation import Cache, generate, pick
-from paramalloc.evaluation.inference import LiveBytes, held, inference_cost, serve
+from paramalloc.evaluation.inference import LiveBytes, inference_cost, peak_bytes, serve
 from paramalloc.export import llama_config, llama_weights
 from paramalloc.model import DecoderLM
 
-SHAPE = dict(vocab_size=300, d_model=32, n_layers=3, n_heads=4, n_kv_heads=2, d_head=8, d_ff=64)
+SHAPE = {
+    "vocab_size": 300,
+    "d_model": 32,
+    "n_layers": 3,
+    "n_heads": 4,
+    "n_kv_heads": 2,
+    "d_head": 8,
+    "d_ff": 64,
+}
 MODELS = {
     "tied": {},
     "untied": {"embedding": "untied"},
@@ -67,7 +77,9 @@ def test_the_cache_in_pieces(model):
 
 
 def test_sampling_keeps_to_the_nucleus():
-    """Of probabilities 0.5, 0.3, 0.15, 0.05, the nucleus of 0.7 is the first two, drawn 5 to 3; that of 0.2 is the first."""
+    """Of probabilities 0.5, 0.3, 0.15, 0.05, the nucleus of 0.7 is the first two, drawn 5 to 3;
+    that of 0.2 is the first.
+    """
     logits, generator = (
         torch.tensor([0.15, 0.5, 0.05, 0.3]).log().expand(8000, 4),
         torch.Generator().manual_seed(0),
@@ -82,12 +94,15 @@ def test_sampling_keeps_to_the_nucleus():
 
 
 def test_a_seed_draws_the_same_again(model):
-    draw = lambda seed: generate(model, PROMPT, 20, temperature=1.0, top_p=0.9, seed=seed)
-    assert torch.equal(draw(1), draw(1)) and not torch.equal(draw(1), draw(2))
+    draw = partial(generate, model, PROMPT, 20, temperature=1.0, top_p=0.9)
+    assert torch.equal(draw(seed=1), draw(seed=1))
+    assert not torch.equal(draw(seed=1), draw(seed=2))
 
 
 def test_costs_are_those_of_the_shape(model):
-    """Bytes of weights and of the cache are those of the shape; 32 together decode more tokens a second than one alone."""
+    """Bytes of weights and of the cache are those of the shape; 32 together decode more tokens a
+    second than one alone.
+    """
     cost = inference_cost(model, 32)
     assert cost["weight_bytes"] == 4 * sum(weight.numel() for weight in model.parameters())
     assert (
@@ -110,7 +125,9 @@ def test_costs_are_those_of_the_shape(model):
 
 
 def test_live_bytes_by_hand():
-    """Two tensors of 4 kB live at the same time count twice, one after the other once; views count nothing."""
+    """Two tensors of 4 kB live at the same time count twice, one after the other once; views count
+    nothing.
+    """
 
     def together():
         a = torch.zeros(1000)
@@ -130,5 +147,5 @@ def test_memory_grows_with_the_batch(model):
     """What 32 sequences hold at a time is more than what one holds, and both hold the weights."""
     weights = sum(weight.nbytes for weight in model.parameters())
     with torch.inference_mode():
-        one, many = (held(model, lambda: serve(model, batch, 32)) for batch in (1, 32))
+        one, many = (peak_bytes(model, partial(serve, model, batch, 32)) for batch in (1, 32))
     assert weights < one < many

@@ -15,7 +15,9 @@ texts = st.lists(st.integers(0, V - 1), min_size=8, max_size=120)
 
 
 def textbook(tokens: list[int], order: int):
-    """p(w | h) of interpolated Kneser-Ney with dictionaries, straight from its definition; token 0 closes a document."""
+    """p(w | h) of interpolated Kneser-Ney with dictionaries, straight from its definition; token 0
+    closes a document.
+    """
     stream, grams = [0, *tokens], defaultdict(Counter)
     for end in range(len(stream)):
         for n in range(1, order + 1):

@@ -3,6 +3,7 @@
 import json
 import lzma
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,23 +14,14 @@ from safetensors.numpy import load_file
 
 from paramalloc.cli import main
 from paramalloc.config import ModelConfig, TrainConfig
-from paramalloc.evaluation import likelihood, sets, smallbench_of
+from paramalloc.evaluation import likelihood, read_smallbench, sets
+from paramalloc.evaluation.estimates import compare, estimate, headline, summarise
+from paramalloc.evaluation.finished import load_trained
 from paramalloc.evaluation.likelihood import log_likelihoods, packs
-from paramalloc.evaluation.measurement import trained
 from paramalloc.evaluation.ngram import Unigram
+from paramalloc.evaluation.scoring import encode, model_score, ngram_score, score_items
 from paramalloc.evaluation.sets import Choices, Set, load_sets
-from paramalloc.evaluation.smallbench import (
-    compare,
-    encode,
-    estimate,
-    headline,
-    model_score,
-    ngram_score,
-    outcomes,
-    run_smallbench,
-    subset,
-    summarise,
-)
+from paramalloc.evaluation.smallbench import run_smallbench, take_subset
 from paramalloc.export import export_run
 from paramalloc.model import DecoderLM
 from paramalloc.runs import Run, read_json
@@ -63,7 +55,9 @@ def texts():
 
 @torch.no_grad()
 def test_a_tree_gives_what_each_text_gives_alone(model, texts, monkeypatch):
-    """Summed log-probabilities and whether all tokens are the likeliest, of any number of last tokens, in any packing."""
+    """Summed log-probabilities and whether all tokens are the likeliest, of any number of last
+    tokens, in any packing.
+    """
     random = np.random.default_rng(1)
     scored = [int(random.integers(1, len(text))) for text in texts]
     expected, likeliest = [], []
@@ -84,10 +78,12 @@ def test_a_tree_gives_what_each_text_gives_alone(model, texts, monkeypatch):
 
 
 def test_a_tree_holds_a_common_beginning_once(texts):
-    """No node twice under the same parent; fewer nodes than tokens; every scored token has its place."""
+    """No node twice under the same parent; fewer nodes than tokens; every scored token has its
+    place.
+    """
     found = list(packs(texts, [1] * len(texts)))
     for pack in found:
-        assert len(set(zip(pack.parents, pack.tokens))) == len(pack.tokens)
+        assert len(set(zip(pack.parents, pack.tokens, strict=True))) == len(pack.tokens)
     assert sum(len(pack.tokens) for pack in found) < 0.7 * sum(map(len, texts))
     assert sorted(text for pack in found for text, _ in pack.places) == list(range(len(texts)))
 
@@ -96,7 +92,9 @@ def test_a_tree_holds_a_common_beginning_once(texts):
 
 
 def test_outcomes_by_hand(tiny_corpus):
-    """The likelier is right, a tie is half right; per character a longer sentence may win; bits are those of the right one."""
+    """The likelier is right, a tie is half right; per character a longer sentence may win; bits are
+    those of the right one.
+    """
     part = Set(
         "blimp",
         [
@@ -106,7 +104,9 @@ def test_outcomes_by_hand(tiny_corpus):
         ],
     )
     log_p = np.array([-3.0, -4.0, -2.0, -2.0, -6.0, -5.0])
-    found = outcomes(part, tiny_corpus.tokenizer, 32, lambda texts, scored, greedy: (log_p, None))
+    found = score_items(
+        part, tiny_corpus.tokenizer, 32, lambda texts, scored, greedy: (log_p, None)
+    )
     assert list(found.correct) == [1, 0.5, 1] and list(found.correct_norm) == [0, 0.5, 0]
     assert list(found.bits * math.log(2)) == pytest.approx([3, 2, 5]) and list(found.bytes) == [
         2,
@@ -121,7 +121,9 @@ def test_outcomes_by_hand(tiny_corpus):
 
 
 def test_what_is_scored_is_the_choice_alone(tiny_corpus):
-    """All of a sentence after the end-of-text; of a question the choice, and it is never cut, its context is."""
+    """All of a sentence after the end-of-text; of a question the choice, and it is never cut, its
+    context is.
+    """
     tokenizer = tiny_corpus.tokenizer
     part = Set(
         "x",
@@ -134,7 +136,7 @@ def test_what_is_scored_is_the_choice_alone(tiny_corpus):
     assert (
         texts[0] == [0, *tokenizer.encode("The cat sees.").ids] and scored[0] == len(texts[0]) - 1
     )
-    assert [tokenizer.decode(text[-n:]) for text, n in zip(texts, scored)][1:] == [
+    assert [tokenizer.decode(text[-n:]) for text, n in zip(texts, scored, strict=True)][1:] == [
         " at home",
         " in the garden" * 9,
     ]
@@ -142,7 +144,9 @@ def test_what_is_scored_is_the_choice_alone(tiny_corpus):
 
 
 def test_standard_errors_are_those_of_sampling():
-    """Over 2,000 samples of three paradigms of unequal size and difficulty the estimate varies as its error says."""
+    """Over 2,000 samples of three paradigms of unequal size and difficulty the estimate varies as
+    its error says.
+    """
     random, sizes, p = np.random.default_rng(0), [200, 50, 400], [0.6, 0.9, 0.5]
     groups = pd.Series(np.repeat(["a/x", "a/y", "b/z"], sizes))
     found = np.array(
@@ -153,12 +157,16 @@ def test_standard_errors_are_those_of_sampling():
 
 
 def test_a_paired_difference_is_surer_than_two_errors():
-    """Two models that agree on most items: the paired error is that of the differences, far below the unpaired."""
+    """Two models that agree on most items: the paired error is that of the differences, far below
+    the unpaired.
+    """
     random, groups = np.random.default_rng(0), pd.Series(np.repeat(["a/x", "b/y"], 500))
     one = (random.random(1000) < 0.6).astype(float)
     other = np.where(random.random(1000) < 0.05, 1 - one, one)
-    frame = lambda values: pd.DataFrame({"correct": values, "group": groups})
-    found = compare(frame(one), frame(other))
+    found = compare(
+        pd.DataFrame({"correct": one, "group": groups}),
+        pd.DataFrame({"correct": other, "group": groups}),
+    )
     assert found["smallbench"] == pytest.approx(
         headline(one, groups)["smallbench"] - headline(other, groups)["smallbench"]
     )
@@ -168,7 +176,9 @@ def test_a_paired_difference_is_surer_than_two_errors():
 
 
 def test_ngram_scores_are_sums(tiny_corpus):
-    """Each text's is the sum over its last tokens; the unigram's does not depend on the order of the words."""
+    """Each text's is the sum over its last tokens; the unigram's does not depend on the order of
+    the words.
+    """
     model = Unigram(tiny_corpus.counts("train"))
     found, _ = ngram_score(model)([[0, 5, 6, 7], [9, 5], [0, 7, 6, 5]], [3, 1, 2])
     assert list(found) == pytest.approx(
@@ -180,7 +190,9 @@ def test_ngram_scores_are_sums(tiny_corpus):
 
 
 def test_published_sizes(shared_data):
-    """BLiMP: 67 paradigms of 1,000 pairs, 7 of them identical, in 12 phenomena; LAMBADA 5,153, ARC-Easy 2,376, PIQA 1,838."""
+    """BLiMP: 67 paradigms of 1,000 pairs, 7 of them identical, in 12 phenomena; LAMBADA 5,153,
+    ARC-Easy 2,376, PIQA 1,838.
+    """
     found, missing = load_sets(str(shared_data))
     sizes = {part.name: len(part.items) for part in found}
     assert (
@@ -189,7 +201,7 @@ def test_published_sizes(shared_data):
     )
     groups = {item.group for item in found[0].items}
     assert len(groups) == 67 and len({group.split("/")[0] for group in groups}) == 12
-    quick = subset(found, "quick")
+    quick = take_subset(found, "quick")
     assert [len(part.items) for part in quick] == [67 * 50, 200, 200, 200]
     assert (
         quick[0].items[0] == found[0].items[0] and {item.group for item in quick[0].items} == groups
@@ -197,7 +209,9 @@ def test_published_sizes(shared_data):
 
 
 def test_what_is_missing_is_named(small_sets, tmp_path):
-    """A set that is not there, cannot be read or has another form: what to do, and the others are loaded."""
+    """A set that is not there, cannot be read or has another form: what to do, and the others are
+    loaded.
+    """
     found, missing = load_sets(str(tmp_path))
     assert (
         not found
@@ -220,65 +234,74 @@ def test_what_is_missing_is_named(small_sets, tmp_path):
     )
 
 
-def test_the_hub_gives_the_same_sets(small_sets, tmp_path, monkeypatch):
-    """Rows in the hub's layout and with its column names, read by the real `datasets`, are the local sets, by sha256."""
-    here = {part.name: part for part in load_sets(str(small_sets))[0]}
-    read = lambda name: [json.loads(line) for line in (small_sets / name).read_text().splitlines()]
-    asked = lambda row: row["query"].removeprefix("Question: ").rstrip("\n")
-    blimp = pd.DataFrame(read("blimp/blimp.jsonl"))
-    frames = {
-        "blimp": {uid: rows for uid, rows in blimp.groupby("UID")},
-        "lambada": {"default": pd.DataFrame(read("smallbench/lambada_test.jsonl"))},
-        "arc_easy": {
-            "ARC-Easy": pd.DataFrame(
-                [
-                    {
-                        "question": asked(row),
-                        "answerKey": "ABCD"[row["gold"]],
-                        "choices": {"text": row["choices"], "label": list("ABCD")},
-                    }
-                    for row in read("smallbench/arc_easy.jsonl")
-                ]
-            )
-        },
-        "piqa": {
-            "default": pd.DataFrame(
-                [
-                    {
-                        "goal": asked(row),
-                        "sol1": row["choices"][0],
-                        "sol2": row["choices"][1],
-                        "label": row["gold"],
-                    }
-                    for row in read("smallbench/piqa.jsonl")
-                ]
-            )
-        },
+def hub_frames(folder) -> dict[str, dict[str, pd.DataFrame]]:
+    """The local sets in the hub's layout, with its names: a frame for each set and config."""
+
+    def read(name):
+        return pd.read_json(folder / f"{name}.jsonl", lines=True, dtype=False)
+
+    def texts(frame):
+        return frame["query"].str.removeprefix("Question: ").str.rstrip("\n")
+
+    blimp = read("blimp/blimp")
+    arc = read("smallbench/arc_easy")
+    piqa = read("smallbench/piqa")
+    letters = list("ABCD")
+    arc_on_hub = {
+        "question": texts(arc),
+        "answerKey": [letters[gold] for gold in arc["gold"]],
+        "choices": [{"text": choices, "label": letters} for choices in arc["choices"]],
     }
-    for name, configs in frames.items():
-        where, card = sets.SETS[name], "---\nconfigs:\n"
-        for config, frame in configs.items():
-            (tmp_path / name / config).mkdir(parents=True)
-            frame.to_parquet(tmp_path / name / config / f"{where.split}-0.parquet")
-            card += f"- config_name: {config}\n  data_files:\n  - split: {where.split}\n    path: {config}/{where.split}-*\n"
-        (tmp_path / name / "README.md").write_text(card + "---\n")
-        monkeypatch.setitem(
-            sets.SETS,
-            name,
-            sets.Where(where.files, str(tmp_path / name), where.split, where.read, where.config),
-        )
+    piqa_on_hub = {
+        "goal": texts(piqa),
+        "sol1": piqa["choices"].str[0],
+        "sol2": piqa["choices"].str[1],
+        "label": piqa["gold"],
+    }
+    return {
+        "blimp": dict(list(blimp.groupby("UID"))),
+        "lambada": {"default": read("smallbench/lambada_test")},
+        "arc_easy": {"ARC-Easy": pd.DataFrame(arc_on_hub)},
+        "piqa": {"default": pd.DataFrame(piqa_on_hub)},
+    }
+
+
+CONFIG_CARD = """- config_name: {config}
+  data_files:
+  - split: {split}
+    path: {config}/{split}-*
+"""
+
+
+def write_dataset(folder, split: str, configs: dict[str, pd.DataFrame]):
+    """A dataset as the hub keeps it: a parquet file for each config, and a card that names them."""
+    card = "---\nconfigs:\n"
+    for config, frame in configs.items():
+        (folder / config).mkdir(parents=True)
+        frame.to_parquet(folder / config / f"{split}-0.parquet")
+        card += CONFIG_CARD.format(config=config, split=split)
+    (folder / "README.md").write_text(card + "---\n")
+
+
+def digests(parts: list[Set]) -> dict[str, str]:
+    """The sha256 of each set, ordered by group: the hub has another order than the fixture."""
+    ordered = [Set(part.name, sorted(part.items, key=lambda item: item.group)) for part in parts]
+    return {part.name: part.sha256 for part in ordered}
+
+
+def test_the_hub_gives_the_same_sets(small_sets, tmp_path, monkeypatch):
+    """Rows in the hub's layout, read by the real `datasets`, are the local sets, by sha256."""
+    here, _ = load_sets(str(small_sets))
+    for name, configs in hub_frames(small_sets).items():
+        source = sets.SETS[name]
+        write_dataset(tmp_path / name, source.split, configs)
+        monkeypatch.setitem(sets.SETS, name, replace(source, hub=str(tmp_path / name)))
     monkeypatch.setattr(sets, "revision_on_hub", lambda repo, revision: None)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     there, missing = load_sets("hub")
-    assert not missing and {part.name: len(part.items) for part in there} == {
-        name: len(part.items) for name, part in here.items()
-    }
-    by_group = lambda part: Set(
-        part.name, sorted(part.items, key=lambda item: item.group)
-    )  # the fixture's file is in another order
-    assert {part.name: by_group(part).sha256 for part in there} == {
-        name: by_group(part).sha256 for name, part in here.items()
-    }
+    assert not missing
+    assert [len(part.items) for part in there] == [len(part.items) for part in here]
+    assert digests(there) == digests(here)
 
 
 def test_without_a_network_the_hub_is_refused_in_one_line(monkeypatch):
@@ -290,8 +313,8 @@ def test_without_a_network_the_hub_is_refused_in_one_line(monkeypatch):
     found, missing = load_sets("hub")
     assert not found and set(missing) == set(sets.SETS)
     assert (
-        "cannot load blimp from the Hugging Face hub (no network): check the network or put a local copy"
-        in missing["blimp"]
+        "cannot load blimp from the Hugging Face hub (no network): "
+        "check the network or put a local copy" in missing["blimp"]
     )
 
 
@@ -300,7 +323,9 @@ def test_without_a_network_the_hub_is_refused_in_one_line(monkeypatch):
 
 @pytest.fixture(scope="module")
 def measured(tiny, tiny_corpus, small_sets):
-    """A tiny run on small talk, long windows, measured with the small sets: (folder, result, evaluation.json)."""
+    """A tiny run on small talk, long windows, measured with the small sets: (folder, result,
+    evaluation.json).
+    """
     outputs = tiny_corpus.folder.parents[1]
     config = TrainConfig.from_dict(
         tiny
@@ -319,7 +344,9 @@ def measured(tiny, tiny_corpus, small_sets):
 
 
 def test_a_trained_model_knows_more_than_its_controls(measured):
-    """It lies more than three paired standard errors above its untrained self and the unigram model, on agreement."""
+    """It lies more than three paired standard errors above its untrained self and the unigram
+    model, on agreement.
+    """
     _, result, found = measured
     assert (
         result["smallbench"] == found["smallbench"]["results"]["model"]["blimp"]["smallbench"] > 0.5
@@ -361,8 +388,10 @@ def test_every_column_of_smallbench_is_filled(measured):
 
 
 def test_the_overview_shows_every_result_beside_its_controls(measured):
-    """One column for the model and for each control, and how far above it the model is, by the paired difference."""
-    table, found = smallbench_of(measured[0]), measured[2]["smallbench"]
+    """One column for the model and for each control, and how far above it the model is, by the
+    paired difference.
+    """
+    table, found = read_smallbench(measured[0]), measured[2]["smallbench"]
     assert list(table.columns) == [
         "this model",
         "untrained",
@@ -382,7 +411,7 @@ def test_the_overview_shows_every_result_beside_its_controls(measured):
 
 
 def test_items_are_kept_for_paired_comparisons(measured, tiny_corpus):
-    """One outcome for each pair, one loss for each document; they give the published numbers again."""
+    """One outcome for each pair, one loss for each document; they give the published numbers."""
     folder, result, found = measured
     kept = load_file(folder / "items.safetensors")
     sets_, _ = load_sets(read_json(folder / "config.json")["parameters"]["smallbench_data"])
@@ -402,8 +431,9 @@ def test_items_are_kept_for_paired_comparisons(measured, tiny_corpus):
 
 
 def test_a_finished_run_is_measured_again(measured, small_sets, tmp_path, capsys):
-    """`paramalloc evaluate` gives the same numbers; without the sets it says what is missing and keeps the rest; a stride
-    gives more context and keeps nothing."""
+    """`paramalloc evaluate` gives the same numbers; without the sets it says what is missing and
+    keeps the rest; a stride gives more context and keeps nothing.
+    """
     folder, result, _ = measured
     assert (
         main(
@@ -436,8 +466,8 @@ def test_a_finished_run_is_measured_again(measured, small_sets, tmp_path, capsys
 def test_the_ngram_controls_are_computed_once(measured, tiny_corpus, small_sets, monkeypatch):
     """A second run of the same corpus and sets takes them from the file beside the corpus."""
     assert list(tiny_corpus.folder.glob("smallbench-*.safetensors"))
-    monkeypatch.setattr("paramalloc.evaluation.smallbench.KneserNey", None)
-    model = trained(measured[0])
+    monkeypatch.setattr("paramalloc.evaluation.controls.KneserNey", None)
+    model = load_trained(measured[0])
     summary, _ = run_smallbench(
         model, model, tiny_corpus, 128, load_sets(str(small_sets))[0], "full"
     )
@@ -447,7 +477,9 @@ def test_the_ngram_controls_are_computed_once(measured, tiny_corpus, small_sets,
 
 @pytest.mark.slow
 def test_lm_evaluation_harness_agrees(measured, shared_data, tmp_path, monkeypatch):
-    """On the exported run and four paradigms of BLiMP, lm-eval's accuracy is ours but for at most 2 pairs in 1,000."""
+    """On the exported run and four paradigms of BLiMP, lm-eval's accuracy is ours but for at most 2
+    pairs in 1,000.
+    """
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -456,7 +488,8 @@ def test_lm_evaluation_harness_agrees(measured, shared_data, tmp_path, monkeypat
         ("anaphor_gender_agreement", "wh_island", "npi_present_1", "passive_1"),
     )
     export_run(str(folder), tmp_path / "model")
-    rows = [json.loads(line) for line in lzma.open(shared_data / "blimp" / "blimp.jsonl.xz")]
+    with lzma.open(shared_data / "blimp" / "blimp.jsonl.xz") as file:
+        rows = [json.loads(line) for line in file]
     task_files(tmp_path, [row for row in rows if row["UID"] in paradigms])
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     theirs = simple_evaluate(
@@ -469,7 +502,7 @@ def test_lm_evaluation_harness_agrees(measured, shared_data, tmp_path, monkeypat
         bootstrap_iters=0,
     )
     model, corpus = (
-        trained(folder),
+        load_trained(folder),
         folder.parents[1] / "data" / read_json(folder / "config.json")["provenance"]["corpus"],
     )
     [part] = [part for part in load_sets(str(shared_data))[0] if part.name == "blimp"]
@@ -477,6 +510,6 @@ def test_lm_evaluation_harness_agrees(measured, shared_data, tmp_path, monkeypat
 
     for name in paradigms:
         own = Set("blimp", [item for item in part.items if item.group.endswith("/" + name)])
-        found = outcomes(own, Corpus.open(corpus).tokenizer, 128, model_score(model))
+        found = score_items(own, Corpus.open(corpus).tokenizer, 128, model_score(model))
         counted = (found["correct"] > 0).sum() + 1000 - len(own.items)  # to lm-eval a tie is right
         assert abs(counted - 1000 * theirs["results"][f"local_{name}"]["acc,none"]) <= 2, name
