@@ -14,25 +14,26 @@ from urllib.request import Request, urlopen
 import pytest
 
 pytestmark = pytest.mark.browser
-SHOTS = os.environ.get(
-    "SHOTS"
-)  # a folder that keeps the screenshots, for whoever wants to look at them
+SHOTS = os.environ.get("SHOTS")  # a folder for screenshots, for whoever wants to look at them
+
+# Whether an element has a label: its own, that of its widget, or its text.
+IS_LABELLED = """e => {
+    const label = e.closest('.jupyter-widgets').querySelector('label');
+    return !!(e.labels?.length || label?.innerText || e.innerText);
+}"""
 
 
 @pytest.fixture(scope="module")
 def lab(root, tmp_path_factory):
     """The address of a JupyterLab that serves copies of the notebooks, with settings of its own."""
     home = tmp_path_factory.mktemp("lab")
-    shutil.copytree(
-        root / "notebooks", home / "notebooks", ignore=shutil.ignore_patterns("*.py", ".*")
-    )
+    notebooks_only = shutil.ignore_patterns("*.py", ".*")
+    shutil.copytree(root / "notebooks", home / "notebooks", ignore=notebooks_only)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {
-        name: str(home / "settings")
-        for name in ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR")
-    }
+    folders = ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR")
+    settings = dict.fromkeys(folders, str(home / "settings"))
     command = [
         sys.executable,
         "-m",
@@ -86,16 +87,26 @@ def keep(page, name):
 
 
 def test_the_explorer_answers_the_arrow_keys(browser, lab):
-    """Shape, chart and command follow a slider that is moved from the keyboard, within 200 ms of the kernel's own time."""
+    """Shape, chart and command follow a slider that is moved from the keyboard."""
     page = open_and_run(browser, lab, "explore.ipynb")
     page.locator(".widget-hbox svg").first.wait_for(timeout=90_000)
     explorer = page.locator(".widget-hbox", has=page.locator("svg")).first
     explorer.scroll_into_view_if_needed()
-    shown = lambda: (
-        explorer.locator("table").inner_text(),
-        explorer.locator("svg").inner_html(),
-        explorer.locator("textarea").input_value(),
-    )
+
+    def shown():
+        """The texts of table, chart and command."""
+        return (
+            explorer.locator("table").inner_text(),
+            explorer.locator("svg").inner_html(),
+            explorer.locator("textarea").input_value(),
+        )
+
+    def wait_for_share(share):
+        command = "document.querySelector('.widget-hbox textarea').value"
+        page.wait_for_function(
+            f"() => {command}.includes('-p embed_share {share}')", timeout=20_000
+        )
+
     before = shown()
     assert "11 layers of width 224" in before[0] and "-p embed_share 0.35" in before[2]
     keep(page, "explorer")
@@ -103,66 +114,35 @@ def test_the_explorer_answers_the_arrow_keys(browser, lab):
     share.focus()
     for _ in range(10):
         page.keyboard.press("ArrowRight")
-    page.wait_for_function(
-        "() => document.querySelector('.widget-hbox textarea').value.includes('-p embed_share 0.45')",
-        timeout=20_000,
-    )
+    wait_for_share(0.45)
     after = shown()
     assert "6 layers of width 280" in after[0]
-    assert all(one != other for one, other in zip(before, after))
+    assert all(one != other for one, other in zip(before, after, strict=True))
 
     explorer.get_by_role("button", name="Pin this allocation").click()
     explorer.get_by_role("button", name="Unpin").wait_for()
     share.focus()
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function(
-        "() => document.querySelector('.widget-hbox textarea').value.includes('-p embed_share 0.44')",
-        timeout=20_000,
-    )
+    wait_for_share(0.44)
     assert "pinned" in shown()[0] and "pinned" in shown()[1]
     explorer.get_by_role("slider").first.scroll_into_view_if_needed()
     keep(page, "explorer_pinned")
 
     for control in explorer.locator("input, select, textarea, [role=slider], button").all():
         if control.is_visible():
-            assert control.evaluate(
-                "e => !!(e.labels?.length || e.closest('.jupyter-widgets').querySelector('label')?.innerText || e.innerText)"
-            )
+            assert control.evaluate(IS_LABELLED)
             assert control.evaluate("e => e.tabIndex >= 0")
     page.close()
 
 
 def test_a_training_draws_its_loss_as_it_goes(browser, lab, tiny, tmp_path, root):
-    """While the train notebook runs, JupyterLab shows a bar with the time left and the loss so far as a curve. The training would take many
-    minutes, so that a slow page has drawn before it is over; then its kernel is ended."""
-    source = json.loads((root / "notebooks" / "train.ipynb").read_text())
+    """While the train notebook runs, JupyterLab shows a bar with the time left and the loss curve.
+
+    The training would take many minutes, so that a slow page has drawn before it is over. Then its
+    kernel is ended.
+    """
     given = tiny | {"outputs": str(tmp_path), "tokens": 30_720_000, "probes": 1000}
-    [at] = [
-        i
-        for i, cell in enumerate(source["cells"])
-        if "parameters" in cell["metadata"].get("tags", [])
-    ]
-    injected = "\n".join(f"{name} = {value!r}" for name, value in given.items())
-    source["cells"].insert(
-        at + 1,
-        {
-            "cell_type": "code",
-            "id": "given",
-            "metadata": {},
-            "execution_count": None,
-            "outputs": [],
-            "source": f"# Parameters\n{injected}",
-        },
-    )
-    body = json.dumps({"type": "notebook", "format": "json", "content": source}).encode()
-    urlopen(
-        Request(
-            f"{lab}/api/contents/live.ipynb?token=t",
-            body,
-            {"Content-Type": "application/json"},
-            method="PUT",
-        )
-    )
+    upload(lab, "live.ipynb", with_parameters(root / "notebooks" / "train.ipynb", given))
     page = open_and_run(browser, lab, "live.ipynb")
     bar = page.locator("progress[max='30720000']").first
     bar.wait_for(timeout=120_000)
@@ -181,3 +161,27 @@ def test_a_training_draws_its_loss_as_it_goes(browser, lab, tiny, tmp_path, root
     page.close()
     for session in json.load(urlopen(f"{lab}/api/sessions?token=t")):
         urlopen(Request(f"{lab}/api/sessions/{session['id']}?token=t", method="DELETE"))
+
+
+def with_parameters(path, given):
+    """A notebook with the cell that papermill would inject."""
+    notebook = json.loads(path.read_text())
+    lines = ["# Parameters", *(f"{name} = {value!r}" for name, value in given.items())]
+    cell = {
+        "cell_type": "code",
+        "id": "given",
+        "metadata": {},
+        "execution_count": None,
+        "outputs": [],
+        "source": "\n".join(lines),
+    }
+    tags = [cell["metadata"].get("tags", []) for cell in notebook["cells"]]
+    [at] = [i for i, names in enumerate(tags) if "parameters" in names]
+    notebook["cells"].insert(at + 1, cell)
+    return notebook
+
+
+def upload(lab, name, notebook):
+    body = json.dumps({"type": "notebook", "format": "json", "content": notebook}).encode()
+    kind = {"Content-Type": "application/json"}
+    urlopen(Request(f"{lab}/api/contents/{name}?token=t", body, kind, method="PUT"))

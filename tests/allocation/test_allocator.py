@@ -20,7 +20,7 @@ GRID = list(itertools.product((0.25, 0.35, 0.45), (2.0, 2.66, 3.0, 4.0)))
 
 @pytest.mark.parametrize("share, glu", GRID)
 def test_the_reference_cells_are_within_their_tolerances(share, glu):
-    """10M parameters, V 16,000: total within 0.5 %, share within 2 points, GLU within 5 %, multiples of 8."""
+    """At 10M and V 16,000: total within 0.5 %, share within 2 points, GLU within 5 %, in 8s."""
     found = allocate(total_params=10_000_000, embed_share=share, glu=glu, vocab_size=16_000)
     model = found.model
     assert abs(found.params["total"] / 10_000_000 - 1) <= 0.005
@@ -56,7 +56,10 @@ REQUESTS = st.fixed_dictionaries(
 @given(REQUESTS)
 @settings(max_examples=400, deadline=None)
 def test_an_answer_keeps_every_constraint_and_the_rest_is_infeasible(request):
-    """Total, limits, multiples and heads hold; the ledger is the torch model's; InfeasibleError and nothing else is raised."""
+    """Total, limits, multiples and heads hold, and the ledger counts the torch model.
+
+    InfeasibleError and nothing else is raised.
+    """
     try:
         found = allocate(**request)
     except InfeasibleError:
@@ -64,25 +67,22 @@ def test_an_answer_keeps_every_constraint_and_the_rest_is_infeasible(request):
         return
     event(request["embedding"])
     model = found.model
-    asked = request["total_params"]
-    assert (
-        abs(found.params["total"] - asked) <= 0.005 * asked
-    )  # the quotient of a total at exactly 0.5 % rounds to more than that
-    assert (
-        abs(found.embed_share - request["embed_share"])
-        <= min(0.05, request["embed_share"] / 2) + 1e-9
-    )
-    assert abs(math.log(found.glu / request["glu"])) <= math.log(1.25) + 1e-9
+
+    # The budget and the limits. (The quotient of a total at exactly 0.5 % rounds to more.)
+    total, share, glu = request["total_params"], request["embed_share"], request["glu"]
+    assert abs(found.params["total"] - total) <= 0.005 * total
+    assert abs(found.embed_share - share) <= min(0.05, share / 2) + 1e-9
+    assert abs(math.log(found.glu / glu)) <= math.log(1.25) + 1e-9
+
+    # Heads, multiples, and an embedding of the kind that was requested.
+    d_embed = model.d_embed or 0
     assert model.n_heads * model.d_head == model.d_model and 24 <= model.d_head <= 64
-    assert model.n_heads % model.n_kv_heads == 0 and model.n_kv_heads == (
-        request["n_kv_heads"] or model.n_heads
-    )
-    assert not any(
-        size % 8 for size in (model.d_model, model.d_ff, model.d_head, model.d_embed or 0)
-    )
-    assert (model.d_embed is None) == (request["embedding"] != "factorized") and (
-        model.d_embed or 0
-    ) <= model.d_model
+    assert model.n_heads % model.n_kv_heads == 0
+    assert model.n_kv_heads == (request["n_kv_heads"] or model.n_heads)
+    assert not any(size % 8 for size in (model.d_model, model.d_ff, model.d_head, d_embed))
+    assert (model.d_embed is None) == (request["embedding"] != "factorized")
+    assert d_embed <= model.d_model
+
     if model.n_layers <= 64:  # building hundreds of layers takes seconds
         assert found.params["total"] == unique_parameters(model)
     assert allocate(**request) == found
@@ -109,84 +109,73 @@ SMALL = st.fixed_dictionaries(
 @given(SMALL)
 @settings(max_examples=150, deadline=None)
 def test_nothing_in_a_small_domain_is_better(request):
-    """The answer is the least over a naive enumeration of every shape; where that is empty, InfeasibleError."""
+    """The answer is the least over a naive enumeration of every shape; InfeasibleError if none."""
     best = naive_best(**request)
     if best is None:
         with pytest.raises(InfeasibleError):
             allocate(**request, tolerance=0.01)
-    else:
-        event("feasible " + request["embedding"])
-        found = allocate(**request, tolerance=0.01)
-        mine = objective(found.model, found.params["total"], request["embed_share"], request["glu"])
-        assert mine == pytest.approx(best, abs=1e-6)
+        return
+    event("feasible " + request["embedding"])
+    found = allocate(**request, tolerance=0.01)
+    value = objective(found.model, found.params["total"], request["embed_share"], request["glu"])
+    assert value == pytest.approx(best, abs=1e-6)
 
 
 def objective(model, total, share, glu):
     """`allocate`'s docstring, written out again; None where a limit is broken."""
-    gates, table = (3 if model.mlp == "swiglu" else 2), model.vocab_size * model.d_model
-    embedding = {"tied": table, "untied": 2 * table}.get(model.embedding) or (
-        model.vocab_size + model.d_model
-    ) * model.d_embed
-    off, stretch = embedding / total - share, math.log(model.d_ff * gates / 3 / model.d_model / glu)
-    aspect = (
-        math.log(model.d_model / (48 * model.n_layers)) if model.embedding == "factorized" else 0
-    )
-    if (
-        abs(off) > min(0.05, share / 2)
-        or abs(stretch) > math.log(1.25)
-        or abs(aspect) > math.log(2)
-    ):
+    matrices = {"swiglu": 3, "relu2": 2}[model.mlp]
+    table = model.vocab_size * model.d_model
+    aspect = 0
+    if model.embedding == "factorized":
+        embedding = (model.vocab_size + model.d_model) * model.d_embed
+        aspect = math.log(model.d_model / (48 * model.n_layers))
+    else:
+        embedding = {"tied": table, "untied": 2 * table}[model.embedding]
+    off = embedding / total - share
+    stretch = math.log(model.d_ff * matrices / 3 / model.d_model / glu)
+    if abs(off) > min(0.05, share / 2):
         return None
-    return (
-        (off / 0.01) ** 2
-        + (stretch / math.log(1.05)) ** 2
-        + (64 / model.d_head - 1) ** 2
-        + aspect**2
-    )
+    if abs(stretch) > math.log(1.25) or abs(aspect) > math.log(2):
+        return None
+    terms = (off / 0.01, stretch / math.log(1.05), 64 / model.d_head - 1, aspect)
+    return sum(term**2 for term in terms)
 
 
 def naive_best(total_params, vocab_size, embed_share, glu, embedding, n_kv_heads, mlp):
-    """All shapes written out with no cleverness: the check on the search's bounds."""
-    values, gates = [], 3 if mlp == "swiglu" else 2
-    for d in range(24, 330, 8):
-        table = {"tied": vocab_size * d, "untied": 2 * vocab_size * d}
-        embeddings = (
-            [(None, table[embedding])]
-            if embedding in table
-            else [(e, (vocab_size + d) * e) for e in range(8, d + 1, 8)]
-        )
-        for (d_embed, table_size), d_head in itertools.product(
-            embeddings, (24, 32, 40, 48, 56, 64)
-        ):
-            heads = d // d_head
-            keys = n_kv_heads or heads
-            if d % d_head or heads % keys:
-                continue
-            for layers in range(1, 60):
-                rest = table_size + d + layers * (2 * d * d + 2 * d * keys * d_head + 2 * d)
-                if rest > total_params * 1.01:
-                    break
-                for d_ff in range(8, 10 * d + 8, 8):
-                    count = rest + layers * gates * d * d_ff
-                    if abs(count / total_params - 1) <= 0.01:
-                        shape = ModelConfig(
-                            vocab_size,
-                            d,
-                            layers,
-                            heads,
-                            keys,
-                            d_head,
-                            d_ff,
-                            embedding,
-                            d_embed,
-                            mlp,
-                        )
-                        values.append(objective(shape, count, embed_share, glu))
+    """The least objective of all shapes, enumerated naively: the check on the search's bounds."""
+    matrices = {"swiglu": 3, "relu2": 2}[mlp]
+    values = []
+    for d, d_embed, d_head in naive_widths(vocab_size, embedding):
+        heads = d // d_head
+        keys = n_kv_heads or heads
+        if d % d_head or heads % keys:
+            continue
+        table = (vocab_size + d) * d_embed if d_embed else vocab_size * d
+        if embedding == "untied":
+            table *= 2
+        for layers in range(1, 60):
+            rest = table + d + layers * (2 * d * d + 2 * d * keys * d_head + 2 * d)
+            if rest > total_params * 1.01:
+                break
+            for d_ff in range(8, 10 * d + 8, 8):
+                count = rest + layers * matrices * d * d_ff
+                if abs(count / total_params - 1) > 0.01:
+                    continue
+                sizes = (vocab_size, d, layers, heads, keys, d_head, d_ff)
+                shape = ModelConfig(*sizes, embedding, d_embed, mlp)
+                values.append(objective(shape, count, embed_share, glu))
     return min((value for value in values if value is not None), default=None)
 
 
+def naive_widths(vocab_size, embedding):
+    """(d_model, d_embed, d_head) of every multiple of 8."""
+    for d_model in range(24, 330, 8):
+        d_embeds = range(8, d_model + 1, 8) if embedding == "factorized" else [None]
+        yield from itertools.product([d_model], d_embeds, (24, 32, 40, 48, 56, 64))
+
+
 def test_the_k_best_are_distinct_and_in_order():
-    """k_best gives k different shapes, the first is allocate's, and none of the rest is better than the one before."""
+    """k_best gives k different shapes: the first is allocate's, none is better than the last."""
     request = {"total_params": 10_000_000, "embed_share": 0.35, "glu": 2.66, "vocab_size": 16_000}
     found = k_best(8, **request)
     values = [objective(one.model, one.params["total"], 0.35, 2.66) for one in found]
@@ -194,15 +183,14 @@ def test_the_k_best_are_distinct_and_in_order():
     assert values == pytest.approx(sorted(values), abs=1e-6)
 
 
-def test_who_pays_for_a_factorized_embedding():
-    """Width and depth given, the MLP shrinks as the share grows; width given, the depth does, at the same expansion."""
-    ask = lambda share, **given: allocate(
-        10_000_000, share, 2.66, 16_000, "factorized", d_model=288, **given
-    )
-    by_mlp, by_depth = (
-        [ask(share, n_layers=6) for share in (0.25, 0.35, 0.45)],
-        [ask(share) for share in (0.25, 0.35, 0.45)],
-    )
+def test_what_a_factorized_embedding_is_traded_against():
+    """The MLP shrinks as the share grows where width and depth are given, else the depth does."""
+
+    def ask(share, **given):
+        return allocate(10_000_000, share, 2.66, 16_000, "factorized", d_model=288, **given)
+
+    by_mlp = [ask(share, n_layers=6) for share in (0.25, 0.35, 0.45)]
+    by_depth = [ask(share) for share in (0.25, 0.35, 0.45)]
     for found in (*by_mlp, *by_depth):
         assert found.model.d_model == 288 and abs(found.embed_share - found.requested_share) <= 0.02
     assert all(found.model.n_layers == 6 and found.requested_glu is None for found in by_mlp)
@@ -212,14 +200,11 @@ def test_who_pays_for_a_factorized_embedding():
 
 
 def test_without_a_gate_the_parameters_stay_equal():
-    """relu2 at the same request has the width, depth and MLP parameters of swiglu: d_ff is half as large again."""
-    gated, plain = (
-        allocate(10_000_000, 0.35, 2.66, 16_000, mlp=mlp) for mlp in ("swiglu", "relu2")
-    )
-    assert (plain.model.d_model, plain.model.n_layers) == (
-        gated.model.d_model,
-        gated.model.n_layers,
-    )
+    """relu2 has the width, depth and MLP parameters of swiglu: d_ff is half as large again."""
+    gated = allocate(10_000_000, 0.35, 2.66, 16_000, mlp="swiglu")
+    plain = allocate(10_000_000, 0.35, 2.66, 16_000, mlp="relu2")
+    assert plain.model.d_model == gated.model.d_model
+    assert plain.model.n_layers == gated.model.n_layers
     assert plain.model.d_ff / gated.model.d_ff == pytest.approx(1.5, rel=0.02)
     assert plain.params["mlp"] / gated.params["mlp"] == pytest.approx(1, rel=0.02)
 
@@ -270,11 +255,9 @@ WRONG = [
 )
 def test_a_refusal_names_the_constraint_that_binds(wrong, message):
     """One line, with what was asked and what stands in its way."""
+    request = {"total_params": 10_000_000, "embed_share": 0.35, "glu": 2.66, "vocab_size": 16_000}
     with pytest.raises(InfeasibleError) as error:
-        allocate(
-            **{"total_params": 10_000_000, "embed_share": 0.35, "glu": 2.66, "vocab_size": 16_000}
-            | wrong
-        )
+        allocate(**request | wrong)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -288,9 +271,8 @@ def test_whole_numbers_of_any_kind_are_understood(same):
         "d_model": np.int16(288),
     }
     found = allocate(same, **request)
-    assert found == allocate(10_000_000, 0.35, 2.66, 16_000, d_model=288) and json.dumps(
-        found.details()
-    )
+    assert found == allocate(10_000_000, 0.35, 2.66, 16_000, d_model=288)
+    assert json.dumps(found.details())
     with pytest.raises(InfeasibleError, match="k must be at least 1, not 0"):
         k_best(0, same, **request)
 
@@ -307,7 +289,7 @@ def test_the_suggested_total_has_room_for_the_named_dimensions():
 
 
 def test_an_infeasible_share_names_the_nearest_feasible_one():
-    """The message says what is left for the layers and a share that works, and that share does work."""
+    """The message says what is left for the layers and names a share, and that share works."""
     with pytest.raises(InfeasibleError, match="leaves 100,000 for the layers") as error:
         allocate(10_000_000, 0.99, 2.66, 16_000)
     nearest = float(str(error.value).rsplit(" ", 1)[1])
@@ -323,7 +305,7 @@ def test_an_infeasible_error_is_a_value_error():
 
 
 def test_explicit_dimensions_are_kept():
-    """A dimension given by name is taken as it is; with width, depth and d_ff given no budget is needed."""
+    """A named dimension is taken as it is; with width, depth and d_ff no budget is needed."""
     assert allocate(10_000_000, 0.35, 2.66, 16_000, d_model=288).model.d_model == 288
     assert allocate(10_000_000, 0.35, 2.66, 16_000, n_layers=6).model.n_layers == 6
     full = allocate(10_000_000, 0.35, 2.66, 16_000, d_model=216, n_layers=12, d_ff=576)

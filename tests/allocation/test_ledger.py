@@ -50,26 +50,22 @@ shapes = st.builds(
 @given(shapes)
 @settings(max_examples=300, deadline=None)
 def test_the_groups_are_the_torch_models(shape):
-    """Itemised parameters sum to the total, and every group is that of the model's unique parameters."""
+    """Parameters by group sum to the total, and are those of the model's unique parameters."""
     with torch.device("meta"):
         model = DecoderLM(shape)
+
+    def count(part):
+        weights = model.named_parameters()
+        return sum(weight.numel() for name, weight in weights if part in name)
+
     params = count_parameters(shape)
-    count = lambda *parts: sum(
-        w.numel() for name, w in model.named_parameters() if any(part in name for part in parts)
-    )
-    assert (
-        sum(size for name, size in params.items() if name != "total")
-        == params["total"]
-        == count("")
-    )
-    assert (
-        params["norm"] == count("norm")
-        and params["attention"] == count("attention.")
-        and params["mlp"] == count("mlp.")
-    )
-    assert params["embedding"] == count("embedding", "projection") and params["head"] == count(
-        "head."
-    )
+    groups = sum(size for name, size in params.items() if name != "total")
+    assert groups == params["total"] == count("")
+    assert params["norm"] == count("norm")
+    assert params["attention"] == count("attention.")
+    assert params["mlp"] == count("mlp.")
+    assert params["embedding"] == count("embedding") + count("projection")
+    assert params["head"] == count("head.")
 
 
 def llama_config(model: ModelConfig) -> LlamaConfig:
@@ -99,7 +95,7 @@ def test_transformers_counts_the_same(share, glu, embedding):
 @pytest.mark.parametrize("mlp", ("swiglu", "relu2"))
 @pytest.mark.parametrize("embedding", KINDS)
 def test_flops_are_what_torch_counts(embedding, mlp, monkeypatch):
-    """FLOPs forward and training equal FlopCounterMode's, which counts the whole score matrix; causal is half of it."""
+    """FLOPs equal FlopCounterMode's, which counts the whole score matrix; causal is half of it."""
     monkeypatch.setattr(kernels, "SCORES", 0)  # torch's own attention
     shape = make_shape(500, 3, 2, 2, 8, 72, embedding, 16, mlp)
     model, tokens = DecoderLM(shape), torch.randint(500, (2, 32))
@@ -121,7 +117,7 @@ def test_flops_are_what_torch_counts(embedding, mlp, monkeypatch):
 @pytest.mark.parametrize("mlp", ("swiglu", "relu2"))
 @pytest.mark.parametrize("embedding", KINDS)
 def test_activations_are_what_autograd_keeps(embedding, mlp, monkeypatch):
-    """The bytes of the distinct tensors that torch saves for backward, weights left out, are those of the ledger."""
+    """The ledger's bytes are those of the tensors torch saves for backward, weights apart."""
     monkeypatch.setattr(kernels, "SCORES", 0)  # flash attention, as on a GPU
     shape = make_shape(500, 3, 2, 2, 24, 160, embedding, 32, mlp)
     model, tokens, kept = DecoderLM(shape), torch.randint(500, (4, 64)), {}
@@ -138,19 +134,17 @@ def test_activations_are_what_autograd_keeps(embedding, mlp, monkeypatch):
     assert loss.requires_grad
     saved = sum(size for _, size in kept.values())
     expected = memory_bytes(shape, 64, tokens.numel(), value_bytes=4)
-    assert saved == pytest.approx(
-        expected["activations"], rel=0.03
-    )  # statistics of norms and softmax, angles, targets
+    # The rest: statistics of norms and softmax, angles, targets.
+    assert saved == pytest.approx(expected["activations"], rel=0.03)
 
 
 def test_memory_by_purpose():
     """AdamW in float32 is 16 bytes a parameter; a cache holds a key and a value of every layer."""
     found = allocate(10_000_000, 0.35, 2.66, 16_000, n_kv_heads=2)
-    bytes_of, model = memory_bytes(found.model, 512, 4096), found.model
-    assert (
-        bytes_of["parameters"] + bytes_of["gradients"] + bytes_of["optimizer"]
-        == 16 * found.params["total"]
-    )
+    model = found.model
+    bytes_of = memory_bytes(model, 512, 4096)
+    training = bytes_of["parameters"] + bytes_of["gradients"] + bytes_of["optimizer"]
+    assert training == 16 * found.params["total"]
     assert bytes_of["weights"] == 2 * found.params["total"]
     assert bytes_of["kv_per_token"] == 2 * model.n_layers * 2 * model.d_head * 2
     assert bytes_of["kv_cache"] == 512 * bytes_of["kv_per_token"]
@@ -158,20 +152,19 @@ def test_memory_by_purpose():
 
 @pytest.mark.parametrize("hardware", HARDWARE)
 def test_the_roofline_is_below_the_peaks(hardware):
-    """Neither the arithmetic nor the reading of the weights is faster than the device; wide is faster than deep."""
-    deep, wide = (allocate(10_000_000, share, 2.66, 16_000).model for share in (0.25, 0.45))
-    for shape in (deep, wide):
-        roof, peak = roofline(shape, hardware, 512, 32_768), HARDWARE[hardware]
+    """Neither arithmetic nor reading is faster than the device, and wide is faster than deep."""
+    peak = HARDWARE[hardware]
+    seconds = []
+    for share in (0.25, 0.45):  # deep, wide
+        shape = allocate(10_000_000, share, 2.66, 16_000).model
+        roof = roofline(shape, hardware, 512, 32_768)
+        weights = 2 * count_parameters(shape)["total"]  # bytes
         assert roof["train_s_per_token"] >= flops_per_token(shape, 512)["train"] / peak.flops
-        assert (
-            roof["decode_s_per_token"]
-            >= 2 * count_parameters(shape)["total"] * 0.99 / peak.bandwidth
-        )
+        assert roof["decode_s_per_token"] >= weights * 0.99 / peak.bandwidth
         assert roof["train_tokens_per_s"] * roof["train_s_per_token"] == pytest.approx(1)
-    assert (
-        roofline(wide, hardware, 512, 32_768)["train_s_per_token"]
-        < roofline(deep, hardware, 512, 32_768)["train_s_per_token"]
-    )
+        seconds.append(roof["train_s_per_token"])
+    deep, wide = seconds
+    assert wide < deep
 
 
 @pytest.mark.parametrize(
