@@ -1,18 +1,37 @@
-"""Statistics over runs: what compares, how much of a ranking the noise allows, the fronts, the answer, the recommendation. No torch.
+"""Statistics over runs: from the runs that compare to an answer and a recommendation. No torch.
 
-Everything takes the DataFrame of `runs.load_runs`, one row per run. A loss that was not measured is NaN, never zero. In these
-modules `claimed` is `claims(runs)`: the runs that a claim rests on.
+Everything takes the DataFrame of `runs.load_runs`, one row per run. A loss that was not measured is
+NaN, never zero. Losses and differences are in nats per token. `eligible` is `eligible_runs(runs)`.
+
+Which runs:
+- `groups`: what is read of a run, and which runs compare with each other
+- `selection`: the eligible runs, of each cell those at its best learning rate; names of cells
+- `cells`: the table of cells, one row each
+
+How sure:
+- `power`: the level of all intervals, and how many seeds a difference needs
+- `least_squares`: the cell + seed model, arrays in and out
+- `noise`: run-to-run noise, means and their intervals
+- `comparisons`: differences between cells, corrected for how many there are
+- `effects`: main effects of share and GLU expansion
+- `floor`: the scatter of the baseline over many seeds
+- `rates`: whether one learning rate was fair to every cell
+
+What follows:
+- `fronts`: Pareto fronts of quality against cost, and the probability of a place on them
+- `quadratic`, `optimum`, `surface`: a response surface, and where its minimum may lie
+- `arms`: runs that differ in one more axis, and what the share is traded against
+- `curves`: probes during training, losses at equal cost, kills of early stop
+- `transfer`: whether the best learning rate moves with width and depth
+- `verdict`: the answer in words
+- `recipe`, `candidates`, `evidence`, `recommendation`: the shape for a budget
+- `wording`: how numbers stand in a sentence
 """
 
-from .arms import (
-    arm,
-    by_tradeoff,
-    dev_curves,
-    losses_by_frequency,
-    matching_runs,
-    views,
-    wrong_kills,
-)
+from .arms import arm, by_tradeoff, matching_runs
+from .cells import STATUSES, baseline_cell, cells_table, completed_cells
+from .comparisons import differences, linked
+from .curves import dev_curves, losses_by_frequency, views, wrong_kills
 from .effects import main_effects
 from .floor import Floor, noise_floor
 from .fronts import (
@@ -23,78 +42,72 @@ from .fronts import (
     pareto_front,
     screening,
 )
-from .groups import GROUP_COLUMNS, comparable, comparable_groups, with_defaults
-from .noise import Noise, differences, estimate_noise, fit, linked, means
+from .groups import BASELINE, GROUP_COLUMNS, comparable, comparable_groups, with_defaults
+from .noise import Noise, estimate_noise, fit, means
 from .power import LEVEL
 from .rates import by_chance, rate_check
-from .recommendation import Recommendation, recommend, training_command
-from .selection import (
-    BASELINE,
-    CLOSE,
-    NO_RUNS,
-    NOTHING,
-    STATUSES,
-    baseline_cell,
-    cell_name,
-    cells_table,
-    completed_cells,
-    eligible_runs,
-    full_smallbench_only,
-)
+from .recipe import training_command
+from .recommendation import Recommendation, recommend
+from .selection import CLOSE, NO_RUNS, NOTHING, cell_name, eligible_runs, full_smallbench_only
 from .surface import Surface, fit_surface
 from .transfer import moves, nats, optima, slopes, transfer_verdict
 from .verdict import Verdict, reach_verdict
+from .wording import interval, join_words, signed, signed_interval
 
 __all__ = [
     "BASELINE",
     "CLOSE",
     "COST_SENSE",
-    "Floor",
+    "GROUP_COLUMNS",
     "LEVEL",
     "NOTHING",
     "NO_RUNS",
-    "Noise",
     "QUALITY_SENSE",
-    "Recommendation",
-    "GROUP_COLUMNS",
     "STATUSES",
+    "Floor",
+    "Noise",
+    "Recommendation",
     "Surface",
     "Verdict",
-    "matching_runs",
     "arm",
     "baseline_cell",
     "by_chance",
-    "losses_by_frequency",
     "by_tradeoff",
     "cell_name",
     "cells_table",
-    "eligible_runs",
-    "training_command",
     "comparable",
+    "comparable_groups",
     "completed_cells",
     "dev_curves",
     "differences",
+    "eligible_runs",
+    "estimate_noise",
     "fit",
+    "fit_surface",
     "front_probability",
     "front_table",
-    "comparable_groups",
+    "full_smallbench_only",
+    "interval",
+    "join_words",
     "linked",
+    "losses_by_frequency",
     "main_effects",
+    "matching_runs",
     "means",
     "moves",
     "nats",
-    "estimate_noise",
     "noise_floor",
-    "full_smallbench_only",
     "optima",
     "pareto_front",
     "rate_check",
+    "reach_verdict",
     "recommend",
     "screening",
+    "signed",
+    "signed_interval",
     "slopes",
+    "training_command",
     "transfer_verdict",
-    "fit_surface",
-    "reach_verdict",
     "views",
     "with_defaults",
     "wrong_kills",

@@ -1,63 +1,72 @@
-"""What the share does on the mean of the expansions, and the expansion on the mean of the shares."""
+"""Main effects: of the share averaged over GLU expansions, and of the expansion over shares."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from .groups import REQUEST_COLUMNS
-from .noise import contrasted, fit, simultaneous
-from .selection import BASELINE, eligible_runs
+from .comparisons import critical_value, estimate_contrasts
+from .groups import BASELINE, REQUEST_COLUMNS
+from .noise import fit
+from .selection import eligible_runs
 
 EFFECT_COLUMNS = ["axis", "level", "n_pairs", "difference", "low", "high"]
 
 
+class _Contrast(NamedTuple):
+    """A level of an axis less the baseline's: the number of pairs, the cells' weights (C,)."""
+
+    axis: str
+    level: float
+    n_pairs: int
+    weights: np.ndarray
+
+
 def main_effects(runs: pd.DataFrame) -> pd.DataFrame:
-    """Each requested share less the baseline's, each requested expansion less the baseline's, seeds paired: nats per token of dev_loss,
-    negative is better.
+    """Each requested share, and each requested expansion, less the baseline's, seeds paired.
 
-    A row is the mean of `n_pairs` differences, over all values of the other axis at which both cells are complete, two at least:
-    `axis` (requested_share or requested_glu), its `level`, the `difference`, and `low` and `high`, which all rows hold together in 95 %
-    (`noise.simultaneous`; NaN with one seed). A mean of four cells is surer than one; that it is the same at each value of the
-    other axis it does not say.
+    Columns `axis` (requested_share or requested_glu), its `level`, `n_pairs`, and in nats per token
+    of dev_loss (negative is better) the `difference`, `low` and `high`. A difference is the mean of
+    n_pairs differences of cells, over all values of the other axis at which both cells are
+    complete, two at least. The intervals hold together in 95 % (`critical_value`); they are NaN
+    with one seed. That an effect is the same at each value of the other axis it does not say.
     """
-    claimed = eligible_runs(runs)
-    model, asked = fit(claimed), claimed.drop_duplicates("cell")[["cell", *REQUEST_COLUMNS]]
-    rows = [
-        row
-        for axis, own in zip(REQUEST_COLUMNS, BASELINE)
-        for row in _contrasts(asked, model.cells, axis, own)
-    ]
-    if not rows:
+    eligible = eligible_runs(runs)
+    model = fit(eligible)
+    requests = eligible.drop_duplicates("cell")[["cell", *REQUEST_COLUMNS]]
+    contrasts = []
+    for axis, baseline in zip(REQUEST_COLUMNS, BASELINE, strict=True):
+        contrasts += _contrasts(requests, model.cells, axis, baseline)
+    if not contrasts:
         return pd.DataFrame(columns=EFFECT_COLUMNS)
-    contrasts = np.stack([contrast for *_, contrast in rows])
-    difference, covariance, df = contrasted(model, contrasts)
-    half = simultaneous(covariance, df) * np.sqrt(np.diag(covariance))
-    found = pd.DataFrame([row[:3] for row in rows], columns=EFFECT_COLUMNS[:3])
-    return found.assign(difference=difference, low=difference - half, high=difference + half)
+    weights = np.stack([contrast.weights for contrast in contrasts])
+    difference, covariance, df = estimate_contrasts(model, weights)
+    half = critical_value(covariance, df) * np.sqrt(np.diag(covariance))
+    table = pd.DataFrame([contrast[:3] for contrast in contrasts], columns=EFFECT_COLUMNS[:3])
+    return table.assign(difference=difference, low=difference - half, high=difference + half)
 
 
-def _contrasts(asked: pd.DataFrame, cells: list[str], axis: str, own: float) -> list[tuple]:
-    """(axis, level, pairs, weights of the cells) for each level of an axis but the baseline's. Of several shapes that one
-    request got, none: they are no grid."""
+def _contrasts(
+    requests: pd.DataFrame, cells: list[str], axis: str, baseline: float
+) -> list[_Contrast]:
+    """The contrast of each level of an axis but the baseline's.
+
+    Requests that got several shapes are left out: they are no grid.
+    """
     other = next(name for name in REQUEST_COLUMNS if name != axis)
-    at = (
-        asked.dropna(subset=REQUEST_COLUMNS)
-        .drop_duplicates(REQUEST_COLUMNS, keep=False)
-        .pivot(index=other, columns=axis, values="cell")
-    )
-    beside = next((level for level in at if np.isclose(level, own)), None)
-    rows = []
-    for level in at.columns.drop(beside) if beside is not None else ():
-        pairs = at[[level, beside]].dropna()
+    unique = requests.dropna(subset=REQUEST_COLUMNS).drop_duplicates(REQUEST_COLUMNS, keep=False)
+    grid = unique.pivot(index=other, columns=axis, values="cell")
+    reference = next((level for level in grid if np.isclose(level, baseline)), None)
+    if reference is None:
+        return []
+    contrasts = []
+    for level in grid.columns.drop(reference):
+        pairs = grid[[level, reference]].dropna()
         if len(pairs) > 1:
-            rows.append(
-                (
-                    axis,
-                    level,
-                    len(pairs),
-                    (np.isin(cells, pairs[level]) - 1.0 * np.isin(cells, pairs[beside]))
-                    / len(pairs),
-                )
-            )
-    return rows
+            at_level = np.isin(cells, pairs[level])
+            at_reference = np.isin(cells, pairs[reference])
+            weights = (at_level - 1.0 * at_reference) / len(pairs)
+            contrasts.append(_Contrast(axis, level, len(pairs), weights))
+    return contrasts

@@ -1,4 +1,7 @@
-"""Least squares of the cell + seed model, of any pattern of seeds: arrays in, arrays out (noise.py says what it means)."""
+"""Least squares of the cell + seed model, of any pattern of seeds: arrays in, arrays out.
+
+noise.py says what the model means. Shapes: N runs, C cells, S seeds.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +13,34 @@ import pandas as pd
 EXACT = 1e-20  # nats^2: a variance of losses that repeat to the last digit
 
 
-def coded(claimed: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The names of the cells, and the codes of cells and seeds (N,) of runs with a column `cell`."""
-    cell, cells = pd.factorize(claimed.cell)
-    return list(cells), cell, pd.factorize(claimed.seed, use_na_sentinel=False)[0]
+def coded(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The names of the cells, and the codes of cells and seeds (N,), of runs with a `cell`."""
+    cell, cells = pd.factorize(runs.cell)
+    return list(cells), cell, pd.factorize(runs.seed, use_na_sentinel=False)[0]
 
 
 def two_way(cell: np.ndarray, seed: np.ndarray, y: np.ndarray) -> dict:
-    """`noise.Fit` but for its documents, from the codes of cells and seeds (N,): as names and values."""
-    x, z = np.eye(cell.max(initial=-1) + 1)[cell], np.eye(seed.max(initial=-1) + 1)[seed]
+    """The fields of `noise.Fit` but its documents, from codes (N,) and values (N,)."""
+    x = np.eye(cell.max(initial=-1) + 1)[cell]  # (N, C)
+    z = np.eye(seed.max(initial=-1) + 1)[seed]  # (N, S)
     n = x.sum(axis=0)
-    without_seed = lambda a: a - z @ (z.T @ a / _column(z.sum(axis=0), a))
-    within = lambda a: a - x @ (x.T @ a / _column(n, a))
-    information = x.T @ without_seed(x)
+
+    # Cells with the seeds taken out, by the normal equations.
+    without_seeds = _without(x, z)
+    information = x.T @ without_seeds
     unit = np.linalg.pinv(information, rcond=1e-10, hermitian=True)
-    effect = unit @ x.T @ without_seed(y)
+    effect = unit @ x.T @ _without(y, z)
+
+    # The variance within a seed, then that within a cell.
     df = len(y) - z.shape[1] - np.linalg.matrix_rank(information, hermitian=True)
-    sigma2 = (
-        max(float(np.square(without_seed(y - x @ effect)).sum() / df), EXACT) if df else math.nan
-    )
-    total, total_df = _total(within(y) @ y, z.T @ within(z), len(y) - len(n), sigma2)
-    weights = averaging(x, z, unit @ without_seed(x).T, np.eye(len(n)) - unit @ information)
+    sigma2 = math.nan
+    if df:
+        sigma2 = max(float(np.square(_without(y - x @ effect, z)).sum() / df), EXACT)
+    rss_within = _without(y, x) @ y
+    total, total_df = _total(rss_within, z.T @ _without(z, x), len(y) - len(n), sigma2)
+
+    # Means at the seeds that all cells share.
+    weights = averaging(x, z, unit @ without_seeds.T, np.eye(len(n)) - unit @ information)
     return {
         "n": n,
         "mean": weights @ y,
@@ -45,11 +55,22 @@ def two_way(cell: np.ndarray, seed: np.ndarray, y: np.ndarray) -> dict:
     }
 
 
+def _without(a: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """`a` (N,) or (N, m) less its means over the groups (N, g), coded as 0 and 1."""
+    counts = groups.sum(axis=0)
+    if a.ndim > 1:
+        counts = counts[:, None]
+    return a - groups @ (groups.T @ a / counts)
+
+
 def averaging(x: np.ndarray, z: np.ndarray, effects: np.ndarray, linked: np.ndarray) -> np.ndarray:
-    """(C, N): the weights of the runs in each cell's mean as it would be at the seeds that all cells share: its effect in the cell + seed
-    model, beside the mean of those seeds (Searle 1987, Linear Models for Unbalanced Data, ch. 4: least squares means). Plain
-    means where all cells have the same seeds; where none is shared by all, at the mean of all runs; of cells that no chain
-    of seeds links (`linked` averages over those that one does, whose effects sum to zero), as they stand."""
+    """(C, N): the weights of the runs in each cell's mean at the seeds that all cells share.
+
+    A cell's effect in the cell + seed model, added to the mean of those seeds (Searle 1987, Linear
+    Models for Unbalanced Data, ch. 4: least squares means). Plain means where all cells have the
+    same seeds. Where none is shared by all, at the mean of all runs; cells that no chain of seeds
+    links stay as they are (`linked` averages over those that one links, whose effects sum to zero).
+    """
     runs = x.T @ z
     if (runs == runs[:1]).all():
         return (x / x.sum(axis=0)).T
@@ -59,34 +80,39 @@ def averaging(x: np.ndarray, z: np.ndarray, effects: np.ndarray, linked: np.ndar
 
 
 def _variance(weights: np.ndarray, z: np.ndarray, sigma2: float, total: float) -> np.ndarray:
-    """Of weighted sums of runs, whose seeds could have been others; (sigma_seed^2 + sigma^2) / n of a plain mean."""
+    """The variance of weighted sums of runs, over the choice of seeds.
+
+    (sigma_seed^2 + sigma^2) / n of a plain mean.
+    """
+    within = np.square(weights).sum(axis=1)
     if math.isnan(sigma2):
-        return total * np.square(weights).sum(axis=1)
-    return sigma2 * np.square(weights).sum(axis=1) + max(total - sigma2, 0.0) * np.square(
-        weights @ z
-    ).sum(axis=1)
-
-
-def _column(counts: np.ndarray, a: np.ndarray) -> np.ndarray:
-    return counts if a.ndim == 1 else counts[:, None]
+        return total * within
+    return sigma2 * within + max(total - sigma2, 0.0) * np.square(weights @ z).sum(axis=1)
 
 
 def _total(rss: float, blocks: np.ndarray, df: int, sigma2: float) -> tuple[float, float]:
-    """sigma_seed^2 + sigma^2 is the variance within cells, whatever the pattern; its degrees of freedom by Satterthwaite (1946),
-    since runs of one seed in two cells are no independent witnesses: with the eigenvalues l of the blocks within cells it is
-    a sum of chi-squares scaled by sigma^2 + l sigma_seed^2."""
+    """The variance within cells, sigma_seed^2 + sigma^2 whatever the pattern, and its df.
+
+    Runs of one seed in two cells are not independent: with the eigenvalues l of the blocks within
+    cells the sum of squares is a sum of chi-squares scaled by sigma^2 + l sigma_seed^2, whose df
+    are Satterthwaite's (1946).
+    """
     if not df:
         return math.nan, math.nan
-    total, scale = rss / df, np.linalg.eigvalsh(blocks)
+    total = rss / df
+    scale = np.linalg.eigvalsh(blocks)
     if math.isnan(sigma2):
         return total, df
     seed2 = max(total - sigma2, 0.0)
     parts = sigma2 + np.concatenate([scale, np.zeros(max(df - len(scale), 0))])[:df] * seed2
-    return total, float(parts.sum() ** 2 / np.square(parts).sum()) if parts.any() else df
+    if not parts.any():
+        return total, df
+    return total, float(parts.sum() ** 2 / np.square(parts).sum())
 
 
-def adjusted_means(claimed: pd.DataFrame, quality: str) -> pd.Series:
+def adjusted_means(runs: pd.DataFrame, quality: str) -> pd.Series:
     """The mean of each cell, by name, at the seeds that all cells share (`averaging`)."""
-    claimed = claimed[claimed[quality].notna()]
-    (cells, cell, seed), y = coded(claimed), claimed[quality].to_numpy(float)
-    return pd.Series(two_way(cell, seed, y)["mean"], cells, dtype=float)
+    runs = runs[runs[quality].notna()]
+    cells, cell, seed = coded(runs)
+    mean = two_way(cell, seed, runs[quality].to_numpy(float))["mean"]
+    return pd.Series(mean, cells, dtype=float)

@@ -1,14 +1,15 @@
-"""Was the learning rate of the claims fair to every cell? What the runs on tuning seeds say."""
+"""Was the learning rate fair to every cell? What the runs on tuning seeds say."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from .groups import GROUP_COLUMNS, comparable, of_size, on_evaluation_seeds, typed
-from .selection import by_cell, eligible_runs, mean_loss_by, remembered
+from .groups import GROUP_COLUMNS, comparable, of_size, tuning_runs, typed
+from .power import DRAWS
+from .selection import cached, eligible_runs, mean_loss_by, split_by_cell
 
-RATE_CHECK = [
+RATE_CHECK_COLUMNS = [
     "tokens",
     "cell",
     "requested_share",
@@ -19,70 +20,75 @@ RATE_CHECK = [
     "seeds",
     "precisions",
 ]
-DRAWS = 4_000
 
 
-@remembered
+@cached
 def rate_check(runs: pd.DataFrame) -> pd.DataFrame:
-    """What each cell would have gained from the best of the learning rates that it tried on tuning seeds.
+    """What each cell would have gained from the best of the learning rates tried on tuning seeds.
 
-    One row per budget of `tokens` and cell: its `requested_share`, `lr` of its claim, `best_lr`, `gain` in nats per token of dev_loss (0
-    where the claim's rate is the best; a rate at which a run diverged is the worst), the rates `tried`, on which `seeds` and in which
-    `precisions`. The budget may be another than the claims', as a shorter one is cheaper, and so may the precision; all else is the
-    claims' own, the tables' rate included. A cell that did not try its claim's rate, or diverged at it, says nothing.
+    One row per budget of `tokens` and cell: its `requested_share`, the `lr` of its eligible runs,
+    `best_lr`, `gain` in nats per token of dev_loss (0 where lr is the best; a rate at which a run
+    diverged is the worst), the rates `tried`, on which `seeds` and in which `precisions`. The
+    budget may differ from that of the eligible runs, as a shorter one is cheaper, and so may the
+    precision; all else is the same, embed_lr included. A cell that did not try its lr, or diverged
+    at it, has no row.
     """
     runs = typed(runs)
-    claimed, tuning, rows = eligible_runs(runs), _tuning(runs), []
-    for tokens, some in tuning.groupby("tokens"):
-        for cell, tries in by_cell(some).items():
-            own = claimed[claimed.cell == cell]
-            tries = tries[
-                tries.embed_lr.isin(own.embed_lr)
-                | tries.embed_lr.isna() & own.embed_lr.isna().any()
-            ]
-            losses, lr = mean_loss_by(tries, tries.lr), own.lr.iloc[0] if len(own) else np.nan
-            if len(losses) > 1 and np.isfinite(losses.get(lr, np.inf)):
-                known = [
-                    tuple(sorted(values))
-                    for values in (
-                        losses.index,
-                        tries.seed.unique(),
-                        tries.precision.dropna().unique(),
-                    )
-                ]
-                rows.append(
-                    [
-                        tokens,
-                        cell,
-                        tries.requested_share.iloc[0],
-                        lr,
-                        losses.index[0],
-                        losses[lr] - losses.min(),
-                        *known,
-                    ]
-                )
-    return pd.DataFrame(rows, columns=RATE_CHECK)
+    eligible = eligible_runs(runs)
+    rows = []
+    for tokens, budget in _tuning_of_main_group(runs).groupby("tokens"):
+        for cell, tries in split_by_cell(budget).items():
+            row = _rate_row(tries, eligible[eligible.cell == cell])
+            if row:
+                rows.append({"tokens": tokens, "cell": cell} | row)
+    return pd.DataFrame(rows, columns=RATE_CHECK_COLUMNS)
+
+
+def _rate_row(tries: pd.DataFrame, eligible: pd.DataFrame) -> dict:
+    """The row of one cell at one budget; empty where its learning rate was not compared."""
+    if eligible.empty:
+        return {}
+    without_embed_lr = tries.embed_lr.isna() & eligible.embed_lr.isna().any()
+    tries = tries[tries.embed_lr.isin(eligible.embed_lr) | without_embed_lr]
+    losses = mean_loss_by(tries, tries.lr)
+    lr = eligible.lr.iloc[0]
+    if len(losses) < 2 or not np.isfinite(losses.get(lr, np.inf)):
+        return {}
+    return {
+        "requested_share": tries.requested_share.iloc[0],
+        "lr": lr,
+        "best_lr": losses.index[0],
+        "gain": losses[lr] - losses.min(),
+        "tried": tuple(sorted(losses.index)),
+        "seeds": tuple(sorted(tries.seed.unique())),
+        "precisions": tuple(sorted(tries.precision.dropna().unique())),
+    }
 
 
 def by_chance(check: pd.DataFrame, sigma: float) -> tuple[float, float]:
-    """The mean and the largest gain over the cells of a check (in the mean of DRAWS draws) if all rates were equal and runs scattered
-    by `sigma`: the lowest of several is below the one that was named beforehand."""
+    """The mean and the largest gain over the cells of a check if all rates were equal.
+
+    In the mean of DRAWS draws of runs that scatter by `sigma` (nats per token): the lowest of
+    several is below the one that was named beforehand.
+    """
     generator = np.random.default_rng(0)
-    losses = (
-        sigma / np.sqrt(len(seeds)) * generator.standard_normal((len(tried), DRAWS))
-        for tried, seeds in zip(check.tried, check.seeds)
-    )
-    gains = np.stack([drawn[0] - drawn.min(axis=0) for drawn in losses])
+    gains = []
+    for tried, seeds in zip(check.tried, check.seeds, strict=True):
+        normal = generator.standard_normal((len(tried), DRAWS))
+        losses = sigma / np.sqrt(len(seeds)) * normal
+        gains.append(losses[0] - losses.min(axis=0))
+    gains = np.stack(gains)
     return float(gains.mean()), float(gains.max(axis=0).mean())
 
 
-def _tuning(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs on tuning seeds that differ from the study in their budget of tokens at most."""
-    main, names = comparable(runs), [name for name in GROUP_COLUMNS if name != "tokens"]
+def _tuning_of_main_group(runs: pd.DataFrame) -> pd.DataFrame:
+    """The tuning runs that differ from the first comparable group in their tokens at most."""
+    main = comparable(runs)
     main = main[main.data_fingerprint.notna()]
-    tuning = runs.drop(on_evaluation_seeds(runs).index)
+    tuning = tuning_runs(runs)
     if main.empty or tuning.empty:
         return tuning.head(0)
-    own, theirs = main[names].iloc[0], tuning[names]
-    alike = ((theirs == own) | (theirs.isna() & own.isna())).all(axis=1)
-    return of_size(tuning[alike], main.total_params)
+    names = [name for name in GROUP_COLUMNS if name != "tokens"]
+    recipe, recipes = main[names].iloc[0], tuning[names]
+    same = (recipes == recipe) | (recipes.isna() & recipe.isna())
+    return of_size(tuning[same.all(axis=1)], main.total_params)

@@ -1,4 +1,4 @@
-"""The answer in three sentences: which cell, how sure, what it means."""
+"""The answer: which cell is best, how sure that is, and what share and expansion do."""
 
 from __future__ import annotations
 
@@ -7,33 +7,30 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..config import TUNING_SEED
+from .cells import baseline_cell, cells_table, completed_cells
+from .comparisons import differences, may_be_best
 from .effects import main_effects
-from .groups import REQUEST_COLUMNS
-from .noise import Noise, differences, estimate_noise, fit, may_be_best, means
-from .selection import (
-    BASELINE,
-    CLOSE,
-    NO_RUNS,
-    baseline_cell,
-    cells_table,
-    completed_cells,
-    eligible_runs,
-)
+from .groups import BASELINE, REQUEST_COLUMNS
+from .noise import Noise, estimate_noise, fit, means
+from .selection import CLOSE, NO_RUNS, eligible_runs
 from .surface import fit_surface
+from .wording import interval, join_words, signed, signed_interval
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer as data: gaps in nats per token, None where there is nothing to compare with."""
+    """The answer as text and as data. Gaps are in nats per token, None without a second cell.
+
+    `close` names the completed cells that may be the best (`may_be_best`), the best one included;
+    with one seed, those within CLOSE of it. `n_seeds` is the fewest that any completed cell has.
+    """
 
     sentences: tuple[str, ...]
     best: str | None = None
     next_gap: float | None = None
     baseline_gap: float | None = None
-    n_seeds: int = 0  # the fewest that any completed cell has
-    close: tuple[
-        str, ...
-    ] = ()  # completed cells that may be the best (`may_be_best`), itself included; with one seed, those within CLOSE of it
+    n_seeds: int = 0
+    close: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return " ".join(self.sentences)
@@ -45,183 +42,190 @@ class Verdict:
 
 
 def reach_verdict(runs: pd.DataFrame) -> Verdict:
-    """Which cell has the lowest dev_loss, by how much and how surely, and what that says about the allocation."""
+    """Which cell has the lowest dev_loss, by how much, how surely, and what that says.
+
+    `sentences` holds the headline, then the certainty, then the main effects.
+    """
     table = cells_table(runs)
     if table.empty:
         return Verdict((NO_RUNS,))
     done = completed_cells(table)
     if done.empty:
-        return Verdict(
-            (
-                f"None of the {len(table)} cells is complete yet, so there is no answer yet.{_only_tuning(runs)}",
-            )
-        )
-    best, others, base, claimed = (
-        done.iloc[0],
-        done.iloc[1:],
-        baseline_cell(table),
-        eligible_runs(runs),
+        none = f"None of the {len(table)} cells is complete yet, so there is no answer yet."
+        return Verdict((none + _only_tuning(runs),))
+
+    eligible = eligible_runs(runs)
+    noise = estimate_noise(eligible)
+    close = _close_cells(done, eligible, noise)
+    headline = _headline(table, done, means(eligible).set_index("cell"))
+    if noise:
+        certainty = _certainty(done, differences(eligible), noise, close)
+        meaning = _meaning(done, _effects(eligible))
+    else:
+        certainty = _certainty_of_one_seed(done, close)
+        meaning = _meaning(done, "")
+    return Verdict(
+        tuple(text for text in (headline, certainty, meaning) if text),
+        done.cell[0],
+        _gap(done, done.iloc[1:]),
+        _gap(done, baseline_cell(table)),
+        int(done.n_seeds.min()),
+        close,
     )
-    scatter = estimate_noise(claimed)
-    gaps = {
-        "next_gap": float(others.dev_loss.iloc[0] - best.dev_loss) if len(others) else None,
-        "baseline_gap": float(base.dev_loss.iloc[0] - best.dev_loss) if len(base) else None,
-        "n_seeds": int(done.n_seeds.min()),
-        "close": tuple(
-            done.cell[
-                done.cell.isin(may_be_best(fit(claimed)))
-                if scatter
-                else done.dev_loss <= best.dev_loss + CLOSE
-            ]
-        ),
-    }
-    certainty = (
-        _certainty(done, differences(claimed), scatter, **gaps)
-        if scatter
-        else _one_seed(done, **gaps)
-    )
-    sentences = (
-        _headline(table, done, means(claimed).set_index("cell")),
-        certainty,
-        _meaning(done, _levels(claimed) if scatter else ""),
-    )
-    return Verdict(tuple(s for s in sentences if s), best.cell, **gaps)
+
+
+def _gap(done: pd.DataFrame, others: pd.DataFrame) -> float | None:
+    """How far the first of `others` lies above the best cell; None without one."""
+    return float(others.dev_loss.iloc[0] - done.dev_loss[0]) if len(others) else None
+
+
+def _close_cells(
+    done: pd.DataFrame, eligible: pd.DataFrame, noise: Noise | None
+) -> tuple[str, ...]:
+    """See `Verdict.close`."""
+    if noise:
+        return tuple(done.cell[done.cell.isin(may_be_best(fit(eligible)))])
+    return tuple(done.cell[done.dev_loss <= done.dev_loss[0] + CLOSE])
 
 
 def _only_tuning(runs: pd.DataFrame) -> str:
-    """Seeds that only choose are easily taken for others by who does not know of them."""
+    """Completed runs whose seeds only choose a learning rate, which is easily overlooked."""
     tuning = int(((runs.status == "completed") & (runs.seed >= TUNING_SEED)).sum())
-    return (
-        f" {tuning} completed runs have seeds from {TUNING_SEED} on, which only choose a learning rate."
-        * bool(tuning)
-    )
+    if not tuning:
+        return ""
+    seeds = f"{tuning} completed runs have seeds from {TUNING_SEED} on"
+    return f" {seeds}, which only choose a learning rate."
 
 
-def _headline(table: pd.DataFrame, done: pd.DataFrame, interval: pd.DataFrame) -> str:
+def _headline(table: pd.DataFrame, done: pd.DataFrame, intervals: pd.DataFrame) -> str:
+    """The best cell with its shape, its loss and the interval of that."""
     best = done.iloc[0]
-    low, high = interval.loc[best.cell, ["low", "high"]]
-    within = f" (95 %: {low:.3f} to {high:.3f})" if pd.notna(low) else ""
-    loss = f"{best.dev_loss:.3f} nats per token{within}, perplexity {best.dev_ppl:.1f}"
+    low, high = intervals.loc[best.cell, ["low", "high"]]
+    ci = f" (95 % CI {interval(low, high)})" if pd.notna(low) else ""
+    loss = f"{best.dev_loss:.3f} nats per token{ci}, perplexity {best.dev_ppl:.1f}"
     if len(done) == 1:
-        return f"One cell of {len(table)} is complete, so there is nothing to compare yet: {best.cell} reached {loss}."
-    some = f"the {len(done)} completed cells ({len(table)} in all)"
-    where = some if len(done) < len(table) else f"{len(table)} cells"
+        alone = f"One cell of {len(table)} is complete, so there is nothing to compare yet"
+        return f"{alone}: {best.cell} reached {loss}."
+    cells = f"{len(table)} cells"
+    if len(done) < len(table):
+        cells = f"the {len(done)} completed cells ({len(table)} in all)"
     shape = f"d_model {best.d_model:.0f}, {best.n_layers:.0f} layers"
-    fell = (
-        f"; but {best.n_diverged} of its {best.n_seeds + best.n_diverged} runs diverged"
-        if best.n_diverged
-        else ""
-    )
-    return f"Of {where}, {best.cell} ({shape}) reached the lowest dev loss: {loss}{fell}."
+    diverged = ""
+    if best.n_diverged:
+        trained = best.n_seeds + best.n_diverged
+        diverged = f"; but {best.n_diverged} of its {trained} runs diverged"
+    return f"Of {cells}, {best.cell} ({shape}) reached the lowest dev loss: {loss}{diverged}."
 
 
 def _certainty(
-    done: pd.DataFrame,
-    beside: pd.DataFrame,
-    scatter: Noise,
-    next_gap,
-    baseline_gap,
-    n_seeds: int,
-    close: tuple,
+    done: pd.DataFrame, table: pd.DataFrame, noise: Noise, close: tuple[str, ...]
 ) -> str:
-    """With repeated seeds: the difference to the baseline with its interval, and which other cells the noise lets be the best."""
-    if next_gap is None:
+    """With repeated seeds: the difference to the baseline, and which cells may be the best."""
+    if len(done) == 1:
         return ""
-    row = beside[(beside.cell == done.cell[0]) & beside.difference.notna()]
-    if len(row):
-        row = row.iloc[0]
-        sure = row.high_all < 0
-        interval = (
-            f"{-row.high_all:.3f} to {-row.low_all:.3f}"
-            if sure
-            else f"{row.high_all:.3f} above to {-row.low_all:.3f} below"
-        )
-        versus = (
-            f"It is {-row.difference:.3f} nats below the baseline, {_baseline_name(done)} (95 % for all cells together: {interval})"
-            + ", which the noise may explain" * (not sure)
-        )
-    else:
-        versus = (
-            "It is itself the baseline"
-            if baseline_gap == 0
-            else f"It is {next_gap:.3f} nats below the next ({done.cell[1]})"
-        )
-    some = (
-        f"{len(close)} of {len(done)} cells, itself included, may be the best{_which(done, close)}"
-    )
-    some = some if len(close) > 1 else "every other cell is distinguishably worse"
-    seeds = (
-        f"{n_seeds} seeds"
-        if done.n_seeds.min() == done.n_seeds.max()
-        else f"{n_seeds} to {done.n_seeds.max()} seeds"
-    )
-    return f"{versus}; {some} at {seeds} a cell and a run-to-run noise of {scatter.sigma:.4f} nats."
+    fewest, most = done.n_seeds.min(), done.n_seeds.max()
+    seeds = f"{fewest} seeds" if fewest == most else f"{fewest} to {most} seeds"
+    others = "Every other cell is distinguishably worse"
+    if len(close) > 1:
+        others = f"{len(close)} of {len(done)} cells may be the best{_named(done, close)}"
+    sd = f"a run-to-run standard deviation of {noise.sigma:.4f} nats"
+    return f"{_versus_baseline(done, table)} {others}, with {seeds} a cell and {sd}."
 
 
-def _baseline_name(done: pd.DataFrame) -> str:
-    return baseline_cell(done).cell.iloc[0]
+def _versus_baseline(done: pd.DataFrame, table: pd.DataFrame) -> str:
+    """The best cell's difference to the baseline, else to the next cell."""
+    rows = table[(table.cell == done.cell[0]) & table.difference.notna()]
+    if rows.empty:
+        if done.cell[0] in set(baseline_cell(done).cell):
+            return "It is itself the baseline."
+        return f"It is {_gap(done, done.iloc[1:]):.3f} nats better than the next, {done.cell[1]}."
+    row = rows.iloc[0]
+    baseline = f"the baseline, {baseline_cell(done).cell.iloc[0]}"
+    if row.high_all < 0:
+        ci = f"simultaneous 95 % CI {interval(-row.high_all, -row.low_all)}"
+        return f"It is {-row.difference:.3f} nats better than {baseline} ({ci})."
+    ci = f"simultaneous 95 % CI {signed_interval(row.low_all, row.high_all)}"
+    return f"It is not distinguishable from {baseline}: {signed(row.difference)} nats ({ci})."
 
 
-def _which(done: pd.DataFrame, close: tuple) -> str:
-    """The cells by name, or those that are left, whichever is shorter."""
+def _named(done: pd.DataFrame, close: tuple[str, ...]) -> str:
+    """The close cells by name, or those that are left, whichever is shorter."""
     rest = [name for name in done.cell if name not in close]
     if not rest:
         return ""
-    return f" ({', '.join(close)})" if len(close) <= len(rest) else f" (all but {', '.join(rest)})"
+    if len(close) <= len(rest):
+        return f" ({', '.join(close)})"
+    return f" (all but {', '.join(rest)})"
 
 
-def _one_seed(done: pd.DataFrame, next_gap, baseline_gap, n_seeds: int, close: tuple) -> str:
-    if next_gap is None:
+def _certainty_of_one_seed(done: pd.DataFrame, close: tuple[str, ...]) -> str:
+    """Without a repeated seed: the gaps, and a rule of thumb in place of an interval."""
+    if len(done) == 1:
         return ""
-    gaps = f"It is {next_gap:.3f} nats below the next ({done.cell[1]})"
-    if baseline_gap is not None:
-        gaps += (
-            f" and {baseline_gap:.3f} below the baseline, {_baseline_name(done)}"
-            if baseline_gap
-            else " and is itself the baseline"
-        )
-    some = f"{len(close)} of {len(done)} cells, itself included, lie within {CLOSE} nats of it"
+    gaps = f"It is {_gap(done, done.iloc[1:]):.3f} nats better than the next, {done.cell[1]}"
+    baseline = baseline_cell(done)
+    if len(baseline):
+        gap, name = _gap(done, baseline), baseline.cell.iloc[0]
+        better = f"{gap:.3f} better than the baseline, {name}"
+        gaps += f", and {better}" if gap else ", and is itself the baseline"
+    near = f"{len(close)} of {len(done)} cells, itself included, lie within {CLOSE} nats of it"
     if len(close) == 1:
-        some = f"no other of the {len(done)} cells lies within {CLOSE} nats of it"
+        near = f"No other of the {len(done)} cells lies within {CLOSE} nats of it"
     seeds = "one seed" if done.n_seeds.max() == 1 else "no two cells with two seeds in common"
-    return f"{gaps}; {some}, and with {seeds}, differences of this order may be seed noise."
+    return f"{gaps}. {near}. With {seeds}, differences of this size may be seed noise."
 
 
-def _meaning(done: pd.DataFrame, levels: str) -> str:
-    """What the share and the expansion do, and that with a tied embedding a share is a shape."""
-    tied = "with tied embeddings share is width and GLU is depth, so this ranks shapes as much as shares."
+def _meaning(done: pd.DataFrame, effects: str) -> str:
+    """What share and expansion do, and that with a tied embedding a share is a shape."""
     if len(done) < 2 or not (done.embedding == "tied").all():
-        return levels
-    return f"{levels.rstrip('.')}; {tied}" if levels else tied[0].upper() + tied[1:]
-
-
-def _levels(claimed: pd.DataFrame) -> str:
-    """The main effects in words, which several cells together make surer than one; without a grid, where a surface has its minimum."""
-    found = main_effects(claimed).dropna(subset=["low", "high"])
-    if found.empty:
-        return fitted.text if (fitted := fit_surface(claimed)) else ""
-    said = "; ".join(
-        _level(axis, found[found.axis == axis])
-        for axis in REQUEST_COLUMNS
-        if (found.axis == axis).any()
+        return effects
+    tied = (
+        "With tied embeddings, share is width and GLU is depth, "
+        "so this ranks shapes as much as shares."
     )
-    return f"{said[0].upper()}{said[1:]}."
+    return f"{effects} {tied}".strip()
 
 
-def _level(axis: str, found: pd.DataFrame) -> str:
-    """`on the mean of the expansions, 25 % is 0.074 nats above 35 % (95 %: 0.056 to 0.091), 45 % is not distinguishable from 35 % (…)`."""
-    share = axis == REQUEST_COLUMNS[0]
-    name = lambda value: f"{100 * value:g} %" if share else f"× {value:g}"
-    own, same = name(BASELINE[not share]), found[(found.low <= 0) & (found.high >= 0)]
-    told = [
-        f"{name(row.level)} is {abs(row.difference):.3f} nats {'above' if row.difference > 0 else 'below'} {own} "
-        "(95 %: {:.3f} to {:.3f})".format(*sorted((abs(row.low), abs(row.high))))
-        for row in found.drop(same.index).itertuples()
-    ]
-    if len(same):
-        named = " and ".join(", ".join(map(name, same.level)).rsplit(", ", 1))
-        told.append(
-            f"{named} {'are' if len(same) > 1 else 'is'} not distinguishable from {own} "
-            f"({-same.low.min():.3f} below to {same.high.max():.3f} above)"
+def _effects(eligible: pd.DataFrame) -> str:
+    """The main effects in words; without a grid, where a surface has its minimum."""
+    effects = main_effects(eligible).dropna(subset=["low", "high"])
+    if effects.empty:
+        surface = fit_surface(eligible)
+        return surface.text if surface else ""
+    sentences = []
+    for axis, level in zip(REQUEST_COLUMNS, BASELINE, strict=True):
+        rows = effects[effects.axis == axis]
+        if len(rows):
+            sentences.append(_effect_sentence(axis, level, rows))
+    return " ".join(sentences)
+
+
+def _effect_sentence(axis: str, baseline: float, rows: pd.DataFrame) -> str:
+    """`Averaged over shares, an expansion of 4 is 0.023 nats worse than 2.66 (95 % CI …); …`."""
+    if axis == "requested_share":
+        over, subject, noun = "GLU expansions", "a {} share", "share"
+        name = "{:.6g} %".format
+        rows, baseline = rows.assign(level=100 * rows.level), 100 * baseline
+    else:
+        over, subject, noun = "shares", "an expansion of {}", "expansion"
+        name = "{:.6g}".format
+    same = rows[(rows.low <= 0) & (rows.high >= 0)]
+    clauses = []
+    for row in rows.drop(same.index).itertuples():
+        direction = "worse" if row.difference > 0 else "better"
+        ci = interval(*sorted((abs(row.low), abs(row.high))))
+        clauses.append(
+            f"{subject.format(name(row.level))} is {abs(row.difference):.3f} nats {direction} "
+            f"than {name(baseline)} (95 % CI {ci})"
         )
-    return f"on the mean of the {'expansions' if share else 'shares'}, {', '.join(told)}"
+    if len(same):
+        ci = signed_interval(same.low.min(), same.high.max())
+        names = [name(level) for level in same.level]
+        if clauses:
+            verb = "are" if len(names) > 1 else "is"
+            clauses.append(f"{join_words(names)} {verb} not distinguishable ({ci})")
+        else:
+            none = f"no {noun} differs distinguishably" if len(names) > 1 else ""
+            one = f"{subject.format(names[0])} does not differ distinguishably"
+            clauses.append(f"{none or one} from {name(baseline)} (95 % CI {ci})")
+    return f"Averaged over {over}, {'; '.join(clauses)}."

@@ -37,7 +37,7 @@ from paramalloc.analysis import (
     views,
     wrong_kills,
 )
-from paramalloc.analysis.surface import described
+from paramalloc.analysis.optimum import describe_optimum
 from paramalloc.report import certainty, limits, methods
 
 COSTS = st.one_of(
@@ -684,7 +684,7 @@ def test_a_shape_that_is_no_quadratic_is_a_lack_of_fit():
     )
     flat = noisy(grid(seeds=3).assign(dev_loss=5.0), 0.01, seed=3)
     assert (
-        "does not describe these cells (lack of fit, p < 0.001): no optimum is claimed"
+        "does not describe these cells (lack of fit, p < 0.001): no optimum is reported"
         in fit_surface(off).text
         and set(fit_surface(off).optimum.values()) == {None}
     )
@@ -722,10 +722,12 @@ def test_a_slope_has_its_optimum_at_or_beyond_the_edge():
 
 def test_an_open_interval_that_starts_within_the_range_claims_its_bound_alone():
     """The fit's lowest point at the edge is no optimum that was found: only the bound is said of it."""
-    said = described({"embed_share": (0.45, 0.29, math.inf)}, {"embed_share": (0.24, 0.45)}, 3)
+    said = describe_optimum(
+        {"embed_share": (0.45, 0.29, math.inf)}, {"embed_share": (0.24, 0.45)}, 3
+    )
     assert (
         said
-        == "The fitted loss is lowest at the edge, 45 %; the best embedding share is at least 29 % (95 %)."
+        == "The fitted loss is lowest at the edge, 45 %; the best embedding share is at least 29 % (95 % confidence)."
     )
 
 
@@ -763,8 +765,8 @@ def test_the_verdict_names_the_interval_the_seeds_and_the_noise():
     found = reach_verdict(runs)
     assert found.best == "45 % × 4" and found.close == ("45 % × 4",) and found.n_seeds == 3
     for words in (
-        "below the baseline, 35 % × 2.66 (95 % for all cells together: ",
-        "every other cell is distinguishably worse",
+        "better than the baseline, 35 % × 2.66 (simultaneous 95 % CI [",
+        "Every other cell is distinguishably worse",
         "3 seeds a cell",
         "share is width",
     ):
@@ -782,21 +784,15 @@ def test_the_verdict_says_of_each_share_and_expansion_what_the_main_effects_do()
         0.003,
     )
     found, said = main_effects(runs).set_index("level"), str(reach_verdict(runs))
-    told = lambda level, sign: (
-        f"{sign * found.difference[level]:.3f} nats {'above' if sign > 0 else 'below'}"
-    )
+    share, glu = found.loc[0.25], found.loc[4.0]
     assert (
-        f"On the mean of the expansions, 25 % is {told(0.25, 1)} 35 % (95 %: {found.low[0.25]:.3f} to {found.high[0.25]:.3f})"
-        in said
-    )
+        f"Averaged over GLU expansions, a 25 % share is {share.difference:.3f} nats worse than 35 % "
+        f"(95 % CI [{share.low:.3f}, {share.high:.3f}]); 45 % is not distinguishable (["
+    ) in said
     assert (
-        f"on the mean of the shares, × 4 is {told(4.0, -1)} × 2.66 (95 %: {-found.high[4.0]:.3f} to {-found.low[4.0]:.3f})"
-        in said
-    )
-    assert (
-        "45 % is not distinguishable from 35 % (" in said
-        and "× 2 and × 3 are not distinguishable from × 2.66 (" in said
-    )
+        f"Averaged over shares, an expansion of 4 is {-glu.difference:.3f} nats better than 2.66 "
+        f"(95 % CI [{-glu.high:.3f}, {-glu.low:.3f}]); 2 and 3 are not distinguishable (["
+    ) in said
     sweep = noisy(grid(seeds=3).query("requested_glu == 2.66"))
     assert fit_surface(sweep).text.rstrip(".") in str(reach_verdict(sweep))
 
@@ -806,8 +802,8 @@ def test_what_the_noise_may_explain_is_said():
     found = reach_verdict(noisy(grid(seeds=3).assign(dev_loss=5.0), 0.01, seed=4))
     assert (
         len(found.close) == 12
-        and "12 of 12 cells, itself included, may be the best" in str(found)
-        and "which the noise may explain" in str(found)
+        and "12 of 12 cells may be the best" in str(found)
+        and "It is not distinguishable from the baseline, 35 % × 2.66: " in str(found)
     )
 
 

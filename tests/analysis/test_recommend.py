@@ -14,7 +14,9 @@ from analysis_fixtures import empty, grid, noisy, run
 
 from paramalloc.allocation import allocate, allocation, flops_per_token
 from paramalloc.analysis import recommend
-from paramalloc.analysis.recommendation import candidates, decode_model, fineness, nearest
+from paramalloc.analysis.candidates import candidates, fit_decode_time
+from paramalloc.analysis.evidence import nearest
+from paramalloc.analysis.recipe import fineness
 from paramalloc.cli import main
 from paramalloc.config import TrainConfig
 from paramalloc.errors import UserError
@@ -109,20 +111,22 @@ def test_decoding_is_fitted_on_layers_and_size():
         ]
     )
     other = allocate(10_000_000, 0.2, 2.66, 16_000)
-    assert decode_model(runs)(other.model) == pytest.approx(
+    assert fit_decode_time(runs).predict(other.model) == pytest.approx(
         truth(other.model.n_layers, other.params["total"]), rel=1e-6
     )
-    assert decode_model(runs).error < 1e-6 and decode_model(runs.iloc[:3]) is None
+    assert fit_decode_time(runs).error < 1e-6 and fit_decode_time(runs.iloc[:3]) is None
 
 
 def test_what_is_far_from_the_data_is_said():
     """Ten times the parameters, four times the vocabulary: named, and no interval is given for there, in words or in JSON."""
     found = recommend(timed(), 10_000_000, 16_000)
     assert (
-        "parameters 10.1 times those of the runs; vocabulary 3.91 times those of the runs: no run tells"
+        "parameters 10.1 times those of the runs; vocabulary 3.91 times those of the runs: no run shows"
         in str(found)
     )
-    assert "how sure is not known beyond the data; at the runs' own scale 95 %" in str(found)
+    assert "the interval is not known beyond the data; at the runs' own scale 95 % CI [" in str(
+        found
+    )
     assert found.details()["versus_baseline"] == (found.versus_baseline[0], None, None)
     near = recommend(timed(), **SIZE)
     assert (
@@ -220,10 +224,10 @@ def test_an_axis_that_was_not_varied_is_not_compared():
         <= found.shape.embed_share
         <= found.alike["embed_share"][1]
     )
-    [alike] = [text for what, text in found.rows() if what == "cannot be told from"]
+    [alike] = [text for what, text in found.rows() if what == "not distinguishable"]
     assert (
         "GLU" not in alike
-        and dict(found.rows())["not compared"] == "GLU expansion: the runs hold one"
+        and dict(found.rows())["not compared"] == "GLU expansion: the runs have one value"
     )
     assert json.loads(json.dumps(found.details()["alike"]))["glu"] is None
 
@@ -360,8 +364,8 @@ def test_the_published_quick_results_answer(root, capsys):
     for words in (
         "layers of width",
         "nats per token",
-        "own scale 95 %: ",
-        "cannot be told from",
+        "own scale 95 % CI [",
+        "not distinguishable",
         "one seed",
         "10 times those of the runs",
         "papermill notebooks/train.ipynb",

@@ -20,16 +20,15 @@ from paramalloc.analysis import (
     noise_floor,
     views,
 )
-from paramalloc.analysis.noise import (
-    compared,
+from paramalloc.analysis.comparisons import (
+    compare_with,
+    critical_value,
     draw_t,
-    half_width,
     may_be_best,
-    satterthwaite,
-    simultaneous,
     step_down,
 )
-from paramalloc.analysis.surface import fitted
+from paramalloc.analysis.noise import half_width, satterthwaite
+from paramalloc.analysis.surface import fit_over
 
 STUDIES, SEEDS, MORE = 500, 3, 8  # seeds of a cell, and of the baseline
 SIGMA, SIGMA_SEED = 0.004, 0.006  # nats: about what runs at 10M parameters scatter
@@ -59,7 +58,7 @@ def test_intervals_of_means_cover_and_nothing_is_claimed_where_nothing_is(study)
     for _ in range(STUDIES):
         model = fit(drawn(study, 5.0, generator))
         covered.append(abs(model.mean - 5.0) <= half_width((model.mean_variance, model.total_df)))
-        table = compared(model, model.cells.index("35 % × 2.66"))
+        table = compare_with(model, model.cells.index("35 % × 2.66"))
         paired.append((table.low <= 0) & (table.high >= 0))
         together.append(((table.low_all <= 0) & (table.high_all >= 0)).all())
         false += table.distinguishable.any()
@@ -91,7 +90,7 @@ def test_the_interval_of_the_lowest_cell_holds_its_difference(study):
     generator, held = np.random.default_rng(18), []
     for _ in range(200):
         model = fit(drawn(study, 5.0, generator))
-        table = compared(model, model.cells.index("35 % × 2.66"))
+        table = compare_with(model, model.cells.index("35 % × 2.66"))
         row = table.loc[table.difference.idxmin()]
         held.append((row.high_all >= 0, row.high >= 0))
     together, alone = np.mean(held, axis=0)
@@ -104,7 +103,7 @@ def test_a_difference_of_four_standard_errors_is_found(study):
     truth = 5.0 - 4 * SIGMA * math.sqrt(2 / SEEDS) * (study.cell == "45 % × 4").to_numpy()
     for _ in range(STUDIES):
         model = fit(drawn(study, truth, generator))
-        table = compared(model, model.cells.index("35 % × 2.66"))
+        table = compare_with(model, model.cells.index("35 % × 2.66"))
         found += table.distinguishable[table.cell == "45 % × 4"].item()
     assert found / STUDIES >= 0.8
 
@@ -163,7 +162,7 @@ def test_the_interval_of_the_optimum_covers_it(study, studies, share, glu, bend)
     truth = 5 + bend * (x[:, 0] ** 2 + 0.3 * x[:, 1] ** 2 + 0.2 * x[:, 0] * x[:, 1])
     generator, covered, told = np.random.default_rng(3), [], []
     for _ in range(studies):
-        whole = fitted(drawn(study, truth, generator), ("embed_share", "glu"))
+        whole = fit_over(drawn(study, truth, generator), ("embed_share", "glu"))
         found = whole.optimum
         held = [
             (found[name] is None or found[name][1] <= at <= found[name][2])
@@ -222,7 +221,7 @@ def test_unbalanced_differences_are_those_of_a_regression_on_dummies(study):
     beta, rss, rank, _ = np.linalg.lstsq(x, runs.dev_loss.to_numpy(float))
     df = len(runs) - rank
     error = np.sqrt(np.diag(np.linalg.inv(x.T @ x)) * rss / df)[: dummies.shape[1]]
-    table = compared(fit(runs), base)
+    table = compare_with(fit(runs), base)
     assert table.difference.to_numpy() == pytest.approx(beta[: dummies.shape[1]])
     assert ((table.high - table.low) / 2).to_numpy() == pytest.approx(
         stats.t.ppf(0.975, df) * error
@@ -259,7 +258,7 @@ def test_the_critical_value_of_all_pairs_is_tukeys(cells, df):
     """Equal variances: the studentised range of scipy, over the square root of two."""
     first, second = np.triu_indices(cells, 1)
     contrasts = np.eye(cells)[first] - np.eye(cells)[second]
-    found = simultaneous(contrasts @ contrasts.T, np.full(len(first), df))
+    found = critical_value(contrasts @ contrasts.T, np.full(len(first), df))
     assert found == pytest.approx(
         stats.studentized_range.ppf(0.95, cells, df) / math.sqrt(2), rel=0.02
     )
@@ -281,7 +280,7 @@ def test_satterthwaite_of_one_part_is_that_part():
 def test_the_surface_and_its_intervals_are_those_of_a_regression(study):
     """A predicted difference of two points and its interval: ordinary least squares of the quadratic with dummies for the seeds."""
     runs = drawn(study, 5.0, np.random.default_rng(16))
-    found = fitted(runs, ("embed_share", "glu"))
+    found = fit_over(runs, ("embed_share", "glu"))
     terms = lambda rows: np.column_stack(
         [u := np.log(rows.embed_share), v := np.log(rows.glu), u * u, u * v, v * v]
     )

@@ -1,0 +1,93 @@
+"""How the runs behind a recommendation were trained, and the command that trains its shape so."""
+
+from __future__ import annotations
+
+import math
+import shlex
+
+import pandas as pd
+
+from ..config import TrainConfig, load_profile, profiles
+
+WIDEST_HEAD = 64
+MULTIPLE, TOLERANCE = 8, 0.005  # of the allocator, where no profile says otherwise
+
+
+def fineness(eligible: pd.DataFrame, total_params: int) -> dict:
+    """`multiple` and `tolerance`: those of the runs' profile, so that what they trained is found.
+
+    Widths grow as the root of the budget, and the multiple with them, in powers of two and up to
+    64, the widest head.
+    """
+    sizes = {"multiple": MULTIPLE, "tolerance": TOLERANCE} | _profile_sizes(eligible)
+    wider = math.sqrt(total_params / eligible.total_params.median())
+    doublings = max(0, int(math.log2(wider)))
+    return {
+        "multiple": min(WIDEST_HEAD, sizes["multiple"] * 2**doublings),
+        "tolerance": sizes["tolerance"],
+    }
+
+
+def _profile_sizes(eligible: pd.DataFrame) -> dict:
+    """The sizes of the profile that trained most of the runs; none of one that is gone."""
+    names = eligible.profile.dropna() if "profile" in eligible else pd.Series(dtype=str)
+    name = next(iter(names.mode()), None)
+    return load_profile(name)[1] if name in profiles() else {}
+
+
+def recipe(eligible: pd.DataFrame, total_params: int) -> dict:
+    """The parameters of `train` that the runs had, for a model of `total_params`.
+
+    As many tokens a parameter, in whole steps; their learning rate, which under `standard` falls
+    with the root of the size as TrainConfig has it. TrainConfig's own defaults are left out.
+    """
+    first = eligible.iloc[0]
+    ratio = total_params / eligible.total_params.median()
+    if 0.9 < ratio < 1.1:
+        ratio = 1
+    lr = eligible.lr.median()
+    if first.parametrization == "standard":
+        lr = lr / math.sqrt(ratio)
+    batch_tokens = int(first.batch_tokens)
+    parameters = {
+        "profile": first.get("profile"),
+        "dataset": first.dataset,
+        "tokens": max(1, round(first.tokens * ratio / batch_tokens)) * batch_tokens,
+        "batch_tokens": batch_tokens,
+        "parametrization": first.parametrization,
+        "optimizer": first.optimizer,
+        "lr": float(f"{lr:.3g}"),
+        "embed_lr": first.embed_lr,
+        "warmup": first.warmup,
+        "weight_decay": first.weight_decay,
+    }
+    if parameters["profile"] not in profiles():
+        del parameters["profile"]
+    fields = TrainConfig.__dataclass_fields__
+    return {
+        name: value
+        for name, value in parameters.items()
+        if pd.notna(value) and value != fields[name].default
+    }
+
+
+def training_command(
+    request: dict, seq_len: int, name: str = "explored", recipe: dict | None = None
+) -> str:
+    """The papermill command that trains exactly this shape, whatever the profile.
+
+    Without a recipe, with a batch that all profiles take.
+    """
+    parameters = request | {
+        "multiple": request.get("multiple", MULTIPLE),
+        "tolerance": request.get("tolerance", TOLERANCE),
+        "seq_len": seq_len,
+    }
+    batches = {load_profile(profile)[1]["batch_tokens"] for profile in profiles()}
+    if any(batch % seq_len for batch in batches):
+        parameters["batch_tokens"] = max(1, min(batches) // seq_len) * seq_len
+    parameters |= recipe or {}
+    words = ["papermill", "notebooks/train.ipynb", f"outputs/notebooks/{name}.ipynb"]
+    for parameter, value in parameters.items():
+        words += ["-p", parameter, f"{value:.6g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)
