@@ -49,16 +49,17 @@ def markdown_table(header: list[str], rows: list[list]) -> str:
 
 
 def answer() -> str:
-    """The reference grid's verdict, what confounds it, and the scale at which it was measured."""
+    """The reference grid's main effects, what confounds them, the best cell, and the scale."""
     runs = read_published()
     verdict = reach_verdict(runs)
-    first, *_, last = verdict.sentences
-    count = f"{len(verdict.close)} of {eligible_runs(runs).cell.nunique()}"
-    noise = f"{count} cells may be the best at this noise."
+    best, *_, effects = verdict.sentences
+    claim, others = effects.split(". ", 1)
+    cells = eligible_runs(runs).cell.nunique()
+    noise = f"{len(verdict.close)} of {cells} cells may be the best at this noise."
     return "\n\n".join(
         [
-            paragraph(f"**{first}** {last}", _confound(runs)),
-            paragraph(str(scale(runs)), noise),
+            paragraph(f"**{claim}.** {others}", _confound(runs)),
+            paragraph(best, noise, str(scale(runs))),
         ]
     )
 

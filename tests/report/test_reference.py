@@ -76,13 +76,14 @@ def test_a_published_folder_names_no_machine(folder):
 
 
 def test_the_readme_opens_with_the_answer_of_the_rows():
-    """Two sentences with intervals, the scale, how many cells may be the best, and which rows."""
+    """Main effects and best cell with intervals, the scale, how many may be the best, the rows."""
     runs = read_results(ROOT / "outputs" / "reference" / "results.csv")
     verdict = reach_verdict(runs)
-    first, *_, last = verdict.sentences
-    assert f"**{first}** {last}" in page("README.md")
-    best = f"{len(verdict.close)} of 12 cells may be the best at this noise."
-    assert f"{scale(runs)} {best}" in page("README.md")
+    best, *_, effects = verdict.sentences
+    claim, others = effects.split(". ", 1)
+    assert f"**{claim}.** {others}" in page("README.md")
+    noise = f"{len(verdict.close)} of 12 cells may be the best at this noise."
+    assert f"{best} {noise} {scale(runs)}" in page("README.md")
     grid = runs[(runs.tokens == 5_000_000) & runs.seed.isin([0, 1, 2])]
     assert len(grid) == 36
     rows = "The reference grid is the 36 rows of 5M tokens and seeds 0, 1 and 2."
