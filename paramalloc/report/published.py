@@ -37,9 +37,11 @@ def read_published(folder: str = "") -> pd.DataFrame:
 
 
 def paragraph(*sentences: str) -> str:
-    """The sentences as one paragraph, in lines of at most 100 columns."""
+    """The sentences as one paragraph, in lines of at most 100 columns; `35 %` stays on one line."""
     text = " ".join(sentence for sentence in sentences if sentence)
-    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+    joined = text.replace(" %", "\N{NO-BREAK SPACE}%")
+    lines = textwrap.fill(joined, 100, break_long_words=False, break_on_hyphens=False)
+    return lines.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def markdown_table(header: list[str], rows: list[list]) -> str:
