@@ -9,8 +9,9 @@
 # %% [markdown]
 # # How well does one allocation learn?
 #
-# A cell of the study is one split of a parameter budget between embedding, depth, attention and MLP, trained with one
-# recipe. Change a parameter and Run All, or from a shell: `papermill notebooks/train.ipynb OUT.ipynb -p glu 4`.
+# A cell of the study splits a parameter budget between embedding, depth, attention and MLP, and trains the model with
+# one recipe. Change a parameter below and Run All, or set it from a shell:
+# `papermill notebooks/train.ipynb OUT.ipynb -p glu 4`.
 
 # %%
 from typing import Union
@@ -62,43 +63,51 @@ compile: str = "auto"  # torch.compile on, off, or auto (on with CUDA)
 outputs: str = "outputs"  # folder of everything that is written
 
 # %%
-from paramalloc.allocation import allocation
 from paramalloc.config import TrainConfig
 
 config = TrainConfig.from_notebook(globals())
 config
 
 # %% [markdown]
-# ## The shape
-# Layers are whole numbers, so what is realised differs a little from what was requested.
+# ## What shape does the budget buy?
+# Layers are whole numbers, so the realised share and expansion differ a little from the requested ones.
 
 # %%
+from paramalloc.allocation import allocation
+
 allocation(config)
 
 # %% [markdown]
-# ## The text
-# Prepared once, then found again: a tokenizer trained on the train split, and three files of tokens.
+# ## What does the model read?
+# The corpus is prepared once and found again: a tokenizer trained on the train split, and three files of tokens.
 
 # %%
 from paramalloc.data import describe, prepare
 from paramalloc.widgets import LiveStages, LiveTraining
 
-corpus = prepare(
-    config.dataset, config.vocab_size, config.output_folder, config.tokens, LiveStages()
-)
+progress = LiveStages()
+corpus = prepare(config.dataset, config.vocab_size, config.output_folder, config.tokens, progress)
 describe(corpus)
 
 # %% [markdown]
-# ## Training
-# A fixed probe of dev text is scored on the way, at the same token counts in every cell; both splits in full at the end.
+# ## How does it learn?
+# A fixed probe of dev text is scored on the way, at the same token counts in every cell. Both splits are scored in full
+# at the end.
 
 # %%
 from paramalloc.training import train
 
 results = train(config, corpus, LiveTraining())
 
+# %%
+from paramalloc.plots import loss_curve, show
+from paramalloc.runs import load_metrics
+
+run_id = results[0]["run_id"]
+show(loss_curve(load_metrics(config.output_folder, run_id)))
+
 # %% [markdown]
-# ## What came out
+# ## What came out?
 # Losses are in nats per token. `unigram_loss` is what word frequencies alone reach: a language model must beat it.
 
 # %%
@@ -106,29 +115,25 @@ from paramalloc.runs import summarize_results
 
 summarize_results(results)
 
-# %%
-from paramalloc.plots import loss_curve, show
-from paramalloc.runs import load_metrics
-
-show(loss_curve(load_metrics(config.output_folder, results[0]["run_id"])))
-
 # %% [markdown]
-# ## SmallBench
-# BLiMP asks which of two sentences is grammatical: 0 is guessing, 1 is perfect, and every result stands beside what the
-# untrained model and word counts alone reach. The other sets are diagnostics. Trained on tokenised text, all are out of domain.
+# ## Does it know grammar?
+# BLiMP asks which of two sentences is grammatical: 0 is guessing, 1 is perfect. The controls are the untrained model and
+# word counts. The other sets are diagnostics. A model trained on tokenised text (WikiText) meets all of them out of domain.
 
 # %%
 from paramalloc.evaluation import read_sample, read_smallbench
 
-folder = config.output_folder / "runs" / results[0]["run_id"]
+folder = config.output_folder / "runs" / run_id
 read_smallbench(folder)
 
 # %% [markdown]
-# And this is how it writes, from nothing (nucleus of 0.9, temperature 0.8):
+# ## How does it write?
+# From nothing, drawn from the nucleus of 0.9 at temperature 0.8:
 
 # %%
 print(read_sample(folder))
 
 # %% [markdown]
-# The run is recorded under `outputs/runs`, and never trained twice. How this cell compares with others is the question
-# of `notebooks/analysis`.
+# ## What now?
+# The run is recorded under `outputs/runs` and is never trained twice. One cell alone does not say which allocation is
+# best: train others, then `notebooks/analysis` compares them.

@@ -20,7 +20,7 @@ from .sets import Set
 CONTROLS_VERSION = 1
 ORDER = 5
 NGRAM_TOKENS = 25_000_000  # of the training text, at most: they take 4 GB while they are counted
-NAMES = ("unigram", f"{ORDER}-gram")
+CONTROL_NAMES = ("unigram", f"{ORDER}-gram")
 
 Outcomes = dict[tuple[str, str], pd.DataFrame]  # of each (model, set)
 
@@ -63,7 +63,7 @@ def _compute(corpus: Corpus, sets: list[Set], seq_len: int) -> Outcomes:
         KneserNey(tokens, corpus.meta["vocab_size"], ORDER),
     )
     outcomes = {}
-    for name, model in zip(NAMES, models, strict=True):
+    for name, model in zip(CONTROL_NAMES, models, strict=True):
         for part in sets:
             score = ngram_score(model)
             outcomes[name, part.name] = score_items(part, corpus.tokenizer, seq_len, score)
@@ -73,7 +73,7 @@ def _compute(corpus: Corpus, sets: list[Set], seq_len: int) -> Outcomes:
 def _read(path: Path, sets: list[Set]) -> Outcomes:
     arrays = load_file(path)
     outcomes = {}
-    for name in NAMES:
+    for name in CONTROL_NAMES:
         for part in sets:
             columns = {column: arrays[f"{name}.{part.name}.{column}"] for column in OUTCOME_COLUMNS}
             groups = [item.group for item in part.items]

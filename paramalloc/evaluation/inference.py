@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from ..model import DecoderLM, synchronize
 from .generation import Cache, pick
 
-BATCH = 32  # sequences at a time, where many are served
+SERVED = 32  # sequences at a time, where many are served
 REPEATS = 3
 DECODED = 8  # tokens of each sequence
 
@@ -40,17 +40,17 @@ def inference_cost(
     """
     model = copy.deepcopy(model).to(device, dtype).eval()
     first_1, next_1 = _median_times(model, 1, seq_len)
-    first_n, next_n = _median_times(model, BATCH, seq_len)
+    first_n, next_n = _median_times(model, SERVED, seq_len)
     config = model.config
     value_bytes = torch.finfo(dtype).bits // 8
     return {
-        "prefill_tokens_per_s": BATCH * _prompt_length(seq_len) / first_n,
+        "prefill_tokens_per_s": SERVED * _prompt_length(seq_len) / first_n,
         "time_to_first_token_ms": 1e3 * first_1,
         "decode_ms_per_token": 1e3 * next_1,
         "decode_ms_per_token_32": 1e3 * next_n,
         "kv_bytes_per_token": 2 * config.n_layers * config.n_kv_heads * config.d_head * value_bytes,
         "weight_bytes": sum(weight.numel() for weight in model.parameters()) * value_bytes,
-        "inference_memory_bytes": peak_bytes(model, lambda: serve(model, BATCH, seq_len, 2)),
+        "inference_memory_bytes": peak_bytes(model, lambda: serve(model, SERVED, seq_len, 2)),
     }
 
 

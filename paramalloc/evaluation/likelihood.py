@@ -19,7 +19,7 @@ from ..model import DecoderLM, normalizers
 
 # Nodes of a pack, unless one text alone is longer: packs fill batches evenly, attention is short.
 NODES = 128
-BATCH_TOKENS = 8_192
+BATCH_NODES = 8_192
 
 
 class Pack(NamedTuple):
@@ -108,10 +108,10 @@ def log_likelihoods(
 
 
 def _batches(by_size: list[Pack]) -> Iterator[list[Pack]]:
-    """Packs of about the same size, from the smallest, BATCH_TOKENS at a time."""
+    """Packs of about the same size, from the smallest, BATCH_NODES at a time."""
     batch = []
     for pack in by_size:
-        if batch and (len(batch) + 1) * len(pack.tokens) > BATCH_TOKENS:
+        if batch and (len(batch) + 1) * len(pack.tokens) > BATCH_NODES:
             yield batch
             batch = []
         batch.append(pack)

@@ -21,13 +21,13 @@ from .generation import generate
 from .inference import inference_cost
 from .perplexity import (
     convert_loss,
-    losses_by_document,
-    losses_by_frequency,
-    losses_by_group,
+    mean_by_decile,
     split_losses,
+    sum_by_document,
+    sum_by_group,
 )
 from .sets import Set, load_sets
-from .smallbench import Progress, run_smallbench
+from .smallbench import StageProgress, run_smallbench
 
 SCORED_SPLITS = {"valid": "dev", "test": "test"}  # a corpus' name of a split -> the columns' prefix
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -57,7 +57,7 @@ def measure(
     corpus: Corpus,
     lease: Lease,
     precision: str = "fp32",
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> dict:
     """The measured columns of result.json; what is behind them goes into files of the run's folder.
 
@@ -85,7 +85,7 @@ def measure(
 
 
 def measure_again(
-    folder: Path, stride: int | None = None, progress: Progress | None = None, **changes
+    folder: Path, stride: int | None = None, progress: StageProgress | None = None, **changes
 ) -> dict:
     """Measure a finished run anew, with other values of smallbench, smallbench_data or device.
 
@@ -142,7 +142,11 @@ def _attempt(name: str, part: Callable[..., Measurement], *arguments) -> Measure
 
 
 def _measure_perplexities(
-    model: DecoderLM, corpus: Corpus, seq_len: int, progress: Progress, stride: int | None = None
+    model: DecoderLM,
+    corpus: Corpus,
+    seq_len: int,
+    progress: StageProgress,
+    stride: int | None = None,
 ) -> Measurement:
     """Columns of dev and test (dev_loss …), losses by token frequency and by document."""
     measured = Measurement()
@@ -154,8 +158,8 @@ def _measure_perplexities(
         loss = float(losses.mean(dtype=np.float64))
         units = convert_loss(loss, corpus.meta["splits"][split])
         measured.columns |= {f"{prefix}_{name}": value for name, value in units.items()}
-        measured.details[f"{prefix}_by_frequency"] = losses_by_frequency(losses, tokens, counts)
-        nats, lengths = losses_by_document(losses, tokens)
+        measured.details[f"{prefix}_by_frequency"] = mean_by_decile(losses, tokens, counts)
+        nats, lengths = sum_by_document(losses, tokens)
         measured.arrays[f"{prefix}.document.nats"] = nats
         measured.arrays[f"{prefix}.document.tokens"] = lengths
     return measured
@@ -168,12 +172,12 @@ def _dev_lists(measured: Measurement) -> dict[str, list]:
     tokens = measured.arrays["dev.document.tokens"]
     return {
         "dev_by_frequency": [[row["tokens"], row["loss"]] for row in rows],
-        "dev_by_group": losses_by_group(nats, tokens),
+        "dev_by_group": sum_by_group(nats, tokens),
     }
 
 
 def _measure_smallbench(
-    model: DecoderLM, config: TrainConfig, corpus: Corpus, progress: Progress
+    model: DecoderLM, config: TrainConfig, corpus: Corpus, progress: StageProgress
 ) -> Measurement:
     if config.smallbench == "off":
         return Measurement()
@@ -185,7 +189,7 @@ def _measure_smallbench(
 
 
 def _score_sets(
-    model: DecoderLM, config: TrainConfig, corpus: Corpus, sets: list[Set], progress: Progress
+    model: DecoderLM, config: TrainConfig, corpus: Corpus, sets: list[Set], progress: StageProgress
 ) -> Measurement:
     torch.manual_seed(config.seed)
     untrained = DecoderLM(model.config, config.parametrization).to(next(model.parameters()).device)
@@ -213,7 +217,7 @@ def _smallbench_columns(results: dict[str, dict]) -> dict[str, float]:
 
 
 def _measure_inference(
-    model: DecoderLM, config: TrainConfig, precision: str, progress: Progress
+    model: DecoderLM, config: TrainConfig, precision: str, progress: StageProgress
 ) -> Measurement:
     """The cost on the CPU, and on the GPU where the model is on one; the columns are of the latter.
 

@@ -14,12 +14,15 @@ import torch
 from ..data import EOT
 from ..model import DecoderLM, token_losses
 
-BATCH_TOKENS = 8_192
+TOKENS_AT_A_TIME = 8_192
 DECILES = 10
 
 
 def windows(
-    tokens: np.ndarray, seq_len: int, stride: int | None = None, batch_tokens: int = BATCH_TOKENS
+    tokens: np.ndarray,
+    seq_len: int,
+    stride: int | None = None,
+    batch_tokens: int = TOKENS_AT_A_TIME,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Batches x, y (B, T) of windows, and how many of the last targets of each row are new.
 
@@ -57,7 +60,7 @@ def split_losses(
     tokens: np.ndarray,
     seq_len: int,
     stride: int | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int = TOKENS_AT_A_TIME,
 ) -> np.ndarray:
     """Nats of each of `tokens` (N,), float32, in windows of seq_len.
 
@@ -77,7 +80,7 @@ def mean_loss(
     model: DecoderLM,
     tokens: np.ndarray,
     seq_len: int,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int = TOKENS_AT_A_TIME,
     compiled: Callable | None = None,
 ) -> float:
     """Nats per token of `tokens` (N,) in the model's own precision: for probes during training.
@@ -127,7 +130,7 @@ def convert_loss(loss: float, counts: dict) -> dict[str, float]:
     }
 
 
-def losses_by_document(losses: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sum_by_document(losses: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nats and tokens of each document, (documents,), from those of each token, (N,).
 
     A document ends with its end-of-text.
@@ -137,7 +140,7 @@ def losses_by_document(losses: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarr
     return np.bincount(document, losses), np.bincount(document)
 
 
-def losses_by_group(nats: np.ndarray, tokens: np.ndarray, groups: int = 32) -> list[list]:
+def sum_by_group(nats: np.ndarray, tokens: np.ndarray, groups: int = 32) -> list[list]:
     """[tokens, nats] of `groups` runs of whole documents, about equal in tokens, in the text's
     order.
 
@@ -152,7 +155,7 @@ def losses_by_group(nats: np.ndarray, tokens: np.ndarray, groups: int = 32) -> l
     return [[int(count), float(total)] for count, total in zip(counts, sums, strict=True) if count]
 
 
-def losses_by_frequency(losses: np.ndarray, tokens: np.ndarray, counts: np.ndarray) -> list[dict]:
+def mean_by_decile(losses: np.ndarray, tokens: np.ndarray, counts: np.ndarray) -> list[dict]:
     """Mean loss by decile of token frequency; None where no token fell.
 
     The types, from the most to the least frequent by `counts` (V,), are cut into ten groups that

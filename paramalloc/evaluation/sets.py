@@ -72,22 +72,22 @@ def _read_arc(row: dict) -> Choices:
         return _read_local(row)
     choices = row["choices"]
     gold = list(choices["label"]).index(row["answerKey"])
-    return _question(row["question"], choices["text"], gold)
+    return _multiple_choice(row["question"], choices["text"], gold)
 
 
 def _read_piqa(row: dict) -> Choices:
     if "query" in row:
         return _read_local(row)
-    return _question(row["goal"], [row["sol1"], row["sol2"]], row["label"])
+    return _multiple_choice(row["goal"], [row["sol1"], row["sol2"]], row["label"])
 
 
 def _read_local(row: dict) -> Choices:
     """A question as the local files hold it."""
     text = row["query"].removeprefix("Question: ").rstrip("\n")
-    return _question(text, row["choices"], row["gold"])
+    return _multiple_choice(text, row["choices"], row["gold"])
 
 
-def _question(text: str, choices: list[str], gold: int) -> Choices:
+def _multiple_choice(text: str, choices: list[str], gold: int) -> Choices:
     """The form of lm-evaluation-harness' arc_easy and piqa."""
     context = f"Question: {text}\nAnswer:"
     return Choices("question", context, tuple(" " + choice for choice in choices), int(gold))

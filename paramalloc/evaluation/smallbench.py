@@ -28,7 +28,7 @@ SUBSETS = {
     "quick": {"blimp": 50, "lambada": 200, "arc_easy": 200, "piqa": 200},
 }
 
-Progress = Callable[[str, float], None]  # told the stage, and the fraction of it that is done
+StageProgress = Callable[[str, float], None]  # told the stage, and the fraction of it that is done
 
 
 def run_smallbench(
@@ -38,7 +38,7 @@ def run_smallbench(
     seq_len: int,
     sets: list[Set],
     size: str,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """SmallBench of a model and of its controls.
 
@@ -95,7 +95,7 @@ def _first_of_groups(part: Set, limit: float) -> Set:
     return Set(part.name, items)
 
 
-def _report_stage(progress: Progress | None, stage: str) -> Callable[[float], None] | None:
+def _report_stage(progress: StageProgress | None, stage: str) -> Callable[[float], None] | None:
     """What `progress` is told of a stage."""
     if progress is None:
         return None

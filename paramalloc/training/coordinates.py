@@ -15,9 +15,9 @@ from ..model import DecoderLM
 from .learner import Learner
 
 VOCABULARY = 256
-D_HEAD = 32
-SEQ_LEN = 64
-BATCH = 8
+CHECK_D_HEAD = 32
+CHECK_SEQ_LEN = 64
+CHECK_BATCH = 8
 CHECKED_STEPS = (1, 10)
 
 
@@ -44,36 +44,36 @@ def coordinate_check(
         about |= {"d_model": width, "n_layers": depth}
         shape = _proportional_shape(width, depth, embedding)
         for seed in range(seeds):
-            changes = _measure_changes(shape, _recipe(parametrization, optimizer), lr, seed)
+            changes = _measure_changes(shape, _check_config(parametrization, optimizer), lr, seed)
             rows += [about | change for change in changes]
     return pd.DataFrame(rows)
 
 
 def _proportional_shape(width: int, depth: int, embedding: str) -> ModelConfig:
     """A shape of that width and depth in which everything else is in proportion."""
-    heads = width // D_HEAD
+    heads = width // CHECK_D_HEAD
     return ModelConfig(
         vocab_size=VOCABULARY,
         d_model=width,
         n_layers=depth,
         n_heads=heads,
         n_kv_heads=heads,
-        d_head=D_HEAD,
+        d_head=CHECK_D_HEAD,
         d_ff=8 * width // 3 // 8 * 8,
         embedding=embedding,
         d_embed=width // 2 if embedding == "factorized" else None,
     )
 
 
-def _recipe(parametrization: str, optimizer: str) -> TrainConfig:
+def _check_config(parametrization: str, optimizer: str) -> TrainConfig:
     return TrainConfig.from_dict(
         {
             "parametrization": parametrization,
             "optimizer": optimizer,
             "profile": "quick",
             "embed_lr": 1.0,
-            "seq_len": SEQ_LEN,
-            "batch_tokens": BATCH * SEQ_LEN,
+            "seq_len": CHECK_SEQ_LEN,
+            "batch_tokens": CHECK_BATCH * CHECK_SEQ_LEN,
             "vocab_size": VOCABULARY + 1,
             "weight_decay": 0.0,
         }
@@ -86,7 +86,7 @@ def _measure_changes(shape: ModelConfig, config: TrainConfig, lr: float, seed: i
     model = DecoderLM(shape, config.parametrization)
     learner = Learner(config, model, torch.device("cpu"), "fp32")
     random = np.random.default_rng(seed)
-    x, y = torch.from_numpy(random.integers(0, VOCABULARY, (2, BATCH, SEQ_LEN)))
+    x, y = torch.from_numpy(random.integers(0, VOCABULARY, (2, CHECK_BATCH, CHECK_SEQ_LEN)))
 
     before = _activations(model, x)
     rows = []

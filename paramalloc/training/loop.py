@@ -9,11 +9,11 @@ from ..errors import DiskError, OutOfMemoryError
 from ..model import device_memory, is_out_of_memory, pick_device
 from ..runs import Run
 from .interrupt import Interrupt
-from .meter import Progress
+from .meter import OnRecord
 from .trainer import Trainer
 
 
-def train(config: TrainConfig, corpus: Corpus, on_record: Progress | None = None) -> list[dict]:
+def train(config: TrainConfig, corpus: Corpus, on_record: OnRecord | None = None) -> list[dict]:
     """Train every run of a cell that is not finished yet.
 
     Returns a result (result.json) for each run.     A cell has a run for each pair of its learning
@@ -24,7 +24,7 @@ def train(config: TrainConfig, corpus: Corpus, on_record: Progress | None = None
     return [train_run(run, corpus, on_record) for run in config.runs()]
 
 
-def train_run(config: TrainConfig, corpus: Corpus, on_record: Progress | None = None) -> dict:
+def train_run(config: TrainConfig, corpus: Corpus, on_record: OnRecord | None = None) -> dict:
     """Train one run and measure it, or find it finished; its result.json.
 
     One that was interrupted goes on from its last checkpoint; one that another process trains is
@@ -57,7 +57,7 @@ def _train_held(
     config: TrainConfig,
     corpus: Corpus,
     interrupt: Interrupt,
-    on_record: Progress | None,
+    on_record: OnRecord | None,
 ) -> dict:
     """Train a run that this process holds."""
     trainer = Trainer.set_up(run, config, corpus, interrupt, on_record)

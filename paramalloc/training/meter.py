@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ..config import TrainConfig
 from ..runs import Run
 
-Progress = Callable[[dict], None]
+OnRecord = Callable[[dict], None]
 
 
 class Meter:
@@ -15,7 +15,7 @@ class Meter:
     Start-up, compilation and evaluation are not counted.
     """
 
-    def __init__(self, config: TrainConfig, run: Run, on_record: Progress | None):
+    def __init__(self, config: TrainConfig, run: Run, on_record: OnRecord | None):
         self.config = config
         self.run = run
         self.on_record = on_record

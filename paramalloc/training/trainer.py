@@ -28,7 +28,7 @@ from .early_stop import EarlyStop, make_early_stop
 from .feed import Feed, spread_windows
 from .interrupt import Interrupt
 from .learner import Learner
-from .meter import Meter, Progress
+from .meter import Meter, OnRecord
 from .optimizer import schedule
 
 
@@ -60,7 +60,7 @@ class Trainer:
         config: TrainConfig,
         corpus: Corpus,
         interrupt: Interrupt,
-        on_record: Progress | None,
+        on_record: OnRecord | None,
     ) -> "Trainer":
         """Begin a run that this process holds, or go on from its newest checkpoint."""
         shape = allocation(config)

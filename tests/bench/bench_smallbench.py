@@ -14,7 +14,7 @@ import torch
 from paramalloc.allocation import allocate
 from paramalloc.config import ROOT
 from paramalloc.data import prepare
-from paramalloc.evaluation.likelihood import BATCH_TOKENS, log_likelihoods, packs
+from paramalloc.evaluation.likelihood import BATCH_NODES, log_likelihoods, packs
 from paramalloc.evaluation.scoring import encode
 from paramalloc.evaluation.sets import Set, load_sets
 from paramalloc.model import DecoderLM, token_losses
@@ -25,7 +25,7 @@ def one_by_one(model: DecoderLM, texts: list[list[int]]) -> float:
     """The sum of all log-probabilities, nothing shared and nothing padded."""
     total = 0.0
     for length, same in groupby(sorted(texts, key=len), key=len):
-        for batch in torch.tensor(list(same)).split(max(1, BATCH_TOKENS // length)):
+        for batch in torch.tensor(list(same)).split(max(1, BATCH_NODES // length)):
             hidden = model.read_out(batch[:, :-1]).flatten(0, 1)
             total -= (
                 token_losses(hidden, model.tables[-1], batch[:, 1:].flatten()).double().sum().item()

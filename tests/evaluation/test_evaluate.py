@@ -12,9 +12,9 @@ from paramalloc.config import ModelConfig
 from paramalloc.evaluation import mean_loss, split_losses
 from paramalloc.evaluation.perplexity import (
     convert_loss,
-    losses_by_document,
-    losses_by_frequency,
-    losses_by_group,
+    mean_by_decile,
+    sum_by_document,
+    sum_by_group,
     windows,
 )
 from paramalloc.model import DecoderLM
@@ -77,7 +77,7 @@ def test_losses_by_document(tiny_corpus):
     """
     tokens = np.asarray(tiny_corpus.split("valid"))
     losses = np.random.default_rng(0).random(len(tokens))
-    nats, counts = losses_by_document(losses, tokens)
+    nats, counts = sum_by_document(losses, tokens)
     assert len(nats) == tiny_corpus.meta["splits"]["valid"]["documents"]
     assert counts.sum() == len(tokens) and nats.sum() == pytest.approx(losses.sum())
     first = list(tokens).index(0) + 1
@@ -90,7 +90,7 @@ def test_groups_are_whole_documents(sizes):
     document is larger than its part.
     """
     tokens, nats = np.array(sizes), np.random.default_rng(0).random(len(sizes))
-    found = losses_by_group(nats, tokens)
+    found = sum_by_group(nats, tokens)
     assert len(found) <= 32 and sum(loss for _, loss in found) == pytest.approx(nats.sum())
     ends = np.cumsum([count for count, _ in found])
     assert set(ends) <= set(np.cumsum(tokens)) and ends[-1] == tokens.sum()
@@ -104,7 +104,7 @@ def test_losses_by_frequency():
     """
     counts, random = np.array([500, 300, 150, *[5] * 97, *[0] * 20]), np.random.default_rng(0)
     tokens, losses = random.integers(0, 120, 1000), random.random(1000)
-    found = losses_by_frequency(losses, tokens, counts)
+    found = mean_by_decile(losses, tokens, counts)
     assert sum(row["types"] for row in found) == 120 and sum(row["tokens"] for row in found) == 1000
     assert sum(row["tokens"] * (row["loss"] or 0) for row in found) == pytest.approx(losses.sum())
     # 500, 300 and 150 of 1,435 counts have their middles at 0.17, 0.45 and 0.61

@@ -71,7 +71,7 @@ def test_a_tree_gives_what_each_text_gives_alone(model, texts, monkeypatch):
         likeliest.append(all(log_p[i].argmax() == text[i + 1] for i in at))
     for nodes, batch in ((128, 8192), (20, 100), (10_000, 1)):
         monkeypatch.setattr(likelihood, "NODES", nodes)
-        monkeypatch.setattr(likelihood, "BATCH_TOKENS", batch)
+        monkeypatch.setattr(likelihood, "BATCH_NODES", batch)
         found, best = log_likelihoods(model, texts, scored, greedy=True)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         assert list(best) == likeliest and 60 <= sum(best) < 120
