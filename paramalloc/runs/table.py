@@ -59,7 +59,14 @@ def as_frame(results: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def as_csv(runs: pd.DataFrame) -> str:
-    """The text of results.csv: a row per run, numbers in full, lists as JSON, missing as empty."""
+    """The text of results.csv: a row per run, numbers in full, lists as JSON, missing as empty.
+
+    Columns at the end that no run has are left out: they are younger than all runs of the table. So
+    a new column leaves older tables as they are, byte for byte.
+    """
+    recorded = runs.columns[runs.notna().any()]
+    if len(recorded):
+        runs = runs.loc[:, : recorded[-1]]
     return str(runs.map(_as_cell).to_csv(index=False))
 
 
