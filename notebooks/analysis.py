@@ -18,25 +18,27 @@ outputs: str = "outputs"  # the folder that holds the runs; the report goes ther
 
 # %% tags=["answer"]
 from paramalloc import plots, report
-from paramalloc.analysis import reach_verdict
 from paramalloc.config import AnalysisConfig
 from paramalloc.sweep import select_runs
 
 config = AnalysisConfig.from_notebook(globals())
-results, figures = select_runs(config), {}
-reach_verdict(results)
+results = select_runs(config)
+report.conclusion(results)
+
+# %% tags=["reasons"]
+report.reasons(results)
 
 # %% tags=["scale"]
 report.scale(results)
 
-# %% [markdown]
-# Every *cell* spends the same parameter budget in another way: a requested share of it on the embedding, and a requested
-# GLU expansion (d_ff / d_model) of the MLP; as many layers as fit take what is left. With one table for input and output
-# (tied) the share sets the width, d_model = share × parameters / vocabulary, so a larger share is a wider and shallower
-# model, and a larger expansion a shallower one. The cells train on the same tokens; the lower dev loss (nats per token) wins.
-
 # %%
-figures |= plots.show_all(share_glu_heatmap=plots.share_glu_heatmap(results))
+figures = plots.show_all(share_glu_heatmap=plots.share_glu_heatmap(results))
+
+# %% [markdown]
+# Every *cell* spends the same parameter budget differently. It requests a share of it for the embedding and a GLU
+# expansion (d_ff / d_model) for the MLP; layers take the rest. With one table for input and output (tied),
+# d_model = share × parameters / vocabulary. So a larger share is a wider and shallower model, and a larger expansion
+# a shallower one. All cells train on the same tokens, and the lowest dev loss (nats per token) wins.
 
 # %% [markdown]
 # ## How sure is that?
@@ -46,7 +48,7 @@ figures |= plots.show_all(share_glu_heatmap=plots.share_glu_heatmap(results))
 figures |= plots.show_all(difference_forest=plots.difference_forest(results))
 
 # %% [markdown]
-# Several cells together are surer than one: each share on the mean of the expansions, each expansion on the mean of the shares.
+# Several cells together are surer than one. Each share is averaged over the expansions, each expansion over the shares.
 
 # %%
 report.effects(results)
@@ -56,9 +58,9 @@ report.certainty(results)
 
 # %% [markdown]
 # ## What does a low loss cost?
-# A cell is Pareto-efficient if no other one is at least as good in both and better in one. First the cells on the front as
-# measured, then those that the noise does not rule out; in brackets how probable a place on the front is, given the noise
-# of losses and speeds.
+# A cell is Pareto-efficient if no other one is at least as good in both and better in one. The table names the cells on
+# the front as measured, then those that the noise does not rule out. In brackets: how probable a place on the front is,
+# given the noise of losses and speeds.
 
 # %%
 report.fronts(results)
@@ -74,11 +76,12 @@ figures |= plots.show_all(pareto_decode=plots.pareto(results, "decode_ms_per_tok
 
 # %% [markdown]
 # ## Share, width or depth?
-# With a tied embedding the share is the width, and the depth pays for both: nothing moves alone. A surface over both shows where the
-# loss is lowest; factorized arms, which keep the width, show whether it is the share or what it displaces.
+# With a tied embedding the share is the width, and the depth makes room for both: nothing moves alone. A surface over
+# both shows where the loss is lowest. Factorized arms keep the width, and show whether it is the share or what it
+# displaces.
 
 # %%
-report.surface_text(results)
+report.surface_minimum(results)
 
 # %%
 figures |= plots.show_all(response_surface=plots.response_surface(results))
@@ -88,18 +91,21 @@ figures |= plots.show_all(share_tradeoff=plots.share_tradeoff(results))
 
 # %% [markdown]
 # ## The cells
-# Layers are whole numbers, so what was realised differs from what was requested. Cells are named and grouped by the request;
-# the surface uses what was realised.
+# Layers are whole numbers, so the realised share and expansion differ from the requested ones. Cells are named and
+# grouped by the request; the surface uses what was realised.
 
 # %%
-report.readable(results)
+report.cell_results(results)
+
+# %%
+report.cell_shapes(results)
 
 # %%
 report.corpus(results)
 
 # %% [markdown] tags=["fold"]
 # ## More evidence
-# Where the parameters are, how the losses came down, and in which tokens a share wins.
+# These charts show where the parameters are, how the losses came down, and in which tokens a share wins.
 
 # %%
 figures |= plots.show_all(
@@ -111,8 +117,8 @@ figures |= plots.show_all(
 
 # %% [markdown]
 # ### Further fronts
-# Counted in operations the cells differ less than in time: the weights are about as many, attention grows with the depth, and
-# many thin layers are slower than a few wide ones.
+# Counted in operations the cells differ less than in time. The weights are about as many, attention grows with the
+# depth, and many thin layers are slower than a few wide ones.
 
 # %%
 figures |= plots.show_all(
@@ -151,11 +157,12 @@ report.unfinished(results)
 # ## Provenance
 
 # %%
-report.provenance(results, report.command(config))
+command = report.report_command(config)
+report.provenance(results, command)
 
 # %% [markdown]
 # RESULTS.md holds this report as text, results.csv one row per run; both are rewritten by the next execution.
 
 # %%
 folder = config.output_folder / "reports" / config.name
-report.write_results(results, figures, folder, report.command(config))
+report.write_results(results, figures, folder, command)

@@ -37,7 +37,7 @@ from .curves import learning_curves
 from .effects import difference_forest, share_tradeoff
 from .exploration import explored
 from .frequency import frequency_deciles
-from .fronts import pareto
+from .fronts import COST_AXES, pareto
 from .heatmap import share_glu_heatmap
 from .shapes import allocation_bars
 from .spending import equal_spending
@@ -48,6 +48,7 @@ from .transfer import best_rates, coordinates
 
 __all__ = [
     "ARMS",
+    "COST_AXES",
     "DARK",
     "VEGALITE",
     "Picture",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..analysis import BASELINE, arm, matching_runs
-from ..runs import Note
+from ..runs import COLUMNS, Note
 from .base import describe_rows, needs_runs, titled
 from .lines import interval_lines, padded_scale
 from .theme import PERCENT, SI
@@ -84,7 +84,6 @@ ARMS = {
         free=("embedding",),
     ),
 }
-QUALITY_TITLES = {"dev_loss": "dev loss (nats per token)", "dev_bpb": "bits per byte"}
 
 
 @needs_runs
@@ -100,7 +99,7 @@ def arm_chart(runs: pd.DataFrame, name: str):
             f"{spec.question} `paramalloc sweep params/{name}.yaml` answers that;"
             " its runs are not here."
         )
-    quality = QUALITY_TITLES[spec.quality]
+    quality = COLUMNS[spec.quality].title
     rows, tips, table = describe_rows(
         _arm_points(cells, name),
         {

@@ -17,7 +17,7 @@ from ..analysis import (
     pareto_front,
     screening,
 )
-from ..runs import Note
+from ..runs import COLUMNS, Note
 from .base import colour_and_shape, describe_rows, name_stopped, needs_runs, single_out, titled
 from .labels import HEIGHT, SIDES, WIDTH, place_labels
 from .theme import BLUE, GREY, INK, SI
@@ -31,30 +31,26 @@ class CostAxis:
     virtue: str
     "completes `Which allocations are good and …?`"
     unit: float = 1
+    "what a cost is divided by"
     tooltip: str = "{at:,.0f}"
     ticks: str | None = None
     "of d3; None: SI prefixes"
 
 
 COST_AXES = {
-    "tokens_per_s": CostAxis("training speed (tokens per second)", "fast to train"),
+    "tokens_per_s": CostAxis(COLUMNS["tokens_per_s"].title, "fast to train"),
     "decode_ms_per_token": CostAxis(
-        "decoding one token (milliseconds)", "quick to answer", tooltip="{at:.3f}", ticks="~g"
+        COLUMNS["decode_ms_per_token"].title, "quick to answer", tooltip="{at:.3f}", ticks="~g"
     ),
     "train_flops": CostAxis(
-        "training compute (TFLOP, 10¹² operations)",
+        f"{COLUMNS['train_flops'].label} (TFLOP, 10¹² operations)",
         "cheap in operations",
         unit=1e12,
         tooltip="{at:,.4g}",
         ticks=",~g",
     ),
-    "kv_bytes_per_token": CostAxis("key-value cache (bytes per token)", "small in memory"),
-    "total_params": CostAxis("parameters", "small", ticks="~s"),
-}
-QUALITY_AXES = {
-    "dev_loss": "dev loss (nats per token)",
-    "dev_bpb": "bits per byte of the dev split",
-    "smallbench": "SmallBench (mean accuracy above chance)",
+    "kv_bytes_per_token": CostAxis(COLUMNS["kv_bytes_per_token"].title, "small in memory"),
+    "total_params": CostAxis(COLUMNS["total_params"].title, "small", ticks="~s"),
 }
 ON, OFF = "on the front", "behind it"
 MARKS = {ON: (BLUE, "diamond"), OFF: (GREY, "circle")}
@@ -73,7 +69,7 @@ def pareto(runs: pd.DataFrame, cost: str, quality: str = "dev_loss"):
     axis = COST_AXES[cost]
     if cells.empty:
         return Note(
-            f"No completed cell has {QUALITY_AXES[quality]} and {axis.title}:"
+            f"No completed cell has {COLUMNS[quality].title} and {axis.title}:"
             " there is no front of them yet."
         )
     cells, xs, ys = _placed(cells, cost, quality, front_probability(runs, cost, quality))
@@ -125,7 +121,7 @@ def _front_columns(axis: CostAxis, quality: str) -> dict[str, str]:
     return {
         "cell": "{cell}",
         axis.title: axis.tooltip,
-        QUALITY_AXES[quality]: "{quality:.4f}",
+        COLUMNS[quality].title: "{quality:.4f}",
         "95 % CI": "[{low:.4f}, {high:.4f}]",
         "probability of the front": "{percent:.0f} %",
         "as measured": "{where}",
@@ -136,8 +132,8 @@ def _front_columns(axis: CostAxis, quality: str) -> dict[str, str]:
 def _front_title(stopped: list[str], cost: str, quality: str) -> str:
     title = f"Which allocations are good and {COST_AXES[cost].virtue}?"
     if quality != "dev_loss":
-        name = QUALITY_AXES[quality].split(" (")[0].replace("bits", "Bits")
-        title = f"{name}: {title[0].lower()}{title[1:]}"
+        name = COLUMNS[quality].label
+        title = f"{name[0].upper()}{name[1:]}: {title[0].lower()}{title[1:]}"
     if stopped:
         title = f"Screening only, {name_stopped(stopped)}: {title[0].lower()}{title[1:]}"
     return title
@@ -173,7 +169,7 @@ def _quality_axis(quality: str, ys: list[float]) -> alt.Y:
     digits = ".2f" if ys[1] - ys[0] > 0.3 else ".3f"
     scale = alt.Scale(domain=ys, nice=False)
     axis = alt.Axis(format=digits, tickCount=7)
-    return alt.Y("quality:Q", title=QUALITY_AXES[quality], scale=scale, axis=axis)
+    return alt.Y("quality:Q", title=COLUMNS[quality].title, scale=scale, axis=axis)
 
 
 def _front_line(base: alt.Chart, quality: str, ys: list[float], cost: str):

@@ -12,7 +12,10 @@ from .base import describe_rows, needs_runs, titled, tooltips
 from .labels import WIDTH
 from .theme import GROUND, HEAT, INK, ON_HEAT, PERCENT
 
-AXES = {"embed_share": "realised embedding share", "glu": "realised GLU expansion (d_ff / d_model)"}
+AXIS_TITLES = {
+    "embed_share": "realised embedding share",
+    "glu": "realised GLU expansion (d_ff / d_model)",
+}
 TILE = {
     "share": "{percent:.1f} %",
     "GLU": "{glu:.2f}",
@@ -77,7 +80,7 @@ def _dots_caption(surface: Surface) -> str:
 def _tiles(surface: Surface) -> pd.DataFrame:
     """Each grid point as a tile that reaches half-way to its neighbours, with its words."""
     tiles = surface.grid(21)
-    for name in AXES:
+    for name in AXIS_TITLES:
         low, high = _tile_edges(tiles[name])
         tiles = tiles.assign(**{f"{name}_low": low, f"{name}_high": high})
     near = _region_known(surface) & ~(tiles.low > 0)
@@ -131,14 +134,14 @@ def _tile_layer(tiles: pd.DataFrame):
 
 def _x(tiles: pd.DataFrame, field: str) -> alt.X:
     axis = alt.Axis(values=[1, 1.5, 2, 2.5, 3, 4, 5, 6], format="~g", grid=False)
-    return alt.X(f"{field}:Q", scale=_log_scale(tiles, "glu"), axis=axis, title=AXES["glu"])
+    return alt.X(f"{field}:Q", scale=_log_scale(tiles, "glu"), axis=axis, title=AXIS_TITLES["glu"])
 
 
 def _y(tiles: pd.DataFrame, field: str) -> alt.Y:
     shares = [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6]
     axis = alt.Axis(values=shares, labelExpr=PERCENT, grid=False)
     scale = _log_scale(tiles, "embed_share")
-    return alt.Y(f"{field}:Q", scale=scale, axis=axis, title=AXES["embed_share"])
+    return alt.Y(f"{field}:Q", scale=scale, axis=axis, title=AXIS_TITLES["embed_share"])
 
 
 def _log_scale(tiles: pd.DataFrame, name: str) -> alt.Scale:

@@ -9,7 +9,7 @@ from .base import needs_runs, titled
 from .labels import WIDTH
 from .theme import GREY, SHADES
 
-SIZE_COLUMNS = {"width": "d_model", "depth": "n_layers"}
+AXIS_COLUMNS = {"width": "d_model", "depth": "n_layers"}
 PLACES = ["residual stream", "final hidden state", "logits"]
 
 
@@ -24,7 +24,7 @@ def coordinates(changes: pd.DataFrame):
     hue = alt.Color("parametrization:N", scale=scale, title=None, legend=alt.Legend(orient="top"))
     panels = []
     for place in PLACES:
-        for axis, column in SIZE_COLUMNS.items():
+        for axis, column in AXIS_COLUMNS.items():
             here = rows[(rows.axis == axis) & (rows.what == place)]
             # Titles stand at the left and at the bottom of the panels alone.
             x_title = f"{axis} ({column})" if place == "logits" else None
@@ -73,7 +73,7 @@ def best_rates(runs: pd.DataFrame, optima: pd.DataFrame):
     optima = optima.assign(shape=_shape_names(optima))
     panels = []
     for name in sorted(means.parametrization.unique(), reverse=True):
-        for axis in SIZE_COLUMNS:
+        for axis in AXIS_COLUMNS:
             panels.append(_rate_panel(means, optima, axis, name))
     return titled(
         alt.concat(*panels, columns=2).resolve_scale(color="independent"),
@@ -91,10 +91,10 @@ def _shape_names(rows: pd.DataFrame) -> list[str]:
 def _rate_panel(means: pd.DataFrame, optima: pd.DataFrame, axis: str, name: str):
     """The shapes of one parametrization along one axis, the other at the middle of its sizes."""
     rows = means[means.parametrization == name]
-    other = SIZE_COLUMNS["depth" if axis == "width" else "width"]
+    other = AXIS_COLUMNS["depth" if axis == "width" else "width"]
     rows = rows[rows[other] == rows.groupby("lr")[other].transform("median").median()]
     lowest = optima[(optima.parametrization == name) & optima["shape"].isin(rows["shape"])]
-    order = list(rows.sort_values(SIZE_COLUMNS[axis])["shape"].drop_duplicates())
+    order = list(rows.sort_values(AXIS_COLUMNS[axis])["shape"].drop_duplicates())
     scale = alt.Scale(domain=order, range=SHADES[:2] + SHADES[3:])
     hue = alt.Color("shape:N", title=None, scale=scale, legend=alt.Legend(orient="bottom"))
     x = alt.X(

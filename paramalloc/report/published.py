@@ -18,7 +18,8 @@ from ..config import ROOT
 from ..plots import short_count
 from ..runs import read_results
 from ..sweep import load_sweep
-from .text import scale
+from .confounds import confound
+from .summary import scale
 
 PUBLISHED = {
     "": "the reference grid, and `lr_check` at a fifth of its tokens",
@@ -67,19 +68,11 @@ def answer() -> str:
 
 
 def _confound(runs: pd.DataFrame) -> str:
-    """What else sets a distinguishably worse share apart; empty where the rows do not say this."""
-    grid = eligible_runs(runs)
-    effects = main_effects(runs)
-    worse = list(effects.level[effects.low > 0])
-    heads = grid.groupby("requested_share").n_heads.max()
-    single_headed = list(heads.index[heads == 1])
-    if len(worse) != 1 or worse != single_headed or grid.lr.nunique() > 1:
+    """What confounds the one claim, with a link to the limits; empty where nothing is known to."""
+    sentence = confound(runs)
+    if not sentence:
         return ""
-    return (
-        f"The one claim, that {100 * worse[0]:g} % is worse, is confounded: only those cells have "
-        "a single attention head, and all cells share one learning rate "
-        "([limits](outputs/reference/RESULTS.md#limits))."
-    )
+    return f"{sentence.removesuffix('.')} ([limits](outputs/reference/RESULTS.md#limits))."
 
 
 def larger_study() -> str:

@@ -6,39 +6,62 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..analysis import NO_RUNS, fit_surface, reach_verdict
+from ..analysis import NO_RUNS, fit_surface
 from ..plots import Picture
 from ..runs import Note, as_csv, write_text
-from . import tables, text
 from .limitations import limits
-from .tables import code, plain
+from .markup import Table, code, escape_markdown, frame_to_markdown
+from .open_runs import unfinished
+from .origin import provenance
+from .recipe import methods
+from .summary import REPORT_TITLE, conclusion, corpus, reasons, scale
+from .tables import cell_results, cell_shapes, effects, fronts
+from .uncertainty import certainty
 
-# What stands in the open; every other figure is folded under "More evidence".
-PICTURE, CERTAINTY, COST, SHARE = (
-    ["share_glu_heatmap"],
-    ["difference_forest"],
-    ["pareto_speed", "pareto_decode"],
-    ["response_surface", "share_tradeoff"],
-)
+# The figures of each section; all others are folded under "More evidence".
+FIGURES = {
+    "answer": ["share_glu_heatmap"],
+    "certainty": ["difference_forest"],
+    "cost": ["pareto_speed", "pareto_decode"],
+    "share": ["response_surface", "share_tradeoff"],
+}
 
 # What explains the picture, the main effects and each section: the words of notebooks/analysis.
-CELLS = (
-    "Every *cell* spends the same parameter budget in another way: a requested share of it on the embedding, and a requested GLU "
-    "expansion (d_ff / d_model) of the MLP; as many layers as fit take what is left. With one table for input and output (tied) the share sets the "
-    "width, d_model = share × parameters / vocabulary, so a larger share is a wider and shallower model, and a larger expansion a shallower one. "
-    "The cells train on the same tokens; the lower dev loss (nats per token) wins."
+CELL_DEFINITION = (
+    "Every *cell* spends the same parameter budget differently. It requests a share of it for the"
+    " embedding and a GLU expansion (d_ff / d_model) for the MLP; layers take the rest. With one"
+    " table for input and output (tied), d_model = share × parameters / vocabulary. So a larger"
+    " share is a wider and shallower model, and a larger expansion a shallower one. All cells"
+    " train on the same tokens, and the lowest dev loss (nats per token) wins."
 )
-EFFECTS = "Several cells together are surer than one: each share on the mean of the expansions, each expansion on the mean of the shares."
+EFFECTS_INTRODUCTION = (
+    "Several cells together are surer than one. Each share is averaged over the expansions, each"
+    " expansion over the shares."
+)
 SECTIONS = {
-    "How sure is that?": "Another seed would have given other losses. Each cell is compared with the baseline, 35 % × 2.66, on the same seeds.",
-    "What does a low loss cost?": "A cell is Pareto-efficient if no other one is at least as good in both and better in one. First the cells on "
-    "the front as measured, then those that the noise does not rule out; in brackets how probable a place on the front "
-    "is, given the noise of losses and speeds.",
-    "Share, width or depth?": "With a tied embedding the share is the width, and the depth pays for both: nothing moves alone. A surface over both shows where "
-    "the loss is lowest; factorized arms, which keep the width, show whether it is the share or what it displaces.",
-    "The cells": "Layers are whole numbers, so what was realised differs from what was requested. Cells are named and grouped by the request; "
-    "the surface uses what was realised.",
-    "More evidence": "Where the parameters are, how the losses came down, and in which tokens a share wins.",
+    "How sure is that?": (
+        "Another seed would have given other losses. Each cell is compared with the baseline,"
+        " 35 % × 2.66, on the same seeds."
+    ),
+    "What does a low loss cost?": (
+        "A cell is Pareto-efficient if no other one is at least as good in both and better in"
+        " one. The table names the cells on the front as measured, then those that the noise does"
+        " not rule out. In brackets: how probable a place on the front is, given the noise of"
+        " losses and speeds."
+    ),
+    "Share, width or depth?": (
+        "With a tied embedding the share is the width, and the depth makes room for both: nothing"
+        " moves alone. A surface over both shows where the loss is lowest. Factorized arms keep"
+        " the width, and show whether it is the share or what it displaces."
+    ),
+    "The cells": (
+        "Layers are whole numbers, so the realised share and expansion differ from the requested"
+        " ones. Cells are named and grouped by the request; the surface uses what was realised."
+    ),
+    "More evidence": (
+        "These charts show where the parameters are, how the losses came down, and in which"
+        " tokens a share wins."
+    ),
 }
 
 
@@ -48,72 +71,67 @@ def write_results(
     folder: Path,
     command: str = "make reports",
 ) -> Note:
-    """RESULTS.md (last), results.csv and figures/*.svg under `folder`, each replaced whole; without runs, nothing."""
+    """RESULTS.md (last), results.csv and figures/*.svg under `folder`, each replaced whole.
+
+    Without runs nothing is written. `command` is what writes the report again.
+    """
     if runs.empty:
         return Note(NO_RUNS)
-    folder, drawn = (
-        Path(folder),
-        {name: figure for name, figure in figures.items() if isinstance(figure, Picture)},
-    )
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
-    for name, figure in drawn.items():
-        write_text(folder / "figures" / f"{name}.svg", figure.svg)
-    for old in set((folder / "figures").glob("*.svg")) - {
-        folder / "figures" / f"{name}.svg" for name in drawn
-    }:
-        old.unlink()
+    folder = Path(folder)
+    pictures = {name: each for name, each in figures.items() if isinstance(each, Picture)}
+    _write_figures(pictures, folder / "figures")
     write_text(folder / "results.csv", as_csv(runs))
-    write_text(folder / "RESULTS.md", _results(runs, figures, command))
+    write_text(folder / "RESULTS.md", _results_text(runs, figures, command))
+    name = code(f"reports/{folder.name}")
     return Note(
-        f"Wrote RESULTS.md, results.csv ({len(runs)} runs) and {len(drawn)} figures to {code('reports/' + folder.name)}."
+        f"Wrote RESULTS.md, results.csv ({len(runs)} runs) and {len(pictures)} figures to {name}."
     )
 
 
-def _results(runs: pd.DataFrame, figures: dict, command: str) -> str:
+def _write_figures(pictures: dict[str, Picture], folder: Path):
+    """Write the pictures; those of an earlier report that this one does not have go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        write_text(folder / f"{name}.svg", picture.svg)
+    for path in folder.glob("*.svg"):
+        if path.stem not in pictures:
+            path.unlink()
+
+
+def _results_text(runs: pd.DataFrame, figures: dict[str, Picture | Note], command: str) -> str:
     """The text of RESULTS.md: the answer first, then what it rests on."""
-    show = lambda names: "\n\n".join(
-        _figure(name, figures[name]) for name in names if name in figures
-    )
-    more = [name for name in figures if name not in [*PICTURE, *CERTAINTY, *COST, *SHARE]]
-    sections = [
-        f"# {text.TITLE}",
-        reach_verdict(runs)._repr_markdown_(),
-        str(text.scale(runs)),
-        CELLS,
-        show(PICTURE),
+    parts = [
+        f"# {REPORT_TITLE}",
+        conclusion(runs),
+        reasons(runs),
+        scale(runs),
+        *_figure_parts(figures, FIGURES["answer"]),
+        CELL_DEFINITION,
         *_section("How sure is that?"),
-        show(CERTAINTY),
-        *_effects(runs),
-        str(text.certainty(runs)),
+        *_figure_parts(figures, FIGURES["certainty"]),
+        *_effect_parts(runs),
+        certainty(runs),
         *_section("What does a low loss cost?"),
-        _table(tables.fronts(runs)),
-        show(COST),
+        _table_markdown(fronts(runs)),
+        *_figure_parts(figures, FIGURES["cost"]),
         *_section("Share, width or depth?"),
-        str(surface_text(runs)),
-        show(SHARE),
+        surface_minimum(runs),
+        *_figure_parts(figures, FIGURES["share"]),
         *_section("The cells"),
-        _table(tables.readable(runs)),
-        str(text.corpus(runs)),
-        *(
-            [
-                *_section("More evidence"),
-                "<details><summary>Learning curves, further fronts, arms</summary>",
-                show(more),
-                "</details>",
-            ]
-            if more
-            else []
-        ),
+        _table_markdown(cell_results(runs)),
+        _table_markdown(cell_shapes(runs)),
+        corpus(runs),
+        *_evidence_parts(figures),
         "## Methods",
-        str(text.methods(runs)),
+        methods(runs),
         "## Limits",
-        str(limits(runs)),
+        limits(runs),
         "## Runs without a final loss",
-        str(text.unfinished(runs)),
+        unfinished(runs),
         "## Provenance",
-        str(text.provenance(runs, command)),
+        provenance(runs, command),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _section(title: str) -> list[str]:
@@ -121,35 +139,54 @@ def _section(title: str) -> list[str]:
     return [f"## {title}", SECTIONS[title]]
 
 
-def surface_text(runs: pd.DataFrame) -> Note:
-    """Where the fitted surface has its minimum, if it can be told."""
-    found = fit_surface(runs)
-    text = (
-        found.text if found else "Too few cells vary in share and GLU for a surface between them."
-    )
+def surface_minimum(runs: pd.DataFrame) -> Note:
+    """Where the fitted surface has its minimum, if that can be said."""
+    surface = fit_surface(runs)
+    text = "Too few cells vary in share and GLU for a surface between them."
+    if surface:
+        text = surface.text
     return Note(
         f"{text} For a budget of your own: `paramalloc recommend --total-params N --vocab-size V`."
     )
 
 
-def _effects(runs: pd.DataFrame) -> list[str]:
-    """Main effects with their explanation; without them, why not."""
-    found = tables.effects(runs)
-    return [str(found)] if isinstance(found, Note) else [EFFECTS, _table(found)]
+def _effect_parts(runs: pd.DataFrame) -> list[str]:
+    """The main effects with their introduction; without them, why not."""
+    table = effects(runs)
+    if isinstance(table, Note):
+        return [table]
+    return [EFFECTS_INTRODUCTION, _table_markdown(table)]
 
 
-def _table(table: tables.Table | Note) -> str:
-    return str(table) if isinstance(table, Note) else tables.markdown(table.frame)
+def _evidence_parts(figures: dict[str, Picture | Note]) -> list[str]:
+    """All further figures, folded."""
+    shown = [name for names in FIGURES.values() for name in names]
+    further = [name for name in figures if name not in shown]
+    if not further:
+        return []
+    return [
+        *_section("More evidence"),
+        "<details><summary>Learning curves, further fronts, arms</summary>",
+        *_figure_parts(figures, further),
+        "</details>",
+    ]
 
 
-def _figure(name: str, figure: Picture | Note) -> str:
+def _table_markdown(table: Table | Note) -> str:
+    return table if isinstance(table, Note) else frame_to_markdown(table.frame)
+
+
+def _figure_parts(figures: dict[str, Picture | Note], names: list[str]) -> list[str]:
+    return [_figure_markdown(name, figures[name]) for name in names if name in figures]
+
+
+def _figure_markdown(name: str, figure: Picture | Note) -> str:
     """A picture with its numbers folded behind it, or the sentence that says why there is none."""
     if isinstance(figure, Note):
-        return str(figure)
-    picture = f"![{plain(figure.text)}](figures/{name}.svg)"
+        return figure
+    picture = f"![{escape_markdown(figure.text)}](figures/{name}.svg)"
     if not figure.spec:
         return picture
-    behind = pd.DataFrame(
-        **{key: figure.spec["usermeta"]["table"][key] for key in ("data", "columns")}
-    )
-    return f"{picture}\n\n<details><summary>The numbers</summary>\n\n{tables.markdown(behind)}\n\n</details>"
+    table = figure.spec["usermeta"]["table"]
+    numbers = frame_to_markdown(pd.DataFrame(table["data"], columns=table["columns"]))
+    return f"{picture}\n\n<details><summary>The numbers</summary>\n\n{numbers}\n\n</details>"

@@ -24,10 +24,9 @@ from paramalloc import plots, report
 from paramalloc.analysis import estimate_noise, reach_verdict
 from paramalloc.data import prepare
 from paramalloc.report import Table
-from paramalloc.report.page import as_html as markdown_as_html
-from paramalloc.report.results import CELLS as CELLS_SPEND
-from paramalloc.report.results import EFFECTS, SECTIONS
-from paramalloc.report.tables import as_html, code, plain
+from paramalloc.report.markup import code, escape_markdown, frame_to_html
+from paramalloc.report.page import render_markdown
+from paramalloc.report.results import CELL_DEFINITION, EFFECTS_INTRODUCTION, SECTIONS
 from paramalloc.runs import read_results
 from paramalloc.sweep import load_sweep
 
@@ -260,8 +259,11 @@ def test_a_broken_sweep_gives_a_report_that_says_so(broken, file):
 def test_a_table_is_headings_and_text():
     """Every heading has a scope, and markup in a cell is text, in HTML as in Markdown."""
     frame = pd.DataFrame({"cell": [HOSTILE], "loss": ["5.2"]})
-    assert as_html(frame).count('scope="col"') == 2 and as_html(frame).count('scope="row"') == 1
-    assert "<script" not in as_html(frame) + Table(
+    assert (
+        frame_to_html(frame).count('scope="col"') == 2
+        and frame_to_html(frame).count('scope="row"') == 1
+    )
+    assert "<script" not in frame_to_html(frame) + Table(
         frame, "c"
     )._repr_markdown_() and "<script" in code(HOSTILE)
     assert Table(frame, "c")._repr_markdown_().splitlines()[2].count(" | ") == 1
@@ -275,7 +277,7 @@ runs = study(baseline_seeds=3).assign(dataset={dataset!r}, device={dataset!r}, o
 ---
 reach_verdict(runs)
 ---
-report.readable(runs)
+report.cell_results(runs)
 ---
 report.scale(runs)
 ---
@@ -345,7 +347,9 @@ def test_page_runs_its_own_script_alone(page):
 
 def test_page_shows_no_code(page):
     """Code cells and prompts are left out; their results stay."""
-    assert "report.readable(runs)" not in page and "In&nbsp;[" not in page and "Out[" not in page
+    assert (
+        "report.cell_results(runs)" not in page and "In&nbsp;[" not in page and "Out[" not in page
+    )
     assert "reached the lowest dev loss" in page and "<table" in page
 
 
@@ -441,28 +445,28 @@ def test_smallbench_and_decoding_are_in_the_table():
         smallbench=lambda runs: 0.1 + 0.02 * runs.seed, decode_ms_per_token=2.5
     )
     runs.loc[runs.requested_share == 0.25, ["smallbench", "decode_ms_per_token"]] = None
-    shown = report.readable(runs).frame
+    shown = report.cell_results(runs).frame
     assert (
         list(shown["SmallBench"]) == ["—"] * 4 + ["0.110"] * 8
         and list(shown["decode (ms/token)"]) == ["—"] * 4 + ["2.50"] * 8
     )
-    assert "SmallBench" not in report.readable(grid()).frame
+    assert "SmallBench" not in report.cell_results(grid()).frame
     decoding = report.fronts(runs).frame.iloc[1]
     assert (
         decoding.iloc[1].startswith("35 % × 3")
-        and decoding["against"] == "decoding time of a token (less is better)"
+        and decoding["against"] == "decoding one token (less is better)"
     )
 
 
 def test_markdown_in_a_value_does_not_act():
     """Links, emphasis, code, rows, bare addresses, formulas and line breaks of a value are text, also in the words of a picture."""
     hostile = "[a](http://e.example) ![i](http://e.example/a.png) *b* __c__ `d` | e\n\n# f ~~g~~ <i>h</i> \\"
-    shown = markdown_as_html(Table(pd.DataFrame({"cell": [hostile]}), "c")._repr_markdown_())
+    shown = render_markdown(Table(pd.DataFrame({"cell": [hostile]}), "c")._repr_markdown_())
     assert not re.search(r"<(a|img|em|strong|code|h1|del|s|i)\b", shown) and shown.count("<td") == 1
     assert " ".join(hostile.split()) in html.unescape(
         html.unescape(shown)
-    ) and "http://" not in plain(hostile)
-    alt = markdown_as_html(f"![{plain(hostile)}](figures/a.svg)")
+    ) and "http://" not in escape_markdown(hostile)
+    alt = render_markdown(f"![{escape_markdown(hostile)}](figures/a.svg)")
     assert alt.count("<img") == 1 and 'src="figures/a.svg"' in alt and "<a" not in alt
 
 
@@ -519,7 +523,7 @@ def test_the_status_of_a_cell_tells_of_every_seed():
     runs = pd.concat(
         [grid(*none, seeds=2).assign(embed_lr=0.03), pd.DataFrame(lost)], ignore_index=True
     )
-    status = report.readable(runs).frame.set_index("cell (requested)").status
+    status = report.cell_shapes(runs).frame.set_index("cell (requested)").status
     assert status["25 % × 4"] == "completed, 1 stopped early, 1 diverged, 1 failed, 2 missing"
     assert status["45 % × 4"] == "failed, 1 missing" and set(
         status.drop(["25 % × 4", "45 % × 4"])
@@ -532,13 +536,13 @@ def test_results_explain_themselves_in_the_notebook_s_words():
     words = [" ".join(cell.source.split()) for cell in cells if cell.cell_type == "markdown"]
     for title, text in SECTIONS.items():
         assert f"## {title} {text}" in words
-    assert {EFFECTS, CELLS_SPEND} <= set(words)
+    assert {EFFECTS_INTRODUCTION, CELL_DEFINITION} <= set(words)
 
 
 def test_flags_are_counted_by_seed():
     """Two of three seeds flagged: how many of how many, and from the earliest on; of one seed, from where alone."""
     status = lambda runs: (
-        report.readable(runs).frame.set_index("cell (requested)").status["25 % × 4"]
+        report.cell_shapes(runs).frame.set_index("cell (requested)").status["25 % × 4"]
     )
     at = lambda runs, flagged: runs.assign(
         flagged_at_tokens=[
@@ -563,15 +567,15 @@ def test_heads_speeds_and_the_recipe_are_told():
         "The attention heads move with the shape (8 to 14 of dimension 8; 25 % alone 8; 35 % alone 11; 45 % alone 14)"
         in report.limits(runs)
     )
-    assert "times apart" in report.limits(runs) and "times apart" not in report.limits(
-        grid(seeds=2)
-    )
+    assert "differ by a factor of" in report.limits(
+        runs
+    ) and "differ by a factor of" not in report.limits(grid(seeds=2))
     assert "heads move" not in report.limits(
         runs.assign(n_heads=8)
     ) and "(2 of dimension 8 to 16)" in report.limits(
         runs.assign(n_heads=2, d_head=lambda r: 8 + 8 * (r.seed * 0 + (r.requested_share > 0.3)))
     )
-    assert "the rate rises over 10 % of the steps and falls linearly to zero" in report.methods(
+    assert "The rate rises over 10 % of the steps and falls linearly to zero" in report.methods(
         runs
     ) and "windows" not in report.methods(grid())
 
@@ -674,7 +678,7 @@ def test_a_tuned_sweep_says_what_was_chosen_among():
     )
     tuned = pd.concat([grid(seeds=2), tuning], ignore_index=True)
     assert (
-        "Each cell's is the best of those that it tried on seed 1000, which no mean holds: 0.001, 0.003, 0.009."
+        "Each cell's is the best of those that it tried on seed 1000, which no mean includes: 0.001, 0.003, 0.009."
         in report.methods(tuned)
     )
     assert "One base learning rate" not in report.limits(
@@ -702,14 +706,14 @@ def test_a_checked_learning_rate_is_told_from_a_chosen_one():
     ]
     runs = pd.concat([grid(seeds=2), pd.DataFrame(tried)], ignore_index=True)
     said = report.certainty(runs)
-    assert (
-        "3 of 12 cells tried 2 rates at 100k tokens a run (rows of `tokens` 100000 and `seed` 1000): the best was lower than the claim's by 0.0042 nats "
-        "in the mean and 0.0125 at most (25 % × 2); equal rates would give "
-    ) in said
-    assert (
-        "By share: 0.0125 at 25 % (1 cell), 0.0000 at 35 % (1 cell), 0.0000 at 45 % (1 cell); the farthest lie 0.0125 apart, as much as a rate of each "
-        f"cell's own would move them against each other there, with a standard error of about {2 * estimate_noise(runs).sigma:.4f}."
-    ) in said  # four runs
+    rows = "(rows of `tokens` 100000 and `seed` 1000)"
+    assert f"3 of 12 cells tried 2 rates at 100k tokens a run {rows}. The best rate gained " in said
+    gains = "0.0042 nats over the grid's, averaged over cells, and 0.0125 at most (25 % × 2)."
+    assert f"{gains} Equally good rates would give " in said
+    shares = "0.0125 at 25 % (1 cell), 0.0000 at 35 % (1 cell), 0.0000 at 45 % (1 cell)"
+    error = 2 * estimate_noise(runs).sigma  # of four runs
+    difference = f"differ by 0.0125 at most (standard error about {error:.4f})"
+    assert f"By share: {shares}. These {difference}: so far would a rate for each cell" in said
     assert "`seed` 1000, in bf16, fp32)" in report.certainty(
         runs.assign(precision=["fp32"] * (len(runs) - 1) + ["bf16"])
     )

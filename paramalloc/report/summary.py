@@ -1,0 +1,71 @@
+"""What a reader meets first: the answer, how sure it is, and at which scale it was measured."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..analysis import cells_table, comparable, completed_cells, reach_verdict
+from ..plots import short_count
+from ..runs import Note
+from .confounds import confound
+from .markup import bullets, code, span
+from .open_runs import no_cells
+
+REPORT_TITLE = "Where should a small language model keep its parameters?"
+
+
+def conclusion(runs: pd.DataFrame) -> Note:
+    """Which cell has the lowest dev loss, with its interval: one sentence."""
+    verdict = reach_verdict(runs)
+    sentence = verdict.sentences[0]
+    return Note(f"**{sentence}**" if verdict.best else sentence)
+
+
+def reasons(runs: pd.DataFrame) -> Note:
+    """How sure the answer is: noise, main effects and confounds, a bullet each."""
+    return Note(bullets([*reach_verdict(runs).sentences[1:], confound(runs)]))
+
+
+def scale(runs: pd.DataFrame) -> Note:
+    """At which scale the answer holds: parameters, vocabulary, tokens, corpus, seeds, machine."""
+    table = cells_table(runs)
+    done = completed_cells(table)
+    if done.empty:
+        return Note("")
+    used = comparable(runs)
+    used = used[used.status == "completed"]
+    first = done.iloc[0]
+    seeds = "seed" if done.n_seeds.max() == 1 else "seeds"
+    words = [
+        f"{len(done)} of {len(table)} cells complete",
+        f"{span(done.n_seeds)} {seeds} a cell",
+        f"about {short_count(done.total_params.median())} parameters",
+    ]
+    words += [f"vocabulary {size:,.0f}" for size in used.vocab_size.mode()[:1]]
+    words.append(f"{short_count(first.tokens)} training tokens of {code(first.dataset)}")
+    devices = sorted(used.device.dropna().unique())
+    if devices:
+        words.append(f"on {', '.join(map(code, devices))}")
+    return Note(f"Measured at: {' · '.join(words)}.")
+
+
+def corpus(runs: pd.DataFrame) -> Note:
+    """Which text, and how far each dev loss lies below the unigram entropy (nats per token)."""
+    table = cells_table(runs)
+    done = completed_cells(table)
+    if done.empty:
+        return no_cells(table)
+    first = done.iloc[0]
+    gaps = done.unigram_loss - done.dev_loss
+    fingerprint = str(first.data_fingerprint)[:16]
+    text = (
+        f"Corpus {code(first.dataset)} (fingerprint {code(fingerprint)}),"
+        f" {first.tokens:,.0f} training tokens."
+    )
+    if gaps.isna().all():
+        return Note(text)
+    return Note(
+        f"{text} Token frequencies alone (the unigram entropy of the dev split) give"
+        f" {first.unigram_loss:.3f} nats per token. The completed cells are {gaps.min():.3f} to"
+        f" {gaps.max():.3f} nats better."
+    )
