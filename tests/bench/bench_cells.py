@@ -1,13 +1,13 @@
-"""How fast the cells of a sweep train and decode, one after the other with nothing beside: what a sweep of several cells at a time cannot tell.
+"""How fast do the cells of a sweep train and decode, one after the other on an idle machine?
 
     python tests/bench/bench_cells.py [DATASET] [--sweep grid] [--profile auto] [--steps 30]
 
-The first third of the steps (compilation, warm-up) is not timed. Writes outputs/bench/cells.csv, a row at once for each cell.
+A sweep of several cells at a time cannot tell. The first third of the steps (compilation, warm-up)
+is not timed. Writes outputs/bench/cells.csv, each row as soon as its cell is measured.
 """
 
 import argparse
 import csv
-import sys
 import time
 
 import torch
@@ -33,26 +33,28 @@ from paramalloc.training.feed import Feed
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
-def measured(cell, corpus, steps: int) -> dict:
+def measure_cell(cell, corpus, steps: int) -> dict:
     """Tokens per second of training steps, and the inference cost, as a run's result has them."""
-    config, shape = cell.config.runs()[0], allocation(cell.config)
+    config = cell.config.runs()[0]
+    shape = allocation(cell.config)
     device = pick_device(config.device)
     precision = pick_precision(config.precision, device)
-    feed = Feed(
-        Batches(corpus.split("train"), config.seq_len, config.batch_tokens // config.seq_len, 0),
-        device,
-    )
+    rows = config.batch_tokens // config.seq_len
+    feed = Feed(Batches(corpus.split("train"), config.seq_len, rows, 0), device)
+
+    # Training.
     reset_peak_memory(device)
     learner = Learner(config, DecoderLM(shape.model, config.parametrization), device, precision)
+    untimed = steps // 3
     for step in range(steps):
-        if step == steps // 3:
+        if step == untimed:
             synchronize(device)
             start = time.perf_counter()
         learner.step(*feed(step), config.lr)
     synchronize(device)
-    seconds, peak = time.perf_counter() - start, peak_memory(device)
-    dtype = torch.float32 if device.type == "cpu" else DTYPES[precision]
-    return {
+    seconds = time.perf_counter() - start
+
+    row = {
         "cell": cell.name,
         "embed_share": shape.embed_share,
         "glu": shape.glu,
@@ -60,30 +62,32 @@ def measured(cell, corpus, steps: int) -> dict:
         "n_layers": shape.model.n_layers,
         "device": device_name(device),
         "precision": precision,
-        "tokens_per_s": (steps - steps // 3) * config.batch_tokens / seconds,
-        "peak_memory_bytes": peak,
-    } | inference_cost(learner.model.eval(), config.seq_len, dtype)
+        "tokens_per_s": (steps - untimed) * config.batch_tokens / seconds,
+        "peak_memory_bytes": peak_memory(device),
+    }
+
+    # Decoding; on a CPU in float32.
+    dtype = torch.float32 if device.type == "cpu" else DTYPES[precision]
+    return row | inference_cost(learner.model.eval(), config.seq_len, dtype)
 
 
-def main(arguments):
+def main(arguments: argparse.Namespace) -> None:
     sweep = load_sweep(arguments.sweep, profile=arguments.profile, dataset=arguments.dataset)
     path = ROOT / "outputs" / "bench" / "cells.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     with open(path, "w", newline="") as file:
         for number, cell in enumerate(sweep.cells):
-            row = measured(
-                cell,
-                prepare(arguments.dataset, cell.config.vocab_size, ROOT / "outputs"),
-                arguments.steps,
-            )
+            corpus = prepare(arguments.dataset, cell.config.vocab_size, ROOT / "outputs")
+            row = measure_cell(cell, corpus, arguments.steps)
             writer = csv.DictWriter(file, row)
-            if not number:
+            if number == 0:
                 writer.writeheader()
             writer.writerow(row)
             file.flush()
             print(
-                f"{cell.name:32} {row['tokens_per_s']:>12,.0f} tokens/s   {row['decode_ms_per_token']:.2f} ms a token   "
+                f"{cell.name:32} {row['tokens_per_s']:>12,.0f} tokens/s   "
+                f"{row['decode_ms_per_token']:.2f} ms a token   "
                 f"{row['prefill_tokens_per_s']:>12,.0f} prompt tokens/s",
                 flush=True,
             )
@@ -97,4 +101,4 @@ if __name__ == "__main__":
     parser.add_argument("--sweep", default="grid")
     parser.add_argument("--profile", default="auto")
     parser.add_argument("--steps", type=int, default=30)
-    sys.exit(main(parser.parse_args()))
+    main(parser.parse_args())
