@@ -100,8 +100,8 @@ def _share_sentences(check: pd.DataFrame, noise: Noise | None) -> str:
         error = noise.sigma * np.sqrt(2 / n_runs * (1 / ends["count"]).sum())
         error = f" (standard error about {error:.4f})"
     return (
-        f"By share: {', '.join(by_share)}. These differ by {difference:.4f} at most{error}:"
-        " so far would a rate for each cell move the shares against each other."
+        f"By share: {', '.join(by_share)}. These differ by {difference:.4f} at most{error}. Tuned"
+        " rates would move the shares by that much relative to each other."
     )
 
 

@@ -43,7 +43,7 @@ def _unknown_noise(runs: pd.DataFrame) -> str:
     if seeds.max() == 1:
         reason = "Each cell has one seed"
     return (
-        f"{reason}, so the noise is unknown: no interval, no claim."
+        f"{reason}, so the noise is unknown and no difference has an interval."
         " For more seeds: `paramalloc sweep … --seed 0,1,2`."
     )
 

@@ -713,7 +713,7 @@ def test_a_checked_learning_rate_is_told_from_a_chosen_one():
     shares = "0.0125 at 25 % (1 cell), 0.0000 at 35 % (1 cell), 0.0000 at 45 % (1 cell)"
     error = 2 * estimate_noise(runs).sigma  # of four runs
     difference = f"differ by 0.0125 at most (standard error about {error:.4f})"
-    assert f"By share: {shares}. These {difference}: so far would a rate for each cell" in said
+    assert f"By share: {shares}. These {difference}. Tuned rates would move" in said
     assert "`seed` 1000, in bf16, fp32)" in report.certainty(
         runs.assign(precision=["fp32"] * (len(runs) - 1) + ["bf16"])
     )
