@@ -42,7 +42,7 @@ from .fronts import (
     pareto_front,
     screening,
 )
-from .groups import BASELINE, GROUP_COLUMNS, comparable, comparable_groups, with_defaults
+from .groups import GROUP_COLUMNS, comparable, comparable_groups, with_defaults
 from .noise import Noise, estimate_noise, fit, means
 from .power import LEVEL
 from .rates import by_chance, rate_check
@@ -55,7 +55,6 @@ from .verdict import Verdict, reach_verdict
 from .wording import interval, join_words, signed, signed_interval
 
 __all__ = [
-    "BASELINE",
     "CLOSE",
     "COST_SENSE",
     "GROUP_COLUMNS",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ..runs import baseline_request
 from .cells import baseline_cell
 from .comparisons import DIFFERENCE_COLUMNS, compare_with
-from .groups import BASELINE, GROUP_COLUMNS, REQUEST_COLUMNS, comparable_groups, of_size, typed
+from .groups import GROUP_COLUMNS, REQUEST_COLUMNS, comparable_groups, of_size, typed
 from .noise import Fit, fit, mean_table
 from .selection import completed_runs, eligible_runs, rate_labels
 
@@ -107,7 +108,8 @@ def by_tradeoff(runs: pd.DataFrame) -> pd.DataFrame:
     """What the embedding share does, by what gives way as it grows.
 
     Columns traded_against, cell, embed_share, dev_loss, low, high, and difference, difference_low,
-    difference_high to the 35 % cell of the same trade-off, seeds paired (NaN for that cell itself).
+    difference_high to the baseline's share of the same trade-off, seeds paired (NaN for that cell
+    itself).
 
     With a tied (or untied) embedding share is width, so width and depth give way; of these only the
     cells at the baseline's GLU expansion. A factorized embedding keeps d_model: with n_layers kept
@@ -137,7 +139,8 @@ def _tradeoff_rows(name: str, eligible: pd.DataFrame, model: Fit) -> pd.DataFram
         differences = compare_with(model, model.cells.index(baseline.iloc[0]))
     differences = differences.set_index("cell")[["difference", "low", "high"]]
     differences.columns = ["difference", "difference_low", "difference_high"]
-    at_baseline_glu = np.isclose(eligible.requested_glu, BASELINE[1])
+    _, baseline_glu = baseline_request(eligible)
+    at_baseline_glu = np.isclose(eligible.requested_glu, baseline_glu)
     cells = eligible[eligible.requested_glu.isna() | at_baseline_glu].groupby("cell")
     shares = cells.agg(embed_share=("embed_share", "mean"), name=("name", "first"))
     table = mean_table(model).set_index("cell").join(differences).join(shares, how="inner")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ..runs import baseline_request
 from .groups import (
-    BASELINE,
+    LABEL_COLUMNS,
     MEAN_COLUMNS,
     QUALITY_COLUMNS,
     RATE_COLUMNS,
@@ -14,7 +15,6 @@ from .groups import (
     REQUEST_COLUMNS,
     SHAPE_COLUMNS,
     SPEED_COLUMNS,
-    TEXT_COLUMNS,
     comparable,
     on_evaluation_seeds,
     typed,
@@ -41,7 +41,7 @@ CELL_COLUMNS = [
     *RATE_COLUMNS,
     "tokens_trained",
     "flagged_at_tokens",
-    *TEXT_COLUMNS,
+    *LABEL_COLUMNS,
     "n_seeds",
     "n_flagged",
     "n_stopped",
@@ -50,6 +50,8 @@ CELL_COLUMNS = [
     "n_missing",
     "lr_selected_in_sample",
     "lr_at_edge",
+    "baseline_share",
+    "baseline_glu",
     "status",
     "run_ids",
 ]
@@ -80,10 +82,13 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     their mean is optimistic. `lr_at_edge`: the best of the rates that were tried is the lowest or
     the highest of them, so a better one may lie beyond.
     """
-    cells = split_by_cell(full_smallbench_only(comparable(typed(runs))))
+    runs = full_smallbench_only(comparable(typed(runs)))
+    cells = split_by_cell(runs)
     rows = [_cell_row(name, cell) for name, cell in cells.items()]
     table = pd.DataFrame(rows, columns=CELL_COLUMNS)
     eligible = eligible_of(cells)
+    share, glu = baseline_request(eligible if len(eligible) else runs)
+    table = table.assign(baseline_share=share, baseline_glu=glu)
     if len(eligible):
         means = {name: adjusted_means(eligible, name) for name in QUALITY_COLUMNS}
         table = table.assign(**{name: table.cell.map(mean) for name, mean in means.items()})
@@ -102,7 +107,7 @@ def _cell_row(name: str, runs: pd.DataFrame) -> dict:
     first = evaluated.bfill().iloc[0]
     return {
         "cell": name,
-        **first[[*REQUEST_COLUMNS, *SHAPE_COLUMNS, *REALISED_COLUMNS, *TEXT_COLUMNS]],
+        **first[[*REQUEST_COLUMNS, *SHAPE_COLUMNS, *REALISED_COLUMNS, *LABEL_COLUMNS]],
         **done[MEAN_COLUMNS].mean(),
         **done[SPEED_COLUMNS].median(),
         **shown[RATE_COLUMNS].max(),
@@ -133,12 +138,13 @@ def completed_cells(table: pd.DataFrame) -> pd.DataFrame:
 def baseline_cell(table: pd.DataFrame) -> pd.DataFrame:
     """The completed baseline cell, as a table of one row or none.
 
-    The baseline as requested, or its share alone where the GLU expansion was not requested (an arm
-    that keeps d_model and n_layers).
+    `table` is that of the cells, or eligible runs. The baseline is the one that the runs were
+    trained with, the most frequent one where they disagree (`runs.baseline_request`): as requested,
+    or its share alone where the GLU expansion was not requested (an arm that keeps d_model and
+    n_layers).
     """
-    share, glu = (
-        np.isclose(table[name].astype(float), value)
-        for name, value in zip(REQUEST_COLUMNS, BASELINE, strict=True)
-    )
-    rows = completed_cells(table[share & (glu | table.requested_glu.isna())])
+    share, glu = baseline_request(table)
+    same_share = np.isclose(table.requested_share.astype(float), share)
+    same_glu = np.isclose(table.requested_glu.astype(float), glu)
+    rows = completed_cells(table[same_share & (same_glu | table.requested_glu.isna())])
     return rows.sort_values("requested_glu", kind="stable").head(1)

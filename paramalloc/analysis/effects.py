@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..runs import baseline_request
 from .comparisons import critical_value, estimate_contrasts
-from .groups import BASELINE, REQUEST_COLUMNS
+from .groups import REQUEST_COLUMNS
 from .noise import fit
 from .selection import eligible_runs
 
-EFFECT_COLUMNS = ["axis", "level", "n_pairs", "difference", "low", "high"]
+EFFECT_COLUMNS = ["axis", "level", "baseline", "n_pairs", "difference", "low", "high"]
 
 
 class _Contrast(NamedTuple):
@@ -20,6 +21,7 @@ class _Contrast(NamedTuple):
 
     axis: str
     level: float
+    baseline: float
     n_pairs: int
     weights: np.ndarray
 
@@ -27,24 +29,25 @@ class _Contrast(NamedTuple):
 def main_effects(runs: pd.DataFrame) -> pd.DataFrame:
     """Each requested share, and each requested expansion, less the baseline's, seeds paired.
 
-    Columns `axis` (requested_share or requested_glu), its `level`, `n_pairs`, and in nats per token
-    of dev_loss (negative is better) the `difference`, `low` and `high`. A difference is the mean of
-    n_pairs differences of cells, over all values of the other axis at which both cells are
-    complete, two at least. The intervals hold together in 95 % (`critical_value`); they are NaN
-    with one seed. That an effect is the same at each value of the other axis it does not say.
+    Columns `axis` (requested_share or requested_glu), its `level`, the `baseline`'s level,
+    `n_pairs`, and in nats per token of dev_loss (negative is better) the `difference`, `low` and
+    `high`. A difference is the mean of n_pairs differences of cells, over all values of the other
+    axis at which both cells are complete, two at least. The intervals hold together in 95 %
+    (`critical_value`); they are NaN with one seed. That an effect is the same at each value of the
+    other axis it does not say.
     """
     eligible = eligible_runs(runs)
     model = fit(eligible)
     requests = eligible.drop_duplicates("cell")[["cell", *REQUEST_COLUMNS]]
     contrasts = []
-    for axis, baseline in zip(REQUEST_COLUMNS, BASELINE, strict=True):
+    for axis, baseline in zip(REQUEST_COLUMNS, baseline_request(eligible), strict=True):
         contrasts += _contrasts(requests, model.cells, axis, baseline)
     if not contrasts:
         return pd.DataFrame(columns=EFFECT_COLUMNS)
     weights = np.stack([contrast.weights for contrast in contrasts])
     difference, covariance, df = estimate_contrasts(model, weights)
     half = critical_value(covariance, df) * np.sqrt(np.diag(covariance))
-    table = pd.DataFrame([contrast[:3] for contrast in contrasts], columns=EFFECT_COLUMNS[:3])
+    table = pd.DataFrame([contrast[:4] for contrast in contrasts], columns=EFFECT_COLUMNS[:4])
     return table.assign(difference=difference, low=difference - half, high=difference + half)
 
 
@@ -68,5 +71,5 @@ def _contrasts(
             at_level = np.isin(cells, pairs[level])
             at_reference = np.isin(cells, pairs[reference])
             weights = (at_level - 1.0 * at_reference) / len(pairs)
-            contrasts.append(_Contrast(axis, level, len(pairs), weights))
+            contrasts.append(_Contrast(axis, level, reference, len(pairs), weights))
     return contrasts

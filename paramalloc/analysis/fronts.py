@@ -5,21 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ..runs import COLUMNS
 from .cells import cells_table, completed_cells
 from .comparisons import draw_t, linked
 from .noise import fit
 from .power import DRAWS
 from .selection import eligible_runs
 
-# Which direction of a column is better.
-COST_SENSE = {
-    "tokens_per_s": "more",
-    "decode_ms_per_token": "less",
-    "train_flops": "less",
-    "kv_bytes_per_token": "less",
-    "total_params": "less",
-}
-QUALITY_SENSE = {"dev_loss": "less", "dev_bpb": "less", "smallbench": "more"}
+COST_COLUMNS = [
+    "tokens_per_s",
+    "decode_ms_per_token",
+    "train_flops",
+    "kv_bytes_per_token",
+    "total_params",
+]
+# Which direction is better: "less" or "more".
+COST_SENSE = {name: COLUMNS[name].better for name in COST_COLUMNS}
+QUALITY_SENSE = {name: COLUMNS[name].better for name in ("dev_loss", "dev_bpb", "smallbench")}
 TIE = 0.01  # costs within 1 % of each other count as equal: then quality alone decides
 
 

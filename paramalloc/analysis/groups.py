@@ -5,32 +5,17 @@ from __future__ import annotations
 import pandas as pd
 
 from ..config import TUNING_SEED
+from ..runs import COLUMNS, column_names, columns
 
-BASELINE = (0.35, 2.66)  # requested share and GLU of the cell that every other is compared with
-
-REQUEST_COLUMNS = ["requested_share", "requested_glu"]
-SHAPE_COLUMNS = ["d_model", "n_layers", "d_ff", "n_heads", "d_head", "d_embed"]
-COUNT_COLUMNS = ["total_params", "embed_params", "params_attention", "params_mlp", "params_norm"]
-REALISED_COLUMNS = [
-    "embed_share",
-    "glu",
-    *COUNT_COLUMNS,
-    "tokens",
-    "unigram_loss",
-    "kv_bytes_per_token",
-]
-TEXT_COLUMNS = [
-    "embedding",
-    "mlp",
-    "parametrization",
-    "optimizer",
-    "dataset",
-    "data_fingerprint",
-]
-QUALITY_COLUMNS = ["dev_loss", "dev_ppl", "dev_bpb", "smallbench"]  # a seed moves them in all cells
+REQUEST_COLUMNS = column_names(role="request")
+SHAPE_COLUMNS = column_names(role="shape")
+REALISED_COLUMNS = column_names(role="realised")
+QUALITY_COLUMNS = column_names(role="quality")
 MEAN_COLUMNS = [*QUALITY_COLUMNS, "train_flops"]
-SPEED_COLUMNS = ["tokens_per_s", "decode_ms_per_token"]
-RATE_COLUMNS = ["lr", "embed_lr"]  # chosen per cell
+SPEED_COLUMNS = column_names(role="speed")
+RATE_COLUMNS = column_names(role="rate")
+GROUP_COLUMNS = column_names(role="same")  # runs compare where all of these agree
+LABEL_COLUMNS = [*(name for name in GROUP_COLUMNS if COLUMNS[name].kind == "text"), "dataset"]
 NUMBER_COLUMNS = [
     *REQUEST_COLUMNS,
     *SHAPE_COLUMNS,
@@ -38,43 +23,17 @@ NUMBER_COLUMNS = [
     *MEAN_COLUMNS,
     *SPEED_COLUMNS,
     *RATE_COLUMNS,
+    *(name for name in GROUP_COLUMNS if name not in (*LABEL_COLUMNS, *REALISED_COLUMNS)),
     "seed",
     "tokens_trained",
     "flagged_at_tokens",
     "flops_per_token",
-    "vocab_size",
-    "seq_len",
-    "batch_tokens",
-    "warmup",
-    "weight_decay",
-    "grad_clip",
-    "recipe",
 ]
 OTHER_COLUMNS = ["early_stop", "precision", "status", "run_id", "created"]
-
-# Runs compare where all of these agree.
-GROUP_COLUMNS = [
-    "data_fingerprint",
-    "vocab_size",
-    "embedding",
-    "mlp",
-    "parametrization",
-    "optimizer",
-    "warmup",
-    "weight_decay",
-    "grad_clip",
-    "tokens",
-    "seq_len",
-    "batch_tokens",
-    "recipe",
-]
 SIZE = 0.1  # totals that lie no farther apart are one size
-DEFAULTS = {  # of runs from before these were recorded
-    "mlp": "swiglu",
-    "parametrization": "standard",
-    "optimizer": "adamw",
-    "grad_clip": 1.0,
-}
+
+# Of runs from before these were recorded.
+DEFAULTS = {column.name: column.before for column in columns() if column.before is not None}
 
 
 def typed(runs: pd.DataFrame) -> pd.DataFrame:
@@ -83,7 +42,7 @@ def typed(runs: pd.DataFrame) -> pd.DataFrame:
     What is null or absent is NaN, or the default of old runs.
     """
     runs = runs.reset_index(drop=True)
-    names = (*NUMBER_COLUMNS, *TEXT_COLUMNS, *OTHER_COLUMNS)
+    names = (*NUMBER_COLUMNS, *LABEL_COLUMNS, *OTHER_COLUMNS)
     runs = runs.reindex(columns=[*runs, *(name for name in names if name not in runs)])
     numbers = {name: pd.to_numeric(runs[name]).astype(float) for name in NUMBER_COLUMNS}
     return with_defaults(runs.assign(**numbers))

@@ -10,9 +10,10 @@ import pandas as pd
 from ..allocation import Allocation
 from ..config import TrainConfig, convert
 from ..errors import UserError
+from ..runs import baseline_request
 from .candidates import DecodeTime, candidates, find_shape, fit_decode_time
 from .evidence import distances, nearest, support
-from .groups import BASELINE, typed
+from .groups import typed
 from .quadratic import AXES
 from .recipe import fineness, recipe, training_command
 from .surface import Surface
@@ -25,10 +26,11 @@ BEYOND = 0.5  # of the data's range, at each end, where nothing within meets the
 class Recommendation:
     """A shape with what is predicted for it.
 
-    `versus_baseline` (35 % x 2.66 at the same budget; None where it has no shape) and `versus_best`
-    (the best shape without the constraints) are (difference, low, high) in nats per token, 95 %,
-    negative is better. `alike`: the ranges of realised embed_share and glu whose predicted loss is
-    not distinguishable from it, None for an axis that the runs did not vary. `decode_ms` is None
+    `versus_baseline` and `versus_best` are (difference, low, high) in nats per token, 95 %,
+    negative is better: to the runs' `baseline` (requested share and GLU) at the same budget, None
+    where it has no shape, and to the best shape without the constraints. `alike`: the ranges of
+    realised embed_share and glu whose predicted loss is not distinguishable from it, None for an
+    axis that the runs did not vary. `decode_ms` is None
     where no run measured it. All intervals are those at the runs' own scale: where `distance` names
     something that the runs do not cover, no interval is known.
     """
@@ -43,6 +45,7 @@ class Recommendation:
     rests_on: str
     distance: tuple[str, ...]
     command: str
+    baseline: tuple[float, float]
 
     def rows(self) -> list[tuple[str, str]]:
         """(label, text), in the order in which it is read."""
@@ -50,7 +53,9 @@ class Recommendation:
         scale = " at the runs' own scale" if far else ""
         rows = self.shape.rows()
         if self.versus_baseline:
-            rows.append(("versus 35 % × 2.66", _difference(self.versus_baseline, far)))
+            share, glu = self.baseline
+            label = f"versus {100 * share:g} % × {glu:.4g}"
+            rows.append((label, _difference(self.versus_baseline, far)))
         if abs(self.versus_best[0]) > 1e-9:
             rows.append(("versus no limits", _difference(self.versus_best, far)))
         similar = _ranges(self.alike)
@@ -178,7 +183,8 @@ def _recommend_from(
     vocab_size = shape.model.vocab_size
     size = fineness(eligible, total_params)
 
-    baseline = find_shape(total_params, *BASELINE, vocab_size, eligible.iloc[0], **size)
+    request = baseline_request(eligible)
+    baseline = find_shape(total_params, *request, vocab_size, eligible.iloc[0], **size)
     versus_baseline = None
     if baseline:
         point = pd.DataFrame([{"embed_share": baseline.embed_share, "glu": baseline.glu}])
@@ -190,7 +196,7 @@ def _recommend_from(
     for name in surface.axes:
         alike[name] = (float(similar[name].min()), float(similar[name].max()))
 
-    request = {
+    parameters = {
         "total_params": total_params,
         "vocab_size": vocab_size,
         "embed_share": round(row.requested_share, 4),
@@ -198,7 +204,8 @@ def _recommend_from(
         "embedding": shape.model.embedding,
         "mlp": shape.model.mlp,
     }
-    seq_len, parameters = int(eligible.seq_len.iloc[0]), recipe(eligible, total_params)
+    seq_len = int(eligible.seq_len.iloc[0])
+    trained_as = recipe(eligible, total_params)
     return Recommendation(
         shape,
         versus_baseline=versus_baseline,
@@ -209,7 +216,8 @@ def _recommend_from(
         flops_per_token=int(row.flops),
         rests_on=support(eligible, surface),
         distance=tuple(distances(eligible, surface, shape, total_params)),
-        command=training_command(request | size, seq_len, "recommended", parameters),
+        command=training_command(parameters | size, seq_len, "recommended", trained_as),
+        baseline=request,
     )
 
 

@@ -10,7 +10,7 @@ from ..config import TUNING_SEED
 from .cells import baseline_cell, cells_table, completed_cells
 from .comparisons import differences, may_be_best
 from .effects import main_effects
-from .groups import BASELINE, REQUEST_COLUMNS
+from .groups import REQUEST_COLUMNS
 from .noise import Noise, estimate_noise, fit, means
 from .selection import CLOSE, NO_RUNS, eligible_runs
 from .surface import fit_surface
@@ -193,22 +193,20 @@ def _effects(eligible: pd.DataFrame) -> str:
         surface = fit_surface(eligible)
         return surface.text if surface else ""
     sentences = []
-    for axis, level in zip(REQUEST_COLUMNS, BASELINE, strict=True):
+    for axis in REQUEST_COLUMNS:
         rows = effects[effects.axis == axis]
         if len(rows):
-            sentences.append(_effect_sentence(axis, level, rows))
+            sentences.append(_effect_sentence(axis, rows))
     return " ".join(sentences)
 
 
-def _effect_sentence(axis: str, baseline: float, rows: pd.DataFrame) -> str:
+def _effect_sentence(axis: str, rows: pd.DataFrame) -> str:
     """`Averaged over shares, an expansion of 4 is 0.023 nats worse than 2.66 (95 % CI …); …`."""
     if axis == "requested_share":
-        over, subject, noun = "GLU expansions", "a {} share", "share"
-        name = "{:.6g} %".format
-        rows, baseline = rows.assign(level=100 * rows.level), 100 * baseline
+        over, subject, noun, name = "GLU expansions", "a {} share", "share", _percent
     else:
-        over, subject, noun = "shares", "an expansion of {}", "expansion"
-        name = "{:.6g}".format
+        over, subject, noun, name = "shares", "an expansion of {}", "expansion", "{:g}".format
+    baseline = name(rows.baseline.iloc[0])
     same = rows[(rows.low <= 0) & (rows.high >= 0)]
     clauses = []
     for row in rows.drop(same.index).itertuples():
@@ -216,7 +214,7 @@ def _effect_sentence(axis: str, baseline: float, rows: pd.DataFrame) -> str:
         ci = interval(*sorted((abs(row.low), abs(row.high))))
         clauses.append(
             f"{subject.format(name(row.level))} is {abs(row.difference):.3f} nats {direction} "
-            f"than {name(baseline)} (95 % CI {ci})"
+            f"than {baseline} (95 % CI {ci})"
         )
     if len(same):
         ci = signed_interval(same.low.min(), same.high.max())
@@ -227,5 +225,9 @@ def _effect_sentence(axis: str, baseline: float, rows: pd.DataFrame) -> str:
         else:
             none = f"no {noun} differs distinguishably" if len(names) > 1 else ""
             one = f"{subject.format(names[0])} does not differ distinguishably"
-            clauses.append(f"{none or one} from {name(baseline)} (95 % CI {ci})")
+            clauses.append(f"{none or one} from {baseline} (95 % CI {ci})")
     return f"Averaged over {over}, {'; '.join(clauses)}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"

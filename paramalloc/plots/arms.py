@@ -8,8 +8,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..analysis import BASELINE, arm, matching_runs
-from ..runs import COLUMNS, Note
+from ..analysis import arm, matching_runs
+from ..runs import COLUMNS, Note, baseline_request
 from .base import describe_rows, needs_runs, titled
 from .lines import interval_lines, padded_scale
 from .theme import PERCENT, SI
@@ -150,7 +150,8 @@ def _arm_runs(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     if name == "tying":
         arm_runs = arm_runs[arm_runs.embedding.isin(["tied", "untied"])]
     if spec.x == "share":
-        arm_runs = arm_runs[np.isclose(arm_runs.requested_glu.astype(float), BASELINE[1])]
+        _, baseline_glu = baseline_request(arm_runs)
+        arm_runs = arm_runs[np.isclose(arm_runs.requested_glu.astype(float), baseline_glu)]
     return arm_runs
 
 

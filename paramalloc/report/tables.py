@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 
 from ..analysis import (
-    BASELINE,
     COST_SENSE,
     NOTHING,
     cells_table,
@@ -125,15 +124,12 @@ def effects(runs: pd.DataFrame) -> Table | Note:
             "Main effects need two expansions, or two shares, at which the baseline's and another"
             " are complete."
         )
-    levels = [_name_level(axis, level) for axis, level in zip(rows.axis, rows.level, strict=True)]
-    share, glu = BASELINE
-    baselines = {
-        "requested_share": _name_level("requested_share", share),
-        "requested_glu": _name_level("requested_glu", glu),
-    }
-    contrasts = zip(levels, rows.axis.map(baselines), strict=True)
+    contrasts = [
+        f"{_name_level(axis, level)} − {_name_level(axis, baseline)}"
+        for axis, level, baseline in zip(rows.axis, rows.level, rows.baseline, strict=True)
+    ]
     rows = rows.assign(
-        contrast=[f"{level} − {baseline}" for level, baseline in contrasts],
+        contrast=contrasts,
         over=rows.axis.map({"requested_share": "expansions", "requested_glu": "shares"}),
     )
     return Table(_format_columns(rows, EFFECT_TEXTS), "Main effects")

@@ -441,6 +441,23 @@ def test_the_baseline_of_an_arm_that_keeps_its_shape_is_its_35_percent():
     assert baseline_cell(table[table.requested_share != 0.35]).empty
 
 
+@pytest.mark.parametrize("recorded", [1.0, 0.6], ids=["all", "most"])
+def test_the_baseline_is_the_one_that_the_runs_were_trained_with(recorded):
+    """Runs that recorded 45 % × 4 are compared with it, in the table, differences, effects and words;
+    where they disagree, the most frequent one counts; where none is recorded, the default does."""
+    runs = noisy(grid(seeds=3))
+    own = np.arange(len(runs)) < recorded * len(runs)
+    runs = runs.assign(
+        baseline_share=np.where(own, 0.45, 0.35), baseline_glu=np.where(own, 4.0, 2.66)
+    )
+    assert baseline_cell(cells_table(runs)).cell.tolist() == ["45 % × 4"]
+    assert "45 % × 4" not in set(differences(runs).cell)
+    assert set(main_effects(runs).baseline) == {0.45, 4.0}
+    assert "than 45 %" in str(reach_verdict(runs)) and "than 4 (" in str(reach_verdict(runs))
+    unknown = runs.assign(baseline_share=None, baseline_glu=None)
+    assert baseline_cell(cells_table(unknown)).cell.tolist() == ["35 % × 2.66"]
+
+
 def test_runs_that_only_choose_do_not_make_a_group_the_study():
     """A check of learning rates at a fifth of the budget, of more runs than the grid has: the grid with its claim seeds stays in front,
     of two as large groups the longer one."""

@@ -55,6 +55,14 @@ def test_the_shape_is_near_the_minimum_that_made_the_data():
     assert low <= found.versus_baseline[0] <= high
 
 
+def test_the_prediction_is_compared_with_the_baseline_of_the_runs():
+    """Another baseline, another difference, and its name in the row."""
+    other = recommend(timed().assign(baseline_share=0.25, baseline_glu=4.0), **SIZE)
+    usual = recommend(timed(), **SIZE)
+    assert "versus 25 % × 4" in str(other) and "versus 35 % × 2.66" in str(usual)
+    assert other.versus_baseline[0] < usual.versus_baseline[0]
+
+
 @pytest.mark.parametrize("most", [0.55, 0.75, 1.0])
 def test_a_limit_of_time_is_kept_and_has_its_price(most):
     """The predicted time is within it; the loss is not lower than without a limit; a tighter limit never lowers it."""
