@@ -174,16 +174,7 @@ def _model_card(
 ) -> str:
     """What it is, where its parameters are, what it reached and on which text."""
     params = count_parameters(model)
-    rows = [
-        ("embedding share, realised", f"{result['embed_share']:.2%}"),
-        ("GLU expansion, realised", f"{result['glu']:.3f}"),
-        *((f"parameters, {name}", f"{count:,}") for name, count in params.items()),
-        ("training tokens", f"{result['tokens_trained']:,}"),
-        ("dev bits per byte", _measured(result, "dev_bpb", ".4f")),
-        ("dev perplexity (this tokenizer)", _measured(result, "dev_ppl", ".2f")),
-        ("test bits per byte", _measured(result, "test_bpb", ".4f")),
-        ("SmallBench", _measured(result, "smallbench", ".4f")),
-    ]
+    rows = _card_rows(result, params)
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     parameters = {name: value for name, value in config["parameters"].items() if value is not None}
     return f"""---
@@ -207,6 +198,19 @@ trusted with facts.
 
 Recipe: {json.dumps(parameters)}
 """
+
+
+def _card_rows(result: dict[str, Any], params: dict[str, int]) -> list[tuple[str, str]]:
+    return [
+        ("embedding share, realised", f"{result['embed_share']:.2%}"),
+        ("GLU expansion, realised", f"{result['glu']:.3f}"),
+        *((f"parameters, {name}", f"{count:,}") for name, count in params.items()),
+        ("training tokens", f"{result['tokens_trained']:,}"),
+        ("dev bits per byte", _measured(result, "dev_bpb", ".4f")),
+        ("dev perplexity (this tokenizer)", _measured(result, "dev_ppl", ".2f")),
+        ("test bits per byte", _measured(result, "test_bpb", ".4f")),
+        ("SmallBench", _measured(result, "smallbench", ".4f")),
+    ]
 
 
 def _multiplied_out(model: ModelConfig, trained: int, exported: int) -> str:

@@ -193,14 +193,14 @@ def _html_table(columns: dict[str, dict[str, str]]) -> str:
     """Columns (row -> words) as a table, with their names above them where there are several."""
     lines = []
     if len(columns) > 1:
-        lines.append(_html_row("", list(columns), "th"))
+        lines.append(_table_line("", list(columns), "th"))
     for name in dict.fromkeys(name for column in columns.values() for name in column):
         words = [column.get(name, "") for column in columns.values()]
-        lines.append(_html_row(name, words))
+        lines.append(_table_line(name, words))
     return f"<table style='line-height:1.35'>{''.join(lines)}</table>"
 
 
-def _html_row(name: str, words: list[str], tag: str = "td") -> str:
+def _table_line(name: str, words: list[str], tag: str = "td") -> str:
     style = "text-align:left;vertical-align:top;padding:1px 10px 1px 0;"
     first = f"<th style='{style}white-space:nowrap'>{escape(name)}</th>"
     cells = [
