@@ -29,7 +29,7 @@ What follows:
 """
 
 from .arms import arm, by_tradeoff, matching_runs
-from .cells import STATUSES, baseline_cell, cells_table, completed_cells
+from .cells import STATUSES, baseline_cell, baseline_name, cells_table, completed_cells
 from .comparisons import differences, linked
 from .curves import dev_curves, losses_by_frequency, views, wrong_kills
 from .effects import main_effects
@@ -70,6 +70,7 @@ __all__ = [
     "Verdict",
     "arm",
     "baseline_cell",
+    "baseline_name",
     "by_chance",
     "by_tradeoff",
     "cell_name",

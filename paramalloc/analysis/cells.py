@@ -23,6 +23,7 @@ from .least_squares import adjusted_means
 from .selection import (
     at_best_lr,
     cached,
+    cell_name,
     eligible_of,
     full_smallbench_only,
     is_at_edge,
@@ -133,6 +134,12 @@ def _status_rank(status: str) -> int:
 def completed_cells(table: pd.DataFrame) -> pd.DataFrame:
     """The cells with a dev_loss, from the lowest on."""
     return table[table.dev_loss.notna()].sort_values("dev_loss", ignore_index=True)
+
+
+def baseline_name(runs: pd.DataFrame) -> str:
+    """What the baseline cell of these runs, or cells, is called: `35 % × 2.66`."""
+    request = zip(REQUEST_COLUMNS, baseline_request(runs), strict=True)
+    return cell_name(pd.Series(dict(request)))
 
 
 def baseline_cell(table: pd.DataFrame) -> pd.DataFrame:

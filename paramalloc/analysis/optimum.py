@@ -125,7 +125,7 @@ def describe_optimum(
 
 
 def _describe_axis(name: str, place: tuple | None, ends: tuple[float, float]) -> str:
-    show = _percent if name == "embed_share" else "{:.2f}".format
+    show = _whole_percent if name == "embed_share" else "{:.2f}".format
     noun = AXES[name]
     if place is None:
         return f"a best {noun} is not distinguishable between {show(ends[0])} and {show(ends[1])}"
@@ -143,5 +143,5 @@ def _describe_axis(name: str, place: tuple | None, ends: tuple[float, float]) ->
     return f"the best {noun} is {show(best)} ({ci})"
 
 
-def _percent(share: float) -> str:
+def _whole_percent(share: float) -> str:
     return f"{100 * share:.0f} %"

@@ -12,6 +12,7 @@ from ..config import TrainConfig, convert
 from ..errors import UserError
 from ..runs import baseline_request
 from .candidates import DecodeTime, candidates, find_shape, fit_decode_time
+from .cells import baseline_name
 from .evidence import distances, nearest, support
 from .groups import typed
 from .quadratic import AXES
@@ -27,7 +28,7 @@ class Recommendation:
     """A shape with what is predicted for it.
 
     `versus_baseline` and `versus_best` are (difference, low, high) in nats per token, 95 %,
-    negative is better: to the runs' `baseline` (requested share and GLU) at the same budget, None
+    negative is better: to the runs' `baseline` at the same budget, None
     where it has no shape, and to the best shape without the constraints. `alike`: the ranges of
     realised embed_share and glu whose predicted loss is not distinguishable from it, None for an
     axis that the runs did not vary. `decode_ms` is None
@@ -45,7 +46,7 @@ class Recommendation:
     rests_on: str
     distance: tuple[str, ...]
     command: str
-    baseline: tuple[float, float]
+    baseline: str
 
     def rows(self) -> list[tuple[str, str]]:
         """(label, text), in the order in which it is read."""
@@ -53,9 +54,7 @@ class Recommendation:
         scale = " at the runs' own scale" if far else ""
         rows = self.shape.rows()
         if self.versus_baseline:
-            share, glu = self.baseline
-            label = f"versus {100 * share:g} % × {glu:.4g}"
-            rows.append((label, _difference(self.versus_baseline, far)))
+            rows.append((f"versus {self.baseline}", _difference(self.versus_baseline, far)))
         if abs(self.versus_best[0]) > 1e-9:
             rows.append(("versus no limits", _difference(self.versus_best, far)))
         similar = _ranges(self.alike)
@@ -183,8 +182,8 @@ def _recommend_from(
     vocab_size = shape.model.vocab_size
     size = fineness(eligible, total_params)
 
-    request = baseline_request(eligible)
-    baseline = find_shape(total_params, *request, vocab_size, eligible.iloc[0], **size)
+    share, glu = baseline_request(eligible)
+    baseline = find_shape(total_params, share, glu, vocab_size, eligible.iloc[0], **size)
     versus_baseline = None
     if baseline:
         point = pd.DataFrame([{"embed_share": baseline.embed_share, "glu": baseline.glu}])
@@ -217,7 +216,7 @@ def _recommend_from(
         rests_on=support(eligible, surface),
         distance=tuple(distances(eligible, surface, shape, total_params)),
         command=training_command(parameters | size, seq_len, "recommended", trained_as),
-        baseline=request,
+        baseline=baseline_name(eligible),
     )
 
 

@@ -14,7 +14,7 @@ from .groups import REQUEST_COLUMNS
 from .noise import Noise, estimate_noise, fit, means
 from .selection import CLOSE, NO_RUNS, eligible_runs
 from .surface import fit_surface
-from .wording import interval, join_words, signed, signed_interval
+from .wording import interval, join_words, percent, signed, signed_interval
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def _effects(eligible: pd.DataFrame) -> str:
 def _effect_sentence(axis: str, rows: pd.DataFrame) -> str:
     """`Averaged over shares, an expansion of 4 is 0.023 nats worse than 2.66 (95 % CI …); …`."""
     if axis == "requested_share":
-        over, subject, noun, name = "GLU expansions", "a {} share", "share", _percent
+        over, subject, noun, name = "GLU expansions", "a {} share", "share", percent
     else:
         over, subject, noun, name = "shares", "an expansion of {}", "expansion", "{:g}".format
     baseline = name(rows.baseline.iloc[0])
@@ -227,7 +227,3 @@ def _effect_sentence(axis: str, rows: pd.DataFrame) -> str:
             one = f"{subject.format(names[0])} does not differ distinguishably"
             clauses.append(f"{none or one} from {baseline} (95 % CI {ci})")
     return f"Averaged over {over}, {'; '.join(clauses)}."
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:g} %"

@@ -32,6 +32,15 @@ def interval(low: float, high: float) -> str:
     return f"[{low:.3f}, {high:.3f}]"
 
 
+def percent(share: float) -> str:
+    """A requested share.
+
+    >>> percent(0.35)
+    '35 %'
+    """
+    return f"{100 * share:g} %"
+
+
 def join_words(words: Iterable[str]) -> str:
     """A list as a sentence has it.
 

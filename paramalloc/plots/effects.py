@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 from scipy import stats
 
-from ..analysis import Noise, by_tradeoff, differences, estimate_noise
+from ..analysis import Noise, baseline_name, by_tradeoff, cells_table, differences, estimate_noise
 from ..runs import Note
 from .base import colour_and_shape, describe_rows, needs_runs, single_out, titled
 from .labels import WIDTH
@@ -47,8 +47,8 @@ def difference_forest(runs: pd.DataFrame):
     rows = _compared_cells(runs)
     if rows.empty:
         return Note(
-            "The baseline (35 % × 2.66) is not among the completed cells, so there is nothing to"
-            " compare them with."
+            f"The baseline ({baseline_name(cells_table(runs))}) is not among the completed cells,"
+            " so there is nothing to compare them with."
         )
     rows, tips, table = describe_rows(
         rows,
