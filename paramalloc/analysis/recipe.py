@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 import shlex
+from dataclasses import fields
 
 import pandas as pd
 
 from ..config import TrainConfig, load_profile, profiles
+from ..runs import column_names
 
 WIDEST_HEAD = 64
+REQUESTED = {"vocab_size", "embedding", "mlp", "seq_len"}  # of the shape, beside the recipe
+RECIPE_PARAMETERS = [
+    spec.name
+    for spec in fields(TrainConfig)
+    if spec.name in {*column_names(role="same"), *column_names(role="rate")} - REQUESTED
+]
 MULTIPLE, TOLERANCE = 8, 0.005  # of the allocator, where no profile says otherwise
 
 
@@ -49,25 +57,20 @@ def recipe(eligible: pd.DataFrame, total_params: int) -> dict:
     if first.parametrization == "standard":
         lr = lr / math.sqrt(ratio)
     batch_tokens = int(first.batch_tokens)
-    parameters = {
-        "profile": first.get("profile"),
-        "dataset": first.dataset,
+    parameters = {"profile": first.get("profile"), "dataset": first.dataset}
+    parameters |= {name: first[name] for name in RECIPE_PARAMETERS}
+    parameters |= {
         "tokens": max(1, round(first.tokens * ratio / batch_tokens)) * batch_tokens,
         "batch_tokens": batch_tokens,
-        "parametrization": first.parametrization,
-        "optimizer": first.optimizer,
         "lr": float(f"{lr:.3g}"),
-        "embed_lr": first.embed_lr,
-        "warmup": first.warmup,
-        "weight_decay": first.weight_decay,
     }
     if parameters["profile"] not in profiles():
         del parameters["profile"]
-    fields = TrainConfig.__dataclass_fields__
+    default = {spec.name: spec.default for spec in fields(TrainConfig)}
     return {
         name: value
         for name, value in parameters.items()
-        if pd.notna(value) and value != fields[name].default
+        if pd.notna(value) and value != default[name]
     }
 
 
