@@ -1,4 +1,8 @@
-"""paramalloc: how to split a parameter budget between the embedding, the depth, the attention and the MLP."""
+"""How to split a small language model's parameters between embedding, depth, attention and MLP.
+
+`allocate` gives the shape for a budget; importing it loads no torch. README.md in this folder is
+the map of the packages.
+"""
 
 from .allocation import allocate
 from .errors import InfeasibleError

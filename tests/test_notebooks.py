@@ -41,6 +41,14 @@ def papermill(*arguments, **options) -> subprocess.CompletedProcess:
     )
 
 
+def options(parameters: dict) -> list[str]:
+    """What papermill is given for these parameters: `-p name value` for each."""
+    words = []
+    for name, value in parameters.items():
+        words += ["-p", name, str(value)]
+    return words
+
+
 def parameters_cell(name: str) -> str:
     cells = jupytext.read(ROOT / "notebooks" / f"{name}.py").cells
     [cell] = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
@@ -65,9 +73,9 @@ def test_papermill_explains_every_parameter_with_its_type(name):
     for line in parameters_cell(name).splitlines():
         field, kind, rest = re.fullmatch(r"(\w+): (\S.*?) = (.*)", line).groups()
         help_text = rest.split("  # ")[1]
-        assert re.search(
-            rf"^  {field}: {re.escape(kind)} \(default .*\)\s+{re.escape(help_text)}$", shown, re.M
-        ), field
+        kind, help_text = re.escape(kind), re.escape(help_text)
+        pattern = rf"^  {field}: {kind} \(default .*\)\s+{help_text}$"
+        assert re.search(pattern, shown, re.M), field
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -75,9 +83,8 @@ def test_a_cell_is_short(name):
     """A notebook reads like an article: a dozen lines of code, no classes, parameters apart."""
     for cell in jupytext.read(ROOT / "notebooks" / f"{name}.py").cells:
         if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
-            assert len(cell.source.splitlines()) <= 12 and not re.search(
-                r"^class ", cell.source, re.M
-            ), cell.source
+            assert len(cell.source.splitlines()) <= 12, cell.source
+            assert not re.search(r"^class ", cell.source, re.M), cell.source
 
 
 BAD = [
@@ -88,10 +95,8 @@ BAD = [
     (["-p", "embed_share", "0.99"], "the nearest embed_share that fits is"),
     (["-p", "vocab_size", "100000"], "vocab_size must be between 257 and 65536, not 100000"),
     (["-p", "dataset", "no/such/folder"], "no such file or folder"),
-    (
-        ["-p", "dataset", "{tmp}/latin"],
-        "UTF-8",
-    ),  # the other mistakes of a corpus are in tests/data
+    # the other mistakes of a corpus are in tests/data
+    (["-p", "dataset", "{tmp}/latin"], "UTF-8"),
 ]
 
 
@@ -102,17 +107,9 @@ def test_a_mistake_is_papermills_last_line(arguments, message, tmp_path):
     """One clear line at the end, non-zero, before anything is computed or written."""
     (tmp_path / "latin").mkdir()
     (tmp_path / "latin" / "train.txt").write_text("caf\xe9 " * 100, encoding="latin-1")
-    done = papermill(
-        "notebooks/train.ipynb",
-        tmp_path / "x.ipynb",
-        "-p",
-        "outputs",
-        tmp_path / "outputs",
-        "-p",
-        "profile",
-        "quick",
-        *(word.format(tmp=tmp_path) for word in arguments),
-    )
+    quick = options({"outputs": tmp_path / "outputs", "profile": "quick"})
+    mistake = [word.format(tmp=tmp_path) for word in arguments]
+    done = papermill("notebooks/train.ipynb", tmp_path / "x.ipynb", *quick, *mistake)
     assert done.returncode != 0
     assert message in done.stderr.strip().splitlines()[-1]
     assert not list((tmp_path / "outputs").rglob("*.*"))
@@ -121,58 +118,31 @@ def test_a_mistake_is_papermills_last_line(arguments, message, tmp_path):
 def test_one_cell_end_to_end(tiny, tmp_path):
     """papermill trains a cell on a corpus it prepares itself; lists and text arrive; the notebook
     shows a result."""
-    given = [
-        part
-        for name, value in (tiny | {"tokens": 4096, "probes": 2}).items()
-        for part in ("-p", name, str(value))
-    ]
-    done = papermill(
-        "notebooks/train.ipynb",
-        tmp_path / "one.ipynb",
-        *given,
-        "-p",
-        "outputs",
-        tmp_path / "o",
-        "-p",
-        "lr",
-        "1e-3,3e-3",
-    )
+    outputs = {"outputs": tmp_path / "o"}
+    parameters = tiny | {"tokens": 4096, "probes": 2, "lr": "1e-3,3e-3"} | outputs
+    train = tmp_path / "one.ipynb"
+    done = papermill("notebooks/train.ipynb", train, *options(parameters))
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "o" / "runs").glob("*/result.json"))) == 2
-    shown = (tmp_path / "one.ipynb").read_text()
+    shown = train.read_text()
     assert "completed" in shown and "image/svg+xml" in shown
-    assert (
-        "1 layer of width 60, 1 head of 60, d_ff 144" in shown
-    )  # the allocator's table is deterministic
+    # the allocator's table is deterministic
+    assert "1 layer of width 60, 1 head of 60, d_ff 144" in shown
 
-    done = papermill(
-        "notebooks/analysis.ipynb",
-        tmp_path / "all.ipynb",
-        "-p",
-        "outputs",
-        tmp_path / "o",
-        "-p",
-        "name",
-        "two",
-    )
+    analysis = tmp_path / "all.ipynb"
+    done = papermill("notebooks/analysis.ipynb", analysis, *options(outputs | {"name": "two"}))
     assert done.returncode == 0, done.stderr
-    results = pd.read_csv(tmp_path / "o" / "reports" / "two" / "results.csv")
-    assert (
-        sorted(results.lr) == [1e-3, 3e-3]
-        and (results.d_model == 60).all()
-        and list(results.columns) == RESULT_COLUMNS
-    )
-    assert "35 % × 2.66" in (tmp_path / "o" / "reports" / "two" / "RESULTS.md").read_text()
+    report = tmp_path / "o" / "reports" / "two"
+    results = pd.read_csv(report / "results.csv")
+    assert sorted(results.lr) == [1e-3, 3e-3] and (results.d_model == 60).all()
+    assert list(results.columns) == RESULT_COLUMNS
+    assert "35 % × 2.66" in (report / "RESULTS.md").read_text()
 
 
 def test_papermill_may_write_to_standard_output(tiny, tmp_path):
     """With no output path the executed notebook goes to standard output and nothing else does."""
-    given = [
-        part
-        for name, value in (tiny | {"tokens": 2048, "probes": 1}).items()
-        for part in ("-p", name, str(value))
-    ]
-    done = papermill("notebooks/train.ipynb", *given, "-p", "outputs", tmp_path)
+    parameters = tiny | {"tokens": 2048, "probes": 1, "outputs": tmp_path}
+    done = papermill("notebooks/train.ipynb", *options(parameters))
     assert done.returncode == 0 and jupytext.reads(done.stdout, "ipynb").cells
 
 

@@ -1,7 +1,14 @@
 """Configuration: notebook parameters, YAML and profiles become frozen dataclasses, strictly.
 
 An unknown name, a wrong type or a value out of range is refused with one line that says what to do.
-Sizes that nobody set by name (None) are filled from the profile, `params/profiles/<profile>.yaml`.
+Sizes that are not given (None) are filled from the profile, `params/profiles/<profile>.yaml`.
+
+fields.py      one parameter: kind, range, what it is to a run
+parameters.py  how a dataclass is built from a dict or a notebook
+profiles.py    the sizes that a profile fills, YAML files
+model.py       the shape of a decoder
+train.py       a cell: every parameter of training, and what each of them is to a run
+notebooks.py   the parameters of the other notebooks
 """
 
 from .fields import as_number, convert, is_identity, refuse_unknown
