@@ -21,11 +21,11 @@ GRID = list(itertools.product((0.25, 0.35, 0.45), (2.0, 2.66, 3.0, 4.0)))
 @pytest.mark.parametrize("share, glu", GRID)
 def test_the_reference_cells_are_within_their_tolerances(share, glu):
     """At 10M and V 16,000: total within 0.5 %, share within 2 points, GLU within 5 %, in 8s."""
-    found = allocate(total_params=10_000_000, embed_share=share, glu=glu, vocab_size=16_000)
-    model = found.model
-    assert abs(found.params["total"] / 10_000_000 - 1) <= 0.005
-    assert abs(found.embed_share - share) <= 0.02
-    assert abs(found.glu / glu - 1) <= 0.05
+    allocation = allocate(total_params=10_000_000, embed_share=share, glu=glu, vocab_size=16_000)
+    model = allocation.model
+    assert abs(allocation.params["total"] / 10_000_000 - 1) <= 0.005
+    assert abs(allocation.embed_share - share) <= 0.02
+    assert abs(allocation.glu / glu - 1) <= 0.05
     assert model.n_heads * model.d_head == model.d_model and 24 <= model.d_head <= 64
     assert all(size % 8 == 0 for size in (model.d_model, model.d_ff, model.d_head))
 
@@ -61,18 +61,18 @@ def test_an_answer_keeps_every_constraint_and_the_rest_is_infeasible(request):
     InfeasibleError and nothing else is raised.
     """
     try:
-        found = allocate(**request)
+        allocation = allocate(**request)
     except InfeasibleError:
         event("infeasible")
         return
     event(request["embedding"])
-    model = found.model
+    model = allocation.model
 
     # The budget and the limits. (The quotient of a total at exactly 0.5 % rounds to more.)
     total, share, glu = request["total_params"], request["embed_share"], request["glu"]
-    assert abs(found.params["total"] - total) <= 0.005 * total
-    assert abs(found.embed_share - share) <= min(0.05, share / 2) + 1e-9
-    assert abs(math.log(found.glu / glu)) <= math.log(1.25) + 1e-9
+    assert abs(allocation.params["total"] - total) <= 0.005 * total
+    assert abs(allocation.embed_share - share) <= min(0.05, share / 2) + 1e-9
+    assert abs(math.log(allocation.glu / glu)) <= math.log(1.25) + 1e-9
 
     # Heads, multiples, and an embedding of the kind that was requested.
     d_embed = model.d_embed or 0
@@ -84,8 +84,8 @@ def test_an_answer_keeps_every_constraint_and_the_rest_is_infeasible(request):
     assert d_embed <= model.d_model
 
     if model.n_layers <= 64:  # building hundreds of layers takes seconds
-        assert found.params["total"] == unique_parameters(model)
-    assert allocate(**request) == found
+        assert allocation.params["total"] == unique_parameters(model)
+    assert allocate(**request) == allocation
 
 
 def unique_parameters(shape: ModelConfig) -> int:
@@ -116,8 +116,10 @@ def test_nothing_in_a_small_domain_is_better(request):
             allocate(**request, tolerance=0.01)
         return
     event("feasible " + request["embedding"])
-    found = allocate(**request, tolerance=0.01)
-    value = objective(found.model, found.params["total"], request["embed_share"], request["glu"])
+    allocation = allocate(**request, tolerance=0.01)
+    value = objective(
+        allocation.model, allocation.params["total"], request["embed_share"], request["glu"]
+    )
     assert value == pytest.approx(best, abs=1e-6)
 
 
@@ -177,9 +179,9 @@ def naive_widths(vocab_size, embedding):
 def test_the_k_best_are_distinct_and_in_order():
     """k_best gives k different shapes: the first is allocate's, none is better than the last."""
     request = {"total_params": 10_000_000, "embed_share": 0.35, "glu": 2.66, "vocab_size": 16_000}
-    found = k_best(8, **request)
-    values = [objective(one.model, one.params["total"], 0.35, 2.66) for one in found]
-    assert found[0] == allocate(**request) and len({one.model for one in found}) == 8
+    best = k_best(8, **request)
+    values = [objective(one.model, one.params["total"], 0.35, 2.66) for one in best]
+    assert best[0] == allocate(**request) and len({one.model for one in best}) == 8
     assert values == pytest.approx(sorted(values), abs=1e-6)
 
 
@@ -191,11 +193,16 @@ def test_what_a_factorized_embedding_is_traded_against():
 
     by_mlp = [ask(share, n_layers=6) for share in (0.25, 0.35, 0.45)]
     by_depth = [ask(share) for share in (0.25, 0.35, 0.45)]
-    for found in (*by_mlp, *by_depth):
-        assert found.model.d_model == 288 and abs(found.embed_share - found.requested_share) <= 0.02
-    assert all(found.model.n_layers == 6 and found.requested_glu is None for found in by_mlp)
+    for allocation in (*by_mlp, *by_depth):
+        assert (
+            allocation.model.d_model == 288
+            and abs(allocation.embed_share - allocation.requested_share) <= 0.02
+        )
+    assert all(
+        allocation.model.n_layers == 6 and allocation.requested_glu is None for allocation in by_mlp
+    )
     assert by_mlp[0].model.d_ff > by_mlp[1].model.d_ff > by_mlp[2].model.d_ff
-    assert all(abs(found.glu / 2.66 - 1) < 0.25 for found in by_depth)
+    assert all(abs(allocation.glu / 2.66 - 1) < 0.25 for allocation in by_depth)
     assert by_depth[0].model.n_layers > by_depth[1].model.n_layers > by_depth[2].model.n_layers
 
 
@@ -218,9 +225,9 @@ def test_whole_numbers_of_any_kind_are_understood(same):
         "vocab_size": np.uint16(16_000),
         "d_model": np.int16(288),
     }
-    found = allocate(same, **request)
-    assert found == allocate(10_000_000, 0.35, 2.66, 16_000, d_model=288)
-    assert json.dumps(found.details())
+    allocation = allocate(same, **request)
+    assert allocation == allocate(10_000_000, 0.35, 2.66, 16_000, d_model=288)
+    assert json.dumps(allocation.details())
     with pytest.raises(InfeasibleError, match="k must be at least 1, not 0"):
         k_best(0, same, **request)
 

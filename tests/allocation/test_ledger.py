@@ -85,11 +85,11 @@ def llama_config(model: ModelConfig) -> LlamaConfig:
 @pytest.mark.parametrize("share, glu", [(0.25, 2.0), (0.35, 2.66), (0.45, 4.0)])
 def test_transformers_counts_the_same(share, glu, embedding):
     """LlamaForCausalLM of the same shape holds exactly as many parameters."""
-    found = allocate(10_000_000, share, glu, 16_000, embedding)
+    allocation = allocate(10_000_000, share, glu, 16_000, embedding)
     with torch.device("meta"):
-        llama = LlamaForCausalLM(llama_config(found.model))
+        llama = LlamaForCausalLM(llama_config(allocation.model))
     llama.tie_weights()
-    assert sum(weight.numel() for weight in set(llama.parameters())) == found.params["total"]
+    assert sum(weight.numel() for weight in set(llama.parameters())) == allocation.params["total"]
 
 
 @pytest.mark.parametrize("mlp", ("swiglu", "relu2"))
@@ -140,12 +140,12 @@ def test_activations_are_what_autograd_keeps(embedding, mlp, monkeypatch):
 
 def test_memory_by_purpose():
     """AdamW in float32 is 16 bytes a parameter; a cache holds a key and a value of every layer."""
-    found = allocate(10_000_000, 0.35, 2.66, 16_000, n_kv_heads=2)
-    model = found.model
+    allocation = allocate(10_000_000, 0.35, 2.66, 16_000, n_kv_heads=2)
+    model = allocation.model
     bytes_of = memory_bytes(model, 512, 4096)
     training = bytes_of["parameters"] + bytes_of["gradients"] + bytes_of["optimizer"]
-    assert training == 16 * found.params["total"]
-    assert bytes_of["weights"] == 2 * found.params["total"]
+    assert training == 16 * allocation.params["total"]
+    assert bytes_of["weights"] == 2 * allocation.params["total"]
     assert bytes_of["kv_per_token"] == 2 * model.n_layers * 2 * model.d_head * 2
     assert bytes_of["kv_cache"] == 512 * bytes_of["kv_per_token"]
 
