@@ -1,6 +1,4 @@
-"""SmallBench's n-gram controls: what counts of the training text alone reach, kept beside the
-corpus.
-"""
+"""SmallBench's n-gram controls: what counts of the training text alone reach."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""From outcomes to what is said of a model: accuracies with standard errors, paired differences.
+"""From outcomes to estimates: accuracies with standard errors, paired differences.
 
 Standard errors are those of a sample of items, stratified by group (Miller 2024, arXiv 2411.00640,
 has them for language models; the paired difference too).
@@ -29,7 +29,7 @@ def estimate(values: np.ndarray, groups: pd.Series) -> tuple[float, float]:
     return float(mean), float(np.sqrt(variance))
 
 
-def mean_with_error(values: pd.Series, groups: pd.Series) -> tuple[float | None, float | None]:
+def _mean_with_error(values: pd.Series, groups: pd.Series) -> tuple[float | None, float | None]:
     """Mean over all items, and its standard error, stratified by group; None where unknown."""
     strata = values.groupby(groups).agg(["var", "count"])
     error = np.sqrt((strata["var"] * strata["count"]).sum(skipna=False)) / len(values)
@@ -43,23 +43,20 @@ def headline(correct: np.ndarray, groups: pd.Series) -> dict[str, float | None]:
 
 
 def compare(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, float | None]:
-    """The difference of two models' headlines on one set, one - other, and its error, paired by
-    item.
-    """
+    """The difference of two models' headlines, one - other, and its error, paired by item."""
     difference = one["correct"].to_numpy() - other["correct"].to_numpy()
     accuracy, error = estimate(difference, one["group"])
     return {"smallbench": 2 * accuracy, "se": _none_if_nan(2 * error)}
 
 
 def summarise(part: Set, outcomes: pd.DataFrame) -> dict:
-    """What evaluation.json holds of one set: accuracies with standard errors, bits per byte,
-    chance.
+    """Summarise one set: accuracies with standard errors, bits per byte, chance.
 
     Of BLiMP, instead of bits per byte, the headline and the accuracies of phenomena and paradigms.
     """
     summary: dict = {"items": len(outcomes)}
     for column, accuracy in ACCURACIES.items():
-        mean, error = mean_with_error(outcomes[column], outcomes["group"])
+        mean, error = _mean_with_error(outcomes[column], outcomes["group"])
         summary |= {accuracy: mean, f"{accuracy}_se": error}
     chances = [1 / len(item.choices) for item in part.items if len(item.choices) > 1]
     summary["chance"] = float(np.mean(chances)) if chances else 0.0

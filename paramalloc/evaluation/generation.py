@@ -11,9 +11,7 @@ from ..model import DecoderLM
 
 
 class LayerCache:
-    """Keys and values of one block, (B, H_kv, S, E); called with those of new tokens, it gives all
-    so far.
-    """
+    """Keys and values of one block, (B, H_kv, S, E); a call adds those of new tokens."""
 
     def __init__(self, shape: tuple[int, ...], like: Tensor):
         self.keys = like.new_empty(shape)
@@ -21,9 +19,7 @@ class LayerCache:
         self.length = 0
 
     def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """k and v (B, H_kv, T, E) of new tokens -> all keys, all values, and a mask (T, S), True
-        where seen.
-        """
+        """k, v (B, H_kv, T, E) of new tokens -> all keys, all values, a mask (T, S) of the seen."""
         start = self.length
         new = k.shape[2]
         self.length += new
@@ -53,11 +49,11 @@ class Cache:
 def pick(
     logits: Tensor, temperature: float, top_p: float, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Next tokens (B, 1) from logits (B, V): the likeliest at temperature 0, else drawn from the
-    nucleus.
+    """Next tokens (B, 1) from logits (B, V).
 
-    The nucleus is the fewest tokens that together hold top_p of the probability (Holtzman et al.
-    2020, arXiv 1904.09751).
+    At temperature 0 they are the likeliest, else they are drawn from the nucleus. The nucleus is
+    the fewest tokens that together hold top_p of the probability (Holtzman et al. 2020, arXiv
+    1904.09751).
 
     >>> pick(torch.tensor([[0.0, 2.0, 1.0]]), temperature=0.0, top_p=1.0)
     tensor([[1]])
@@ -81,9 +77,7 @@ def generate(
     seed: int = 0,
     cached: bool = True,
 ) -> Tensor:
-    """prompt (B, T) of token ids -> (B, T + new_tokens). Without the cache every step computes all
-    again.
-    """
+    """prompt (B, T) of token ids -> (B, T + new_tokens); not `cached`, all is computed again."""
     cache = Cache(model, prompt.shape[0], prompt.shape[1] + new_tokens)
     generator = torch.Generator(prompt.device).manual_seed(seed)
     tokens = prompt

@@ -26,10 +26,10 @@ def inference_cost(
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> dict[str, float | int]:
-    """What generation costs on a device (the model's) with weights in `dtype`: medians after a
-    warm-up.
+    """What generation costs on a device (the model's) with weights in `dtype`.
 
-    The prompt fills half of a window of seq_len; a few tokens are decoded from there:
+    Times are medians after a warm-up. The prompt fills half of a window of seq_len; a few tokens
+    are decoded from there:
     - time_to_first_token_ms: from one prompt to its first new token;
     - prefill_tokens_per_s: prompt tokens of 32 at a time;
     - decode_ms_per_token: between two tokens of a sequence alone;

@@ -1,5 +1,4 @@
-"""Log-probabilities of many short texts: what they have in common at their beginning is computed
-once.
+"""Log-probabilities of many short texts: a common beginning is computed once.
 
 Texts are merged to trees of tokens; a node attends to those above it, at the position that it has
 in its text (tree attention, as in SpecInfer, Miao et al. 2024, arXiv 2305.09781).
@@ -163,9 +162,7 @@ def _read_out(model: DecoderLM, batch: list[Pack], size: int) -> Tensor:
 
 
 def _lineage(parents: list[int], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which nodes each of S = `size` sees, itself and those above it, (S, S) bool; how deep it is,
-    (S,).
-    """
+    """Which nodes each sees, itself and those above it, (S, S) bool; how deep it is, (S,)."""
     seen = np.eye(size, dtype=bool)
     for node, parent in enumerate(parents):
         if parent >= 0:

@@ -1,6 +1,4 @@
-"""What is measured of a trained model: perplexity of both splits, SmallBench, inference cost, a
-sample.
-"""
+"""Measure a trained model: perplexity of both splits, SmallBench, inference cost, a sample."""
 
 import math
 from collections.abc import Callable
@@ -116,10 +114,15 @@ def measure_again(
                 f"a loss of run {folder.name} is not finite on this machine: "
                 "its result stays as it was"
             )
-        merged = result | {name: columns.get(name) for name in MEASURED}
-        result = {name: merged.get(name) for name in RESULT_COLUMNS}
+        result = _replace_measured(result, columns)
         lease.write(folder / "result.json", as_json(result))
     return result
+
+
+def _replace_measured(result: dict, columns: dict) -> dict:
+    """A result with other measured columns, in the order of result.json."""
+    merged = result | {name: columns.get(name) for name in MEASURED}
+    return {name: merged.get(name) for name in RESULT_COLUMNS}
 
 
 def _silent(stage: str, fraction: float):

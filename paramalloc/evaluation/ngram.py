@@ -1,5 +1,4 @@
-"""The controls that need no network: a unigram and an n-gram model of the training text. NumPy
-alone.
+"""The controls that need no network: a unigram and an n-gram model of the training text.
 
 Shapes: N tokens of a text; V = vocab_size.
 """
@@ -100,15 +99,12 @@ class KneserNey:
         return _Order(keys, counts, places, plain, grams)
 
     def _keep_shorter(self, shorter: _Order, longer: _Order):
-        """Keep an order, now that the next one tells how many different tokens stand before its
-        n-grams.
-        """
+        """Keep an order; the next one tells how many different tokens stand before its n-grams."""
         before = np.bincount(shorter.grams[longer.places], minlength=len(shorter.keys))
         self._keep(shorter.keys, np.where(shorter.plain, shorter.counts, before))
 
     def _keep(self, keys: np.ndarray, counts: np.ndarray):
-        """Keep the discounted share of each n-gram, and for each h what is left for the order
-        below.
+        """Keep the discounted share of each n-gram, and what is left of each h for the order below.
 
         Of documents that are all shorter than an order nothing is kept.
         """
@@ -125,8 +121,6 @@ class KneserNey:
 
     @staticmethod
     def _heads(grams: np.ndarray, stream: np.ndarray, n: int) -> np.ndarray:
-        """From the number of the n-gram that ends at each token to that of the h before the next
-        token.
-        """
+        """The number of the h before each token, from the n-gram that ends at the one before it."""
         heads = np.where((stream == EOT) & (n > 1), -1, grams)
         return np.concatenate(([-1], heads[:-1]))

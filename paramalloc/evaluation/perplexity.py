@@ -1,5 +1,4 @@
-"""Perplexity and bits per byte of a split, every token scored once; losses by document and
-frequency.
+"""Perplexity and bits per byte of a split: every token is scored exactly once.
 
 Shapes: N tokens of a split in batches of B windows of T <= seq_len tokens; V = vocab_size.
 """
@@ -141,12 +140,11 @@ def sum_by_document(losses: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray,
 
 
 def sum_by_group(nats: np.ndarray, tokens: np.ndarray, groups: int = 32) -> list[list]:
-    """[tokens, nats] of `groups` runs of whole documents, about equal in tokens, in the text's
-    order.
+    """[tokens, nats] of `groups` runs of whole documents, in the text's order.
 
-    They are the units of a jackknife or a bootstrap over documents. A document longer than a
-    group's part leaves fewer groups, none of them empty. `nats` and `tokens` are those of each
-    document.
+    They are about equal in tokens, and the units of a jackknife or a bootstrap over documents. A
+    document longer than a group's part leaves fewer groups, none of them empty. `nats` and `tokens`
+    are those of each document.
     """
     middle = np.cumsum(tokens) - tokens / 2
     group = (middle * groups / tokens.sum()).astype(int)

@@ -1,5 +1,4 @@
-"""From a set and a language model to outcomes: for each item, whether the right choice is the
-likeliest.
+"""From items to outcomes: is the right choice of each the likeliest?
 
 The conventions are those of lm-evaluation-harness (Gao et al. 2024): summed log-probabilities of a
 choice after its context, and the same per character. But a tie of n choices counts 1 / n here, 1

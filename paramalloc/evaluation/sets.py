@@ -1,4 +1,4 @@
-"""SmallBench's sets, from a local folder or the Hugging Face hub, in one form. No torch."""
+"""SmallBench's sets, from a local folder or the Hugging Face hub, in one form."""
 
 import hashlib
 import json
@@ -37,8 +37,7 @@ class Set:
 
 @dataclass(frozen=True)
 class SetSource:
-    """Where a set is: files of a local folder, or a dataset of the hub; and how a row of it is
-    read.
+    """Where a set is, in a local folder and on the hub, and how a row of it is read.
 
     No revision is pinned: none was found in a public source. The set's sha256 tells whether it is
     the same.

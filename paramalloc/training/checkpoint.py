@@ -58,12 +58,12 @@ class Checkpointer:
             return 0, []
 
         before = read_json(self.run.folder / "config.json") or about
-        refuse_changes(self.run, before, about)
+        _refuse_changes(self.run, before, about)
         state = json.loads((place / "state.json").read_text())
         step = state["step"]
 
         # the learner and the meter
-        load_checkpoint(place, self.learner.model, self.learner.optimizers)
+        _load_checkpoint(place, self.learner.model, self.learner.optimizers)
         self.learner.scaler.load_state_dict(state["scaler"])
         self.learner.finite_steps.fill_(step)
         self.meter.resume(state["meter"])
@@ -139,7 +139,7 @@ def newest_whole(folder: Path, discard=shutil.rmtree) -> Path | None:
     for place in [folder / "final", *reversed(list_checkpoints(folder))]:
         if not place.exists():
             continue
-        damage = find_damage(place)
+        damage = _find_damage(place)
         if damage is None:
             return place
         print(f"checkpoint {place} is damaged ({damage}): going on from the one before it")
@@ -152,7 +152,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
 
 
-def find_damage(place: Path) -> str | None:
+def _find_damage(place: Path) -> str | None:
     """What is wrong with a checkpoint; None for a whole one.
 
     What a disk cannot read just now is not damaged.
@@ -167,7 +167,7 @@ def find_damage(place: Path) -> str | None:
     return None
 
 
-def load_checkpoint(
+def _load_checkpoint(
     place: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]
 ) -> None:
     """Put weights back, and the optimizers' moments unless the checkpoint is the final one."""
@@ -183,7 +183,7 @@ def load_checkpoint(
         optimizer.load_state_dict({"state": state, "param_groups": param_groups})
 
 
-def refuse_changes(run: Run, before: dict, now: dict):
+def _refuse_changes(run: Run, before: dict, now: dict):
     """RunError where the run of config.json, `before`, is another one than `now`."""
     was = _fixed_values(before)
     changed = [
