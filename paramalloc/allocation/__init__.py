@@ -1,12 +1,12 @@
 """From a budget to a shape, by exhaustive search. No torch.
 
 - `allocator`: `allocate`, `k_best`, and the `Allocation` that they return
-- `request`: what is asked, and the checks of it
+- `request`: the arguments of `allocate`, and their checks
 - `search`: every shape within the budget, ranked
 - `refusals`: why nothing fits, and the nearest request that does
 - `ledger`: the parameters, FLOPs and bytes of a shape
 - `hardware`: cards, and the least time that a shape takes on each (roofline)
-- `display`: an allocation as rows, as HTML, and beside others as a table
+- `display`: an allocation as rows, as HTML, and in a table of several
 """
 
 from .allocator import Allocation, allocate, allocation, k_best

@@ -1,4 +1,4 @@
-"""How an allocation is shown: as rows of words, as HTML, and beside others as a table."""
+"""How an allocation is shown: as rows of words, as HTML, and in a table of several."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CARD = "H100 SXM"
 
 
 def shape_rows(allocation: Allocation) -> list[tuple[str, str]]:
-    """(name, words) of the shape, the realised beside the requested values, and the parameters."""
+    """(name, words) of the shape, realised and requested values, and the parameters."""
     model = allocation.model
     params = allocation.params
     shape = f"{_count(model.n_layers, 'layer')} of width {model.d_model}"
@@ -98,7 +98,7 @@ def comparison(
     batch_tokens: int = BATCH_TOKENS,
     hardware: str = CARD,
 ) -> pd.DataFrame:
-    """A table with a row for each allocation, requested beside realised."""
+    """A table with a row for each allocation, requested next to realised."""
     import pandas as pd  # only here: to allocate needs no more than the standard library
 
     rows = [_table_row(shape, seq_len, batch_tokens, hardware) for shape in allocations]

@@ -1,4 +1,4 @@
-"""What is asked of the allocator: a `Request`, what it fixes and leaves open, and its checks."""
+"""A request to the allocator: what it fixes and leaves open, and its checks."""
 
 import math
 from dataclasses import dataclass, fields, replace
