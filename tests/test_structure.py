@@ -1,8 +1,10 @@
 """The code keeps its order: imports point down, packages say what they export, names are unique."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from importlib import import_module
@@ -15,6 +17,7 @@ from paramalloc.report.readmes import ROOMS
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "paramalloc").rglob("*.py"))
 PACKAGES = [path for path in MODULES if path.name == "__init__.py"]
+CALLERS = [*MODULES, *sorted(ROOT.glob("notebooks/*.py")), *sorted(ROOT.glob("tests/**/*.py"))]
 
 
 def name_of(path: Path) -> str:
@@ -97,3 +100,46 @@ def test_a_package_says_what_it_is_for_and_what_it_exports(package):
     assert len(module.__all__) == len(set(module.__all__))
     assert set(module.__all__) == imported
     assert all(hasattr(module, name) for name in module.__all__)
+
+
+@pytest.mark.parametrize("package", PACKAGES[1:], ids=name_of)
+def test_what_a_package_exports_is_used(package):
+    """By a file outside it, tests and notebooks included; classes may also be there to be named."""
+    name = package.parent.name
+    module = import_module(f"paramalloc.{name}")
+    callers = [path for path in CALLERS if package.parent not in path.parents]
+    imported = {full for path in callers for full in imports(path)}
+    texts = "\n".join(path.read_text(encoding="utf-8") for path in callers)
+    used = set(re.findall(rf"\b{name}\.(\w+)", texts))
+    unused = [
+        export
+        for export in module.__all__
+        if export not in used
+        and f"paramalloc.{name}.{export}" not in imported
+        and not isinstance(getattr(module, export), type)
+    ]
+    assert unused == []
+
+
+# ---- names
+
+
+def top_level_names(path: Path) -> Iterator[str]:
+    """The functions, classes and variables that a module defines."""
+    for node in parse(path).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id
+
+
+def test_a_name_means_one_thing():
+    """No public top-level name is defined in two modules of the package."""
+    places = defaultdict(list)
+    for path in MODULES:
+        for name in set(top_level_names(path)):
+            if not name.startswith("_"):
+                places[name].append(name_of(path))
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
