@@ -48,14 +48,12 @@ from .power import LEVEL
 from .rates import by_chance, rate_check
 from .recipe import training_command
 from .recommendation import Recommendation, recommend
-from .selection import CLOSE, NO_RUNS, NOTHING, cell_name, eligible_runs, full_smallbench_only
+from .selection import NO_RUNS, NOTHING, cell_name, eligible_runs
 from .surface import Surface, fit_surface
 from .transfer import moves, nats, optima, slopes, transfer_verdict
 from .verdict import Verdict, reach_verdict
-from .wording import interval, join_words, signed, signed_interval
 
 __all__ = [
-    "CLOSE",
     "COST_SENSE",
     "GROUP_COLUMNS",
     "LEVEL",
@@ -86,9 +84,6 @@ __all__ = [
     "fit_surface",
     "front_probability",
     "front_table",
-    "full_smallbench_only",
-    "interval",
-    "join_words",
     "linked",
     "losses_by_frequency",
     "main_effects",
@@ -103,8 +98,6 @@ __all__ = [
     "reach_verdict",
     "recommend",
     "screening",
-    "signed",
-    "signed_interval",
     "slopes",
     "training_command",
     "transfer_verdict",

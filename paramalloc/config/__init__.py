@@ -14,13 +14,12 @@ notebooks.py   the parameters of the other notebooks
 from .fields import as_number, convert, is_identity, refuse_unknown
 from .model import EMBEDDINGS, MLPS, ModelConfig
 from .notebooks import AnalysisConfig, DataConfig, ExploreConfig, TransferConfig
-from .profiles import PROFILES, ROOT, cuda_available, load_yaml, profiles
+from .profiles import ROOT, cuda_available, load_yaml, profiles
 from .train import TUNING_SEED, TrainConfig, load_profile
 
 __all__ = [
     "EMBEDDINGS",
     "MLPS",
-    "PROFILES",
     "ROOT",
     "TUNING_SEED",
     "AnalysisConfig",

@@ -19,7 +19,6 @@ nothing in them acts.
     readmes      fills the generated parts of these pages
 """
 
-from .confounds import confound
 from .limitations import limits
 from .markup import Table
 from .open_runs import unfinished
@@ -27,18 +26,16 @@ from .origin import provenance, report_command
 from .page import write_html
 from .recipe import methods
 from .results import surface_minimum, write_results
-from .summary import REPORT_TITLE, conclusion, corpus, reasons, scale
+from .summary import conclusion, corpus, reasons, scale
 from .tables import cell_results, cell_shapes, effects, fronts
 from .uncertainty import certainty
 
 __all__ = [
-    "REPORT_TITLE",
     "Table",
     "cell_results",
     "cell_shapes",
     "certainty",
     "conclusion",
-    "confound",
     "corpus",
     "effects",
     "fronts",

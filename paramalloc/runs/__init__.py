@@ -14,7 +14,7 @@ restore.py     runs of a results.csv, put back as folders
 """
 
 from .folder import Run, as_json, find_run, read_json, read_metrics, write_json, write_text
-from .identity import RECIPE, identifying_parameters, run_id
+from .identity import identifying_parameters, run_id
 from .lease import Lease, Watch, hold
 from .provenance import current_commit, describe_provenance, describe_run
 from .restore import restore_runs
@@ -45,7 +45,6 @@ __all__ = [
     "LIST_COLUMNS",
     "MEASURED",
     "METRIC_COLUMNS",
-    "RECIPE",
     "RESULT_COLUMNS",
     "Column",
     "Lease",

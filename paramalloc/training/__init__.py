@@ -14,6 +14,6 @@ coordinates   the coordinate check: how far a step moves the activations
 
 from .coordinates import coordinate_check
 from .learner import Learner
-from .loop import train, train_run
+from .loop import train
 
-__all__ = ["Learner", "coordinate_check", "train", "train_run"]
+__all__ = ["Learner", "coordinate_check", "train"]
