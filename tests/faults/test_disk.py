@@ -1,12 +1,14 @@
-"""A disk that is full or may only be read: one clear line, nothing finished is lost, and the run goes on later."""
+"""A disk that is full or read-only: one clear line, nothing finished is lost, the run goes on."""
 
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from processes import assert_same_run
 
 from paramalloc.config import ROOT, TrainConfig
 from paramalloc.runs import Run
@@ -14,31 +16,19 @@ from paramalloc.training import train
 
 pytestmark = pytest.mark.slow
 
-sys.path.insert(0, os.path.dirname(__file__))
-from test_kills import outcome
-
-TRAIN = """
-import json, os, resource, sys
-from pathlib import Path
-import torch
-from paramalloc.config import TrainConfig
-from paramalloc.data import Corpus
-from paramalloc.training import train
-values, corpus, limit, user = json.loads(sys.argv[1])
-if limit:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-if user:
-    os.setuid(user)
-torch.set_num_threads(1)
-train(TrainConfig.from_dict(values), Corpus.open(Path(corpus)))
-"""
+NOBODY = 65534
 
 
-def in_a_process(values, corpus, limit=0, user=0):
-    given = json.dumps([values, str(corpus.folder), limit, user])
-    return subprocess.run(
-        [sys.executable, "-c", TRAIN, given], cwd=ROOT, capture_output=True, text=True
-    )
+def train_in_process(values, corpus, limit=0, user=0) -> subprocess.CompletedProcess:
+    """Train with files of at most `limit` bytes (0: any), as `user` (0: as oneself)."""
+    program = Path(__file__).with_name("train_process.py")
+    argument = json.dumps([values, str(corpus.folder), limit, user])
+    command = [sys.executable, str(program), argument]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def folder_of(values, corpus) -> Path:
+    return Run(TrainConfig.from_dict(values), corpus.fingerprint).folder
 
 
 @pytest.fixture
@@ -52,45 +42,41 @@ def short(tiny, tmp_path):
 
 
 def test_a_full_disk(short, tiny_corpus, tmp_path):
-    """No file may grow past 100 kB, 300 kB, 600 kB: each time one line says what could not be written, and no half file is
-    left; with room the run ends as the one that always had it."""
-    folder = Run(TrainConfig.from_dict(short), tiny_corpus.fingerprint).folder
+    """No file may grow past some size: one line says what could not be written, no half file stays.
+
+    With room the run ends as one that always had it.
+    """
+    folder = folder_of(short, tiny_corpus)
     for limit in (100, 100_000, 300_000):
-        done = in_a_process(short, tiny_corpus, limit)
-        last = done.stderr.strip().splitlines()[-1]
-        assert (
-            done.returncode == 1
-            and "DiskError: cannot write run" in last
-            and "File too large" in last
-        ), done.stderr
-        assert not list(folder.glob("checkpoint/*/")) and not (folder / "result.json").exists()
+        done = train_in_process(short, tiny_corpus, limit)
+        message = done.stderr.strip().splitlines()[-1]
+        assert done.returncode == 1, done.stderr
+        assert "DiskError: cannot write run" in message
+        assert "File too large" in message
+        assert not list(folder.glob("checkpoint/*/"))
+        assert not (folder / "result.json").exists()
         assert not [path for path in (folder / "lease").iterdir() if path.is_dir()]
-    before = TrainConfig.from_dict(short | {"outputs": str(tmp_path / "whole")})
-    assert in_a_process(short, tiny_corpus).returncode == 0
+    assert train_in_process(short, tiny_corpus).returncode == 0
+    undisturbed = short | {"outputs": str(tmp_path / "whole")}
     torch.set_num_threads(1)
-    train(before, tiny_corpus)
-    one, other = outcome(folder), outcome(Run(before, tiny_corpus.fingerprint).folder)
-    assert (
-        all(torch.equal(one[0][name], other[0][name]) for name in one[0]) and one[1:] == other[1:]
-    )
+    train(TrainConfig.from_dict(undisturbed), tiny_corpus)
+    assert_same_run(folder_of(undisturbed, tiny_corpus), folder)
 
 
 @pytest.mark.skipif(
     os.name != "posix" or os.geteuid() != 0, reason="needs root, to become a user who may not write"
 )
 def test_a_folder_that_may_only_be_read(short, tiny_corpus, tmp_path):
-    """Of somebody else's outputs what is finished is read; what is not is refused in one line, and nothing changes."""
+    """Of somebody else's outputs what is finished is read; what is not is refused in one line."""
     (tmp_path / "full").mkdir()
     for path in [tiny_corpus.folder, *tiny_corpus.folder.parents, tmp_path, *tmp_path.parents]:
         if path.stat().st_uid == os.geteuid() and path != path.parent:
             path.chmod(path.stat().st_mode | 0o055)
-    done = in_a_process(short, tiny_corpus, user=65534)
-    last = done.stderr.strip().splitlines()[-1]
-    assert (
-        done.returncode == 1
-        and "cannot write run" in last
-        and "Permission denied" in last
-        and not list((tmp_path / "full").iterdir())
-    )
-    assert in_a_process(short, tiny_corpus).returncode == 0
-    assert in_a_process(short, tiny_corpus, user=65534).returncode == 0
+    done = train_in_process(short, tiny_corpus, user=NOBODY)
+    message = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1
+    assert "cannot write run" in message
+    assert "Permission denied" in message
+    assert not list((tmp_path / "full").iterdir())
+    assert train_in_process(short, tiny_corpus).returncode == 0
+    assert train_in_process(short, tiny_corpus, user=NOBODY).returncode == 0

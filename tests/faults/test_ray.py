@@ -1,6 +1,7 @@
-"""Cells on a Ray cluster are the cells of this machine, and the loss of a worker or a node costs time alone."""
+"""Cells on a Ray cluster are those of this machine; a lost worker or node costs only time."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,9 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-
-sys.path.insert(0, os.path.dirname(__file__))
-from test_sweep_kills import SHARES, family, finish, same, start
+from processes import assert_same_runs, family, finish, start
 
 from paramalloc.cli import main
 from paramalloc.config import ROOT
@@ -20,6 +19,9 @@ from paramalloc.runs import load_runs
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
+
+SHARES = [0.2, 0.25, 0.35]
+PORT = "6399"
 
 
 @pytest.fixture(scope="module")
@@ -37,92 +39,74 @@ def whole(plan):
     return plan.parent / "whole"
 
 
+def dates(outputs: Path) -> dict[Path, int]:
+    """When each JSON file of the runs was last written."""
+    return {path: path.stat().st_mtime_ns for path in outputs.glob("runs/**/*.json")}
+
+
 def test_a_sweep_on_ray_is_the_sweep_of_this_machine(plan, whole, tmp_path):
-    """A cluster that the command starts: the same runs, weight for weight; a second time nothing is trained."""
-    sweep = start(plan, tmp_path / "o", "--engine", "ray")
-    said, _ = sweep.communicate(timeout=300)
-    assert sweep.returncode == 0, said
-    same(whole, tmp_path / "o")
-    dates = {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "runs").rglob("*.json")}
-    again = start(plan, tmp_path / "o", "--engine", "ray")
-    assert again.wait(120) == 0 and dates == {
-        path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "runs").rglob("*.json")
-    }
+    """A cluster that the command starts: the same weights; a second time nothing is trained."""
+    outputs = tmp_path / "o"
+    finish(plan, outputs, "--engine", "ray")
+    assert_same_runs(whole, outputs)
+    before = dates(outputs)
+    finish(plan, outputs, "--engine", "ray")
+    assert dates(outputs) == before
 
 
 def test_a_worker_that_is_killed_is_tried_again(plan, whole, tmp_path):
-    """The papermill of a killed worker dies with it; the cell goes on from its checkpoint and the sweep ends well."""
-    sweep, killed = start(plan, tmp_path / "o", "--engine", "ray"), 0
+    """Its papermill dies with it; the cell goes on from its checkpoint and the sweep ends well."""
+    sweep = start(plan, tmp_path / "o", "--engine", "ray")
+    kills = 0
     deadline = time.monotonic() + 200
-    while killed < 3 and sweep.poll() is None and time.monotonic() < deadline:
+    while kills < 3 and sweep.poll() is None and time.monotonic() < deadline:
         time.sleep(6)
         if papermills := family(sweep)["papermill"]:
             worker = papermills[0].parent()
             worker.kill()
             _, left = psutil.wait_procs(papermills[:1], timeout=10)
             assert not left
-            killed += 1
-    said, _ = sweep.communicate(timeout=300)
-    assert sweep.returncode == 0 and killed >= 1, said
-    same(whole, tmp_path / "o")
+            kills += 1
+    output, _ = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, output
+    assert kills >= 1, output
+    assert_same_runs(whole, tmp_path / "o")
 
 
 def test_an_interrupted_sweep_on_ray_leaves_no_process(plan, tmp_path):
     sweep = start(plan, tmp_path / "o", "--engine", "ray")
-    deadline = time.monotonic() + 120
-    while (
-        not list((tmp_path / "o" / "runs").glob("*/metrics.jsonl")) and time.monotonic() < deadline
-    ):
-        time.sleep(0.5)
+    wait_for(lambda: list(tmp_path.glob("o/runs/*/metrics.jsonl")), 120)
     everyone = psutil.Process(sweep.pid).children(recursive=True)
-    sweep.send_signal(subprocess.signal.SIGINT)
+    sweep.send_signal(signal.SIGINT)
     assert sweep.wait(60) == 130
     _, left = psutil.wait_procs(everyone, timeout=10)
-    assert not [
-        process
-        for process in left
-        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    left = [process for process in left if process.is_running()]
+    assert all(process.status() == psutil.STATUS_ZOMBIE for process in left)
 
 
-def test_what_no_node_can_hold_is_refused_at_once(plan, tmp_path, capsys):
-    """More GPUs than any node has, a cluster that is not there, and no Ray: one line each, and nothing is made."""
-    assert (
-        main(
-            [
-                "sweep",
-                str(plan),
-                "--outputs",
-                str(tmp_path / "o"),
-                "--engine",
-                "ray",
-                "--gpus-per-cell",
-                "64",
-            ]
-        )
-        == 2
-    )
-    assert (
-        "no node of the cluster can ever hold a cell of 1 CPU and 64 GPU" in capsys.readouterr().err
-    )
-    assert (
-        main(
-            [
-                "sweep",
-                str(plan),
-                "--outputs",
-                str(tmp_path / "o"),
-                "--engine",
-                "ray",
-                "--address",
-                "127.0.0.1:1",
-            ]
-        )
-        == 2
-    )
-    assert (
-        "no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err and not (tmp_path / "o").exists()
-    )
+def wait_for(condition, seconds: float):
+    """Wait until a condition holds, but no longer than so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (
+            ["--gpus-per-cell", "64"],
+            "no node of the cluster can ever hold a cell of 1 CPU and 64 GPU",
+        ),
+        (["--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1"),
+    ],
+)
+def test_what_no_node_can_hold_is_refused_at_once(plan, tmp_path, capsys, words, message):
+    """More GPUs than any node has, or no cluster: one line each, and nothing is made."""
+    outputs = tmp_path / "o"
+    assert main(["sweep", str(plan), "--outputs", str(outputs), "--engine", "ray", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not outputs.exists()
 
 
 def test_without_ray_it_says_what_to_install(plan, tmp_path, capsys, monkeypatch):
@@ -133,50 +117,64 @@ def test_without_ray_it_says_what_to_install(plan, tmp_path, capsys, monkeypatch
 
 # ---- two nodes
 
+CLUSTER = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "PARAMALLOC_LEASE_SILENCE": "5",
+    "OMP_NUM_THREADS": "1",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
+}
 
-def sh(*words, **options):
-    return subprocess.run(words, check=True, capture_output=True, text=True, **options)
+
+def run(*words, **options) -> str:
+    """What a command prints; CalledProcessError if it fails."""
+    done = subprocess.run(words, check=True, capture_output=True, text=True, **options)
+    return done.stdout
+
+
+def inside(host: str, *words: str) -> list[str]:
+    """A command as one that sees only a host's network."""
+    return ["ip", "netns", "exec", host, *words]
+
+
+def pids(host: str) -> list[str]:
+    return run("ip", "netns", "pids", host).split()
+
+
+def has_kernel(host: str) -> bool:
+    lines = [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids(host)]
+    return any("ipykernel_launcher" in line for line in lines)
+
+
+def kill_all(host: str):
+    for pid in pids(host):
+        subprocess.run(["kill", "-9", pid], check=False)
 
 
 @pytest.fixture
 def two_hosts():
-    """Two network namespaces, 10.77.0.1 and 10.77.0.2, joined by a cable; skipped where the rights are missing."""
-    names = ["paramalloc-a", "paramalloc-b"]
+    """Two network namespaces, 10.77.0.1 and .2, joined by a cable; skipped without the rights."""
+    hosts = ["paramalloc-a", "paramalloc-b"]
     try:
-        for name in names:
-            subprocess.run(["ip", "netns", "del", name], capture_output=True)
-            sh("ip", "netns", "add", name)
-        sh(
-            "ip",
-            "link",
-            "add",
-            "pm-a",
-            "netns",
-            names[0],
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "pm-b",
-            "netns",
-            names[1],
-        )
-        for number, (name, card) in enumerate(zip(names, ("pm-a", "pm-b")), 1):
-            for words in (
-                ["addr", "add", f"10.77.0.{number}/24", "dev", card],
-                ["link", "set", card, "up"],
-                ["link", "set", "lo", "up"],
-            ):
-                sh("ip", "-n", name, *words)
+        make_network(*hosts)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"needs the right to make network namespaces ({error})")
-    yield names
-    for name in names:
-        for pid in subprocess.run(
-            ["ip", "netns", "pids", name], capture_output=True, text=True
-        ).stdout.split():
-            subprocess.run(["kill", "-9", pid])
-        subprocess.run(["ip", "netns", "del", name], capture_output=True)
+    yield hosts
+    for host in hosts:
+        kill_all(host)
+        subprocess.run(["ip", "netns", "del", host], check=False)
+
+
+def make_network(one: str, other: str):
+    for host in (one, other):
+        subprocess.run(["ip", "netns", "del", host], capture_output=True, check=False)
+        run("ip", "netns", "add", host)
+    cable = ["type", "veth", "peer", "name", "pm-b", "netns", other]
+    run("ip", "link", "add", "pm-a", "netns", one, *cable)
+    for number, (host, card) in enumerate({one: "pm-a", other: "pm-b"}.items(), 1):
+        run("ip", "-n", host, "addr", "add", f"10.77.0.{number}/24", "dev", card)
+        run("ip", "-n", host, "link", "set", card, "up")
+        run("ip", "-n", host, "link", "set", "lo", "up")
 
 
 @pytest.fixture
@@ -186,74 +184,36 @@ def short_folder():
         yield folder
 
 
+def start_node(host: str, number: int, folder: str, *words: str):
+    """A Ray node of one core on a host."""
+    ray_command = str(Path(sys.executable).with_name("ray"))
+    place = ["--node-ip-address", f"10.77.0.{number}", "--temp-dir", f"{folder}/{number}"]
+    command = inside(host, ray_command, "start", "--num-cpus", "1", *place, *words)
+    run(*command, env=os.environ | CLUSTER)
+
+
 def test_a_node_that_is_lost_costs_its_cells_alone_time(
     two_hosts, plan, whole, tmp_path, short_folder
 ):
-    """Two Ray nodes, each in a network of its own, share a sweep; one is killed midway; the sweep ends complete and equal."""
-    quiet = os.environ | {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "PARAMALLOC_LEASE_SILENCE": "5",
-        "OMP_NUM_THREADS": "1",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
-    }
-    at = lambda name, *words: ["ip", "netns", "exec", name, *words]
-    script = str(Path(sys.executable).with_name("ray"))
-    for name, number, words in (
-        (two_hosts[0], 1, ["--head", "--port", "6399", "--include-dashboard", "false"]),
-        (two_hosts[1], 2, ["--address", "10.77.0.1:6399"]),
-    ):
-        sh(
-            *at(
-                name,
-                script,
-                "start",
-                "--node-ip-address",
-                f"10.77.0.{number}",
-                "--num-cpus",
-                "1",
-                "--temp-dir",
-                f"{short_folder}/{number}",
-                *words,
-            ),
-            env=quiet,
-        )
+    """Two nodes with a network each share a sweep; one is killed; it ends complete and equal."""
+    first, second = two_hosts
+    start_node(first, 1, short_folder, "--head", "--port", PORT, "--include-dashboard", "false")
+    start_node(second, 2, short_folder, "--address", f"10.77.0.1:{PORT}")
     code = "from paramalloc.cli import main; raise SystemExit(main())"
+    words = ["sweep", str(plan), "--outputs", str(tmp_path / "o"), "--engine", "ray"]
     sweep = subprocess.Popen(
-        at(
-            two_hosts[0],
-            sys.executable,
-            "-c",
-            code,
-            "sweep",
-            str(plan),
-            "--outputs",
-            str(tmp_path / "o"),
-            "--engine",
-            "ray",
-            "--address",
-            "10.77.0.1:6399",
-        ),
+        inside(first, sys.executable, "-c", code, *words, "--address", f"10.77.0.1:{PORT}"),
         cwd=ROOT,
-        env=quiet,
+        env=os.environ | CLUSTER,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    pids = lambda name: sh("ip", "netns", "pids", name).stdout.split()
-    kernels = lambda name: [
-        pid
-        for pid in pids(name)
-        if "ipykernel_launcher" in Path(f"/proc/{pid}/cmdline").read_text()
-    ]
-    deadline = time.monotonic() + 200
-    while not (kernels(two_hosts[0]) and kernels(two_hosts[1])) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert kernels(two_hosts[0]) and kernels(two_hosts[1]), "both nodes should train"
+    wait_for(lambda: has_kernel(first) and has_kernel(second), 200)
+    assert has_kernel(first) and has_kernel(second), "both nodes should train"
     time.sleep(4)
-    for pid in pids(two_hosts[1]):
-        subprocess.run(["kill", "-9", pid])
-    said, _ = sweep.communicate(timeout=400)
-    assert sweep.returncode == 0, said
+    kill_all(second)
+    output, _ = sweep.communicate(timeout=400)
+    assert sweep.returncode == 0, output
     assert set(load_runs(tmp_path / "o").status) == {"completed"}
-    same(whole, tmp_path / "o")
+    assert_same_runs(whole, tmp_path / "o")

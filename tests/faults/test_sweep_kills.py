@@ -1,140 +1,90 @@
-"""Kernel, papermill or the sweep itself killed at random moments: nothing trains on unseen, and every cell is completed."""
+"""Kernel, papermill or the sweep itself killed at random: nothing trains on unseen, all ends."""
 
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import psutil
 import pytest
-import torch
 import yaml
-from test_kills import outcome
+from processes import KILLS, assert_same_runs, family, finish, start
 
 from paramalloc.runs import load_runs
 
-KILLS, SHARES = 33, [0.2, 0.25, 0.35]
+SHARES = [0.2, 0.25, 0.35]
+VICTIMS = ("kernel", "papermill", "sweep")
+SWEEP_KILLS = KILLS // 5  # each takes as long as several of a training process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-def start(path: Path, outputs: Path, *more) -> subprocess.Popen:
-    code = "from paramalloc.cli import main; raise SystemExit(main())"
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            code,
-            "sweep",
-            str(path),
-            "--outputs",
-            str(outputs),
-            "--jobs",
-            "2",
-            *more,
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def family(sweep: subprocess.Popen) -> dict[str, list[psutil.Process]]:
-    """The papermill processes and the kernels of a sweep."""
-    found = {"papermill": [], "kernel": []}
-    for process in psutil.Process(sweep.pid).children(recursive=True):
-        try:
-            line = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if (
-            kind := "kernel"
-            if "ipykernel_launcher" in line
-            else "papermill"
-            if "papermill_process" in line
-            else None
-        ):
-            found[kind].append(process)
-    return found
-
-
-@pytest.fixture
-def plan(tiny, tmp_path) -> Path:
-    path = tmp_path / "kills.yaml"
+@pytest.fixture(scope="module")
+def plan(tiny, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("kills") / "kills.yaml"
     shared = tiny | {"tokens": 300 * 1024, "probes": 5, "checkpoint_seconds": 0.2}
     path.write_text(yaml.safe_dump({"axes": {"embed_share": SHARES}, "parameters": shared}))
     return path
 
 
-def finish(plan, outputs):
-    sweep = start(plan, outputs)
-    said, _ = sweep.communicate(timeout=300)
-    assert sweep.returncode == 0, said
+@pytest.fixture(scope="module")
+def whole(plan) -> Path:
+    """The outputs of the sweep, undisturbed."""
+    finish(plan, plan.parent / "whole")
+    return plan.parent / "whole"
 
 
-def test_kernel_papermill_or_sweep_killed_at_random(plan, tmp_path, capsys):
-    """33 kills: 10 s after the death of a sweep none of its processes is left; in the end the weights are the undisturbed ones."""
-    chance, seen, started, round_ = random.Random(1), Counter(), time.monotonic(), 0
-    finish(plan, tmp_path / "whole")
-    while sum(seen.values()) < KILLS:
-        outputs = tmp_path / f"killed-{round_}"
-        sweep, victim = (
-            start(plan, outputs),
-            ("kernel", "papermill", "sweep")[sum(seen.values()) % 3],
-        )
+def test_kernel_papermill_or_sweep_killed_at_random(plan, whole, tmp_path, capsys):
+    """10 s after a sweep's death none of its processes is left; the weights are the undisturbed."""
+    chance = random.Random(1)
+    kills = Counter()
+    started = time.monotonic()
+    rounds = 1
+    while kills.total() < SWEEP_KILLS:
+        outputs = tmp_path / f"killed-{rounds}"
+        victim = VICTIMS[kills.total() % len(VICTIMS)]
+        sweep = start(plan, outputs)
         time.sleep(chance.uniform(1, 9))
         members = family(sweep) if sweep.poll() is None else {}
         if victim == "sweep" and members:
-            everyone = [process for kind in members.values() for process in kind]
+            processes = members["papermill"] + members["kernel"]
             sweep.kill()
-            _, left = psutil.wait_procs(everyone, timeout=10)
+            _, left = psutil.wait_procs(processes, timeout=10)
             assert not left, f"{len(left)} processes outlived their sweep"
-            seen[victim] += 1
+            kills[victim] += 1
         elif members.get(victim):
             chance.choice(members[victim]).kill()
-            seen[victim] += 1
+            kills[victim] += 1
         if victim != "sweep" or not members:
-            sweep.communicate(
-                timeout=120
-            )  # a killed cell fails; the sweep goes on with the others and ends
-        if len(load_runs(outputs)) == len(SHARES):  # all are through: once more from the beginning
-            same(tmp_path / "whole", outputs)
-            round_ += 1
-    finish(plan, tmp_path / f"killed-{round_}")
-    same(tmp_path / "whole", tmp_path / f"killed-{round_}")
+            # A killed cell fails; the sweep goes on with the others and ends.
+            sweep.communicate(timeout=120)
+        if len(load_runs(outputs)) == len(SHARES):
+            # All are through: once more from the beginning.
+            assert_same_runs(whole, outputs)
+            rounds += 1
+    finish(plan, tmp_path / f"killed-{rounds}")
+    assert_same_runs(whole, tmp_path / f"killed-{rounds}")
     with capsys.disabled():
-        print(
-            f"\n{dict(seen)} killed in {time.monotonic() - started:.0f} s, {round_ + 1} sweeps completed and equal to the undisturbed"
-        )
+        seconds = time.monotonic() - started
+        print(f"\n{dict(kills)} killed in {seconds:.0f} s,")
+        print(f"{rounds} sweeps completed and equal to the undisturbed")
 
 
-def same(whole: Path, killed: Path):
-    for folder in sorted((whole / "runs").iterdir()):
-        one, other = outcome(folder), outcome(killed / "runs" / folder.name)
-        assert (
-            all(torch.equal(one[0][name], other[0][name]) for name in one[0])
-            and one[1:] == other[1:]
-        )
-
-
-def test_two_sweeps_with_common_cells_train_each_run_once(plan, tmp_path):
-    """Started together: each of the three runs has one beginning and one record, and both sweeps end well."""
-    outputs, other = tmp_path / "both", tmp_path / "other.yaml"
+def test_two_sweeps_with_common_cells_train_each_run_once(plan, whole, tmp_path):
+    """Started together: each run has one beginning and one record, and both sweeps end well."""
+    outputs = tmp_path / "both"
+    other = tmp_path / "other.yaml"
     content = yaml.safe_load(plan.read_text())
     other.write_text(yaml.safe_dump(content | {"axes": {"embed_share": SHARES[::-1]}}))
     sweeps = [start(path, outputs) for path in (plan, other)]
-    said = [sweep.communicate(timeout=300)[0] for sweep in sweeps]
-    assert [sweep.returncode for sweep in sweeps] == [0, 0], said
+    texts = [sweep.communicate(timeout=300)[0] for sweep in sweeps]
+    assert [sweep.returncode for sweep in sweeps] == [0, 0], texts
     runs = load_runs(outputs)
-    assert len(runs) == 3 and set(runs.status) == {"completed"}
-    finish(plan, tmp_path / "whole")
-    same(tmp_path / "whole", outputs)
-    trained = sum(
-        len(list((outputs / "notebooks" / name).glob("*.ipynb"))) for name in ("kills", "other")
-    )
-    assert trained <= 6 and not any(
-        "resumed" in (folder / "config.json").read_text() for folder in (outputs / "runs").iterdir()
-    )
+    assert len(runs) == 3
+    assert set(runs.status) == {"completed"}
+    assert_same_runs(whole, outputs)
+    notebooks = list(outputs.glob("notebooks/kills/*.ipynb"))
+    notebooks += outputs.glob("notebooks/other/*.ipynb")
+    assert len(notebooks) <= 6
+    for config in outputs.glob("runs/*/config.json"):
+        assert "resumed" not in config.read_text()
