@@ -1,4 +1,4 @@
-"""A dry run trains nothing and tells what a sweep would do; a study is not started on a laptop by mistake."""
+"""A dry run trains nothing and tells what a sweep would do; no study starts by mistake."""
 
 import pytest
 import yaml
@@ -7,8 +7,8 @@ from paramalloc.cli import main
 from paramalloc.config import TrainConfig
 from paramalloc.data import prepare
 from paramalloc.runs import Run
-from paramalloc.sweep import format_plan, load_sweep, predict_sweep, rough_seconds
 from paramalloc.sweep import dry_run as plans
+from paramalloc.sweep import format_plan, load_sweep, predict_sweep, rough_seconds
 from paramalloc.sweep import probe as probes
 from paramalloc.sweep.dry_run import predict_seconds
 
@@ -35,8 +35,8 @@ def sweep(tiny, tmp_path):
 
 
 def test_what_would_be_done_is_told(sweep, tmp_path):
-    """Run, skip and why, wait and for whom, cannot be; the probe of two at a time predicts each run's time."""
-    path, plan, corpus = sweep
+    """Run, skip and why, wait and for whom, cannot be; two probes at a time predict each run."""
+    _, plan, corpus = sweep
     held = Run(plan.cells[1].config.runs()[1], corpus.fingerprint)
     with held.held():
         frame = predict_sweep(plan, jobs=2)
@@ -49,22 +49,20 @@ def test_what_would_be_done_is_told(sweep, tmp_path):
         "run",
         "cannot be",
     ]
-    assert (
-        frame[frame.action == "run"].seconds.between(plans.START_S, 60).all()
-        and frame[frame.action != "run"].seconds.isna().all()
-    )
+    assert frame[frame.action == "run"].seconds.between(plans.START_S, 60).all()
+    assert frame[frame.action != "run"].seconds.isna().all()
     text = format_plan(frame, 2, tmp_path)
-    assert (
-        "4 of 7 runs to train" in text and "GB that are free" in text and "skip: completed" in text
-    )
+    for words in ("4 of 7 runs to train", "GB that are free", "skip: completed"):
+        assert words in text
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted(
         {held.id, Run(plan.cells[0].config.runs()[0], corpus.fingerprint).id}
     )
 
 
 def test_a_large_step_is_predicted_from_a_part_of_it(tiny, monkeypatch):
-    """On a CPU no more than STEP_TOKENS tokens are probed: of a step eight times as large the prediction is eight times that of the part."""
-    config, sizes = TrainConfig.from_dict(tiny | {"batch_tokens": 8192}), []
+    """On a CPU no more than STEP_TOKENS tokens are probed, and the time is scaled up."""
+    config = TrainConfig.from_dict(tiny | {"batch_tokens": 8192})
+    sizes = []
     step = probes.Learner.step
     monkeypatch.setattr(probes, "STEP_TOKENS", 1024)
     monkeypatch.setattr(
@@ -73,7 +71,8 @@ def test_a_large_step_is_predicted_from_a_part_of_it(tiny, monkeypatch):
         lambda self, x, y, lr: (sizes.append(x.numel()), step(self, x, y, lr))[1],
     )
     monkeypatch.setattr(probes, "measure_seconds", lambda device, work: (work(), 2.0)[1])
-    assert probes.probe_speed(config)["step_s"] == 16.0 and sizes == [1024] * probes.PROBED_STEPS
+    assert probes.probe_speed(config)["step_s"] == 16.0
+    assert sizes == [1024] * probes.PROBED_STEPS
 
 
 def test_the_prediction_by_hand(sweep):
@@ -87,29 +86,16 @@ def test_the_prediction_by_hand(sweep):
 
 
 def test_a_study_on_a_laptop_wants_yes(tmp_path, capsys):
-    """The 12 cells of 50M tokens are days on a CPU: refused in one line, before anything is prepared or made."""
+    """The 12 cells of 50M tokens are days on a CPU: refused in one line, and nothing is made."""
     assert (
         rough_seconds(load_sweep("grid", profile="study", outputs=str(tmp_path))) > 24 * plans.HOUR
     )
-    assert (
-        main(
-            [
-                "sweep",
-                "grid",
-                "--profile",
-                "study",
-                "--dataset",
-                "builtin",
-                "--outputs",
-                str(tmp_path / "o"),
-            ]
-        )
-        == 2
-    )
-    said = capsys.readouterr().err
-    assert (
-        "add --yes to start it" in said and said.count("\n") == 1 and not (tmp_path / "o").exists()
-    )
+    words = ["--profile", "study", "--dataset", "builtin", "--outputs", str(tmp_path / "o")]
+    assert main(["sweep", "grid", *words]) == 2
+    message = capsys.readouterr().err
+    assert "add --yes to start it" in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "o").exists()
     assert rough_seconds(load_sweep("grid", profile="quick", outputs=str(tmp_path))) < plans.HOUR
 
 

@@ -22,7 +22,7 @@ def plan(tiny, tmp_path):
 
 
 def test_every_state_is_named(plan, tmp_path, capsys):
-    """Completed, running with its holder and time left, interrupted, failed with its reason and log, and what cannot be."""
+    """Completed, running with its holder and time left, interrupted, failed and why, impossible."""
     path, sweep, corpus = plan
     cells = {cell.parameters["embed_share"]: cell for cell in sweep.cells}
     run = {
@@ -37,7 +37,8 @@ def test_every_state_is_named(plan, tmp_path, capsys):
     log = sweep.log(cells[0.25], [run[0.25]])
     log.parent.mkdir(parents=True)
     log.write_text(
-        "Traceback\nparamalloc.errors.OutOfMemory: out of memory with batch_tokens 1024: batch_tokens 512 should fit\n"
+        "Traceback\nparamalloc.errors.OutOfMemory: "
+        "out of memory with batch_tokens 1024: batch_tokens 512 should fit\n"
     )
     with run[0.35].held():
         run[0.35].begin({"tokens": 40_960})
@@ -52,27 +53,22 @@ def test_every_state_is_named(plan, tmp_path, capsys):
         0.97: "failed (config)",
     }
     running = rows.loc[cells[0.35].name]
-    assert (
-        running.left == 10
-        and running["dev ppl"] == 12.0
-        and running["where"].startswith("process ")
-    )
+    assert running.left == 10
+    assert running["dev ppl"] == 12.0
+    assert running["where"].startswith("process ")
     assert main(["status", str(path), "--outputs", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert (
-        "batch_tokens 512 should fit" in said
-        and "again: papermill" in said
-        and "-p embed_share 0.25" in said
-        and "2 interrupted" in said
-    )
-    assert (
-        main(["status", "--outputs", str(tmp_path)]) == 0
-        and "1 completed" in capsys.readouterr().out
-    )
-    assert (
-        main(["status", "--outputs", str(tmp_path / "none")]) == 0
-        and "no runs yet" in capsys.readouterr().out
-    )
+    text = capsys.readouterr().out
+    for words in (
+        "batch_tokens 512 should fit",
+        "again: papermill",
+        "-p embed_share 0.25",
+        "2 interrupted",
+    ):
+        assert words in text
+    assert main(["status", "--outputs", str(tmp_path)]) == 0
+    assert "1 completed" in capsys.readouterr().out
+    assert main(["status", "--outputs", str(tmp_path / "none")]) == 0
+    assert "no runs yet" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """A sweep trains what is missing, once, and one bad cell does not stop the others."""
 
+import io
 import json
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr
 
 import psutil
 import pytest
@@ -20,7 +22,7 @@ from paramalloc.sweep import engines, last_line, load_sweep, select_runs
 STUDY = ["embedding_sweep", "glu_sweep", "grid"]
 
 
-@pytest.mark.parametrize("name, count", list(zip(STUDY, (3, 4, 12))))
+@pytest.mark.parametrize("name, count", list(zip(STUDY, (3, 4, 12), strict=True)))
 def test_the_baseline_is_the_first_of_the_studys_cells(name, count):
     """Early stop needs the baseline's curve, so that cell goes first."""
     sweep = load_sweep(name, profile="quick")
@@ -53,7 +55,7 @@ def test_the_command_line_replaces_profile_and_dataset():
 
 
 def test_no_cell_is_written_outside_its_sweeps_folder(tmp_path):
-    """A value that is a path becomes part of a file's name; two that would have one name get a number."""
+    """A value that is a path becomes part of a file's name; equal names get a number."""
     path = tmp_path / "paths.yaml"
     path.write_text("axes: {dataset: [../../a, ../..\\\\a, /etc/b]}\n")
     names = [
@@ -91,114 +93,110 @@ def test_yaml_of_another_form_is_refused(tmp_path, text):
 
 @pytest.fixture
 def plan(tiny, tmp_path):
-    """A sweep of three tiny cells, of which one cannot exist; the outputs folder is not there yet."""
+    """A sweep of three tiny cells, of which one cannot exist; there is no outputs folder yet."""
     path = tmp_path / "three.yaml"
     shared = tiny | {"tokens": 4096, "probes": 2}
-    path.write_text(
-        yaml.safe_dump({"axes": {"embed_share": [0.3, 0.35, 0.97]}, "parameters": shared})
-    )
+    write_sweep(path, {"embed_share": [0.3, 0.35, 0.97]}, shared)
     return path, tmp_path / "new" / "outputs"
 
 
-def test_a_sweep_goes_on_after_a_failed_cell_and_trains_nothing_twice(plan, capsys, monkeypatch):
-    """Two cells are trained, the third is named with its reason, non-zero; the second time nothing is executed."""
-    path, outputs = plan
-    assert main(["sweep", str(path), "--outputs", str(outputs)]) == 1
-    said = capsys.readouterr()
-    assert "embed_share-0.97" in said.err and "nearest embed_share that fits" in said.err
+def write_sweep(path, axes, parameters):
+    path.write_text(yaml.safe_dump({"axes": axes, "parameters": parameters}))
+
+
+@pytest.fixture(scope="module")
+def trained(tiny, tmp_path_factory):
+    """A sweep that was executed two cells at a time, its outputs, status and messages.
+
+    Of its four cells one cannot exist, and two are one run: they differ in `compile` alone.
+    """
+    path = tmp_path_factory.mktemp("sweep") / "four.yaml"
+    cells = [
+        {"embed_share": 0.3},
+        {"embed_share": 0.35, "compile": "off"},
+        {"embed_share": 0.35, "compile": "auto"},
+        {"embed_share": 0.97},
+    ]
+    write_sweep(path, {"cell": cells}, tiny | {"tokens": 4096, "probes": 2})
+    outputs = path.parent / "new" / "outputs"
+    errors = io.StringIO()
+    with redirect_stderr(errors):
+        status = main(["sweep", str(path), "--outputs", str(outputs), "--jobs", "2"])
+    return path, outputs, status, errors.getvalue()
+
+
+def test_a_sweep_goes_on_after_a_failed_cell(trained):
+    """The cells that can be are trained; the other is named with its reason; the status is 1."""
+    path, outputs, status, errors = trained
+    assert status == 1
+    assert "embed_share-0.97" in errors and "nearest embed_share that fits" in errors
     assert list(load_runs(outputs).status) == ["completed"] * 2
-    executed = {file.name for file in (outputs / "notebooks" / "three").iterdir()}
-    assert executed == {"embed_share-0.3.ipynb", "embed_share-0.35.ipynb"}
+    rows = select_runs(AnalysisConfig.from_dict({"runs": str(path), "outputs": str(outputs)}))
+    assert sorted(rows.status) == ["completed", "completed", "failed"]
+
+
+def test_a_sweep_trains_nothing_twice(trained, monkeypatch):
+    """The second time nothing is executed."""
+    path, outputs, *_ = trained
     monkeypatch.setattr(
         engines, "papermill_command", lambda *_: pytest.fail("a finished cell was executed again")
     )
     assert main(["sweep", str(path), "--outputs", str(outputs)]) == 1
 
-    rows = select_runs(AnalysisConfig.from_dict({"runs": str(path), "outputs": str(outputs)}))
-    assert sorted(rows.status) == ["completed", "completed", "failed"]
 
-
-@pytest.mark.slow
-def test_cells_at_a_time_are_the_same_runs_with_their_part_of_the_cores(plan, capsys):
-    """--jobs 2: what one at a time would train, each on half of the cores; the failed cell is still told."""
-    path, outputs = plan
-    assert main(["sweep", str(path), "--outputs", str(outputs), "--jobs", "2"]) == 1
-    runs = load_runs(outputs)
-    assert list(runs.status) == ["completed"] * 2 and "embed_share-0.97" in capsys.readouterr().err
-    assert set(runs.threads) == {max(1, engines.cores() // 2)}
-    assert not list((outputs / "notebooks" / "three").glob(".*"))
+def test_cells_at_a_time_have_their_part_of_the_cores(trained):
+    """--jobs 2: each on half of the cores; nothing is left but the notebooks."""
+    path, outputs, *_ = trained
+    assert set(load_runs(outputs).threads) == {max(1, engines.cores() // 2)}
+    assert not list((outputs / "notebooks" / "four").glob(".*"))
     assert main(["sweep", str(path), "--jobs", "0"]) == 2
 
 
-def test_cells_that_are_one_run_train_it_once(tiny, tmp_path, capsys):
-    """Two cells with one run id (they differ in `compile` alone) never train side by side: the second finds it finished."""
-    path = tmp_path / "same.yaml"
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "axes": {"compile": ["off", "auto"]},
-                "parameters": tiny | {"tokens": 4096, "probes": 2},
-            }
-        )
-    )
-    assert main(["sweep", str(path), "--outputs", str(tmp_path / "o"), "--jobs", "2"]) == 0
-    assert len(load_runs(tmp_path / "o")) == 1
-    assert len(list((tmp_path / "o" / "notebooks" / "same").glob("*.ipynb"))) == 1
+def test_cells_that_are_one_run_train_it_once(trained):
+    """They never train side by side: the second finds the run finished and is not executed."""
+    _, outputs, *_ = trained
+    executed = {file.name for file in (outputs / "notebooks" / "four").iterdir()}
+    first = "compile-off_embed_share-0.35.ipynb"
+    assert executed == {"embed_share-0.3.ipynb", first}
 
 
 def test_a_hundred_finished_cells_are_seen_in_seconds(tiny, tmp_path, capsys):
     """Nothing is started for them: under 3 s, the corpus being there."""
     path = tmp_path / "hundred.yaml"
-    path.write_text(
-        yaml.safe_dump({"axes": {"lr": [1e-3 + n * 1e-5 for n in range(100)]}, "parameters": tiny})
-    )
+    write_sweep(path, {"lr": [1e-3 + n * 1e-5 for n in range(100)]}, tiny)
     plan = load_sweep(str(path), outputs=str(tmp_path))
     corpus = prepare(plan.config.dataset, plan.config.vocab_size, tmp_path)
     for cell in plan.cells:
         run = Run(cell.config, corpus.fingerprint)
         run.folder.mkdir(parents=True)
-        (run.folder / "result.json").write_text(
-            json.dumps(
-                {name: None for name in RESULT_COLUMNS} | {"status": "completed", "wall_s": 1.0}
-            )
-        )
+        result = dict.fromkeys(RESULT_COLUMNS) | {"status": "completed", "wall_s": 1.0}
+        (run.folder / "result.json").write_text(json.dumps(result))
     started = time.monotonic()
     assert main(["sweep", str(path), "--outputs", str(tmp_path)]) == 0
-    assert (
-        time.monotonic() - started < 3
-        and capsys.readouterr().out.count("completed, speed not measured") == 100
-    )
+    assert time.monotonic() - started < 3
+    assert capsys.readouterr().out.count("completed, speed not measured") == 100
 
 
 def test_an_interrupted_sweep_leaves_no_process(tiny, tmp_path):
-    """Ctrl-C while two cells train: status 130 within seconds, and neither papermill nor a kernel is left."""
+    """Ctrl-C while two cells train: status 130 within seconds, no papermill and no kernel left."""
     path, outputs = tmp_path / "long.yaml", tmp_path / "o"
-    shared = tiny | {"tokens": 20_000_000, "probes": 2}
-    path.write_text(yaml.safe_dump({"axes": {"embed_share": [0.3, 0.35]}, "parameters": shared}))
-    command = [
-        sys.executable,
-        "-c",
-        "from paramalloc.cli import main; raise SystemExit(main())",
-        "sweep",
-        str(path),
-        "--outputs",
-        str(outputs),
-        "--jobs",
-        "2",
-    ]
+    write_sweep(path, {"embed_share": [0.3, 0.35]}, tiny | {"tokens": 20_000_000, "probes": 2})
+    code = "from paramalloc.cli import main; raise SystemExit(main())"
+    words = ["sweep", str(path), "--outputs", str(outputs), "--jobs", "2"]
     sweep = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-c", code, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
-    while len(list((outputs / "runs").glob("*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
+    while len(list(outputs.glob("runs/*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.5)
-    family = [process.pid for process in psutil.Process(sweep.pid).children(recursive=True)]
+    family = psutil.Process(sweep.pid).children(recursive=True)
     assert len(family) >= 4  # two papermills, two kernels
     sweep.send_signal(signal.SIGINT)
     assert sweep.wait(30) == 130
-    gone, left = psutil.wait_procs(
-        [psutil.Process(pid) for pid in family if psutil.pid_exists(pid)], timeout=10
-    )
+    _, left = psutil.wait_procs(family, timeout=10)
     assert not left
 
 
@@ -212,10 +210,8 @@ def test_a_cell_that_never_ran_is_missing(plan):
         done.begin({})
         done.finish({"run_id": done.id, "status": "completed", "dev_loss": 5.0})
     rows = select_runs(AnalysisConfig.from_dict({"runs": str(path), "outputs": str(outputs)}))
-    assert (
-        list(rows.status) == ["completed", "missing", "failed"]
-        and list(rows.columns) == RESULT_COLUMNS
-    )
+    assert list(rows.status) == ["completed", "missing", "failed"]
+    assert list(rows.columns) == RESULT_COLUMNS
     assert rows.dev_loss.isna().tolist() == [False, True, True]
 
 
@@ -223,46 +219,30 @@ def test_sweeps_joined_by_plus_share_their_runs(plan, tmp_path):
     """A cell of both is one row; what is absent has the shape that it would have."""
     path, outputs = plan
     other = tmp_path / "other.yaml"
-    other.write_text(
-        yaml.safe_dump(
-            {
-                "axes": {"embed_share": [0.35, 0.4]},
-                "parameters": yaml.safe_load(path.read_text())["parameters"],
-            }
-        )
-    )
+    parameters = yaml.safe_load(path.read_text())["parameters"]
+    write_sweep(other, {"embed_share": [0.35, 0.4]}, parameters)
     sweep = load_sweep(str(path), outputs=str(outputs))
-    done = Run(
-        sweep.cells[0].config,
-        prepare(sweep.config.dataset, sweep.config.vocab_size, outputs).fingerprint,
-    )
+    corpus = prepare(sweep.config.dataset, sweep.config.vocab_size, outputs)
+    done = Run(sweep.cells[0].config, corpus.fingerprint)
+    result = {"status": "completed", "requested_share": 0.35, "dev_loss": 5.0}
     with done.held():
         done.begin({})
-        done.finish(
-            {"run_id": done.id, "status": "completed", "requested_share": 0.35, "dev_loss": 5.0}
-        )
+        done.finish({"run_id": done.id} | result)
     rows = select_runs(
         AnalysisConfig.from_dict({"runs": f"{path}+{other}", "outputs": str(outputs)})
     )
-    assert sorted(rows.requested_share) == [0.3, 0.35, 0.4, 0.97] and list(
-        rows.run_id.dropna()
-    ) == [done.id]
-    assert (
-        rows[rows.status == "missing"].d_model.notna().all()
-        and rows[rows.status == "missing"].total_params.isna().all()
-    )
+    assert sorted(rows.requested_share) == [0.3, 0.35, 0.4, 0.97]
+    assert list(rows.run_id.dropna()) == [done.id]
+    missing = rows[rows.status == "missing"]
+    assert missing.d_model.notna().all()
+    assert missing.total_params.isna().all()
 
 
 def test_the_parameters_reach_papermill_with_their_types():
     """Lists, numbers and text arrive as such, through YAML."""
-    command = engines.papermill_command(
-        ROOT / "a.ipynb", ROOT / "b.ipynb", {"lr": [1e-3, 3e-3], "glu": 2.0, "dataset": "a b"}
-    )
-    assert json.loads(command[command.index("-y") + 1]) == {
-        "lr": [1e-3, 3e-3],
-        "glu": 2.0,
-        "dataset": "a b",
-    }
+    parameters = {"lr": [1e-3, 3e-3], "glu": 2.0, "dataset": "a b"}
+    command = engines.papermill_command(ROOT / "a.ipynb", ROOT / "b.ipynb", parameters)
+    assert json.loads(command[command.index("-y") + 1]) == parameters
 
 
 def test_a_papermill_error_is_passed_on_without_the_name_of_the_exception():

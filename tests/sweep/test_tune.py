@@ -1,4 +1,4 @@
-"""A tuned sweep finds each cell's learning rate on seeds of its own, then trains the claim there, and may stop anywhere."""
+"""A tuned sweep finds each cell's learning rate on other seeds, then trains the cell with it."""
 
 import math
 import time
@@ -14,6 +14,7 @@ from paramalloc.config import AnalysisConfig, TrainConfig
 from paramalloc.data import prepare
 from paramalloc.errors import ConfigError
 from paramalloc.runs import Run, load_runs
+from paramalloc.sweep import dry_run as plans
 from paramalloc.sweep import (
     execute_sweep,
     format_plan,
@@ -23,11 +24,14 @@ from paramalloc.sweep import (
     select_runs,
     status_table,
 )
-from paramalloc.sweep import dry_run as plans
 from paramalloc.sweep.tune import Tuning, best_lr, next_lrs
 
 GRID = (1e-3, 2e-3, 4e-3, 8e-3, 16e-3)
 TUNE = {"lr": list(GRID), "seed": [1000, 1001], "extend": 2}
+
+
+def losses(rates, values) -> dict:
+    return dict(zip(rates, values, strict=True))
 
 
 def bowl(best: float):
@@ -40,37 +44,36 @@ def bowl(best: float):
 
 @given(st.floats(-14, 3))
 def test_the_search_ends_at_the_best_of_all_that_it_may_reach(place):
-    """On a bowl: the grid's ladder, two steps longer on the side of the lowest loss; nothing but that side is added."""
-    tuning, losses = Tuning(GRID, extend=2), {}
-    while rates := next_lrs(losses, tuning):
-        losses |= {lr: abs(math.log(lr) - place) for lr in rates}
+    """On a bowl: the grid, and up to two steps more on the side of the lowest loss."""
+    tuning = Tuning(GRID, extend=2)
+    tried = {}
+    while rates := next_lrs(tried, tuning):
+        tried |= {lr: abs(math.log(lr) - place) for lr in rates}
     ladder = [1e-3 * 2**n for n in range(-2, 7)]
     nearest = min(ladder, key=lambda lr: abs(math.log(lr) - place))
-    assert (
-        best_lr(losses) == pytest.approx(nearest)
-        or abs(math.log(best_lr(losses) / nearest)) < 1.1 * math.log(2)
-        and len(losses) == 6
-    )
-    assert len(losses) <= 7 and not (min(losses) < 1e-3 and max(losses) > 16e-3)
+    is_next = abs(math.log(best_lr(tried) / nearest)) < 1.1 * math.log(2)
+    assert best_lr(tried) == pytest.approx(nearest) or (is_next and len(tried) == 6)
+    assert len(tried) <= 7
+    assert not (min(tried) < 1e-3 and max(tried) > 16e-3)
 
 
 @pytest.mark.parametrize(
-    "losses, then",
+    "tried, then",
     [
         ({}, GRID),
-        (dict(zip(GRID, (5, 4, 3, 4, 5))), ()),
-        (dict(zip(GRID, (3, 4, 5, 6, 7))), (5e-4,)),
-        (dict(zip(GRID, (7, 6, 5, 4, 3))), (32e-3,)),
-        (dict(zip(GRID, (5, 4, 3, math.inf, math.inf))), ()),
-        (dict(zip(GRID, (5, math.inf, math.inf, math.inf, math.inf))), (5e-4,)),
+        (losses(GRID, (5, 4, 3, 4, 5)), ()),
+        (losses(GRID, (3, 4, 5, 6, 7)), (5e-4,)),
+        (losses(GRID, (7, 6, 5, 4, 3)), (32e-3,)),
+        (losses(GRID, (5, 4, 3, math.inf, math.inf)), ()),
+        (losses(GRID, (5, math.inf, math.inf, math.inf, math.inf)), (5e-4,)),
         (dict.fromkeys(GRID, math.inf), (5e-4,)),
-        (dict(zip((2.5e-4, 5e-4, *GRID), range(7))), ()),
-        (dict(zip((5e-4, *GRID), (4, 3, 5, 6, 7, 8))), ()),
+        (losses((2.5e-4, 5e-4, *GRID), range(7)), ()),
+        (losses((5e-4, *GRID), (4, 3, 5, 6, 7, 8)), ()),
     ],
 )
-def test_the_next_learning_rates(losses, then):
-    """The grid; nothing when the best lies inside, also beside a diverged one; beyond the edge; down if all diverged; the limit."""
-    assert next_lrs(losses, Tuning(GRID, extend=2)) == then
+def test_the_next_learning_rates(tried, then):
+    """The grid; nothing if the best lies inside; beyond the edge; down if all diverged; a limit."""
+    assert next_lrs(tried, Tuning(GRID, extend=2)) == then
 
 
 @pytest.mark.parametrize(
@@ -103,53 +106,59 @@ def test_a_wrong_tune_is_refused_in_one_line(tmp_path, changed, message):
 
 
 class Untrained:
-    """An engine whose runs end at once with the dev loss that `loss(config)` gives, None where they diverge; after `lives`
-    executions it is interrupted."""
+    """An engine whose runs end at once, with the dev loss that `loss(config)` gives.
+
+    They diverge where it is None. After `lives` executions the engine is interrupted.
+    """
 
     def __init__(self, corpus, loss, jobs=1, lives=10**6):
-        self.corpus, self.loss, self.jobs, self.lives, self.started, self.trained = (
-            corpus,
-            loss,
-            jobs,
-            lives,
-            [],
-            [],
-        )
+        self.corpus = corpus
+        self.loss = loss
+        self.jobs = jobs
+        self.lives = lives
+        self.started = []
+        self.trained = []
 
     def start(self, source, target, parameters, output):
         if len(self.started) == self.lives:
             raise KeyboardInterrupt
         self.started.append((target.stem, parameters))
-        return Untold(self, TrainConfig.from_dict(parameters).runs())
+        return SlowProcess(self, TrainConfig.from_dict(parameters).runs())
+
+    def finish(self, config):
+        run = Run(config, self.corpus.fingerprint)
+        if run.finished:
+            return
+        loss = self.loss(config)
+        result = {
+            "run_id": run.id,
+            "status": "completed" if loss else "diverged",
+            "dev_loss": loss,
+            "lr": config.lr,
+            "seed": config.seed,
+            "requested_share": config.embed_share,
+            "requested_glu": config.glu,
+            "wall_s": 1.0,
+        }
+        with run.held():
+            run.begin({"tokens": config.tokens})
+            run.finish(result)
+        self.trained.append((config.embed_share, config.lr, config.seed))
 
 
-class Untold:
+class SlowProcess:
     """A cell under way: it is finished when it is asked for the second time."""
 
     def __init__(self, engine, configs):
-        self.engine, self.configs, self.polls = engine, configs, 0
+        self.engine = engine
+        self.configs = configs
+        self.polls = 0
 
     def poll(self):
         self.polls += 1
         if self.polls == 2:
             for config in self.configs:
-                run, loss = Run(config, self.engine.corpus.fingerprint), self.engine.loss(config)
-                if not run.finished:
-                    self.engine.trained.append((config.embed_share, config.lr, config.seed))
-                    with run.held():
-                        run.begin({"tokens": config.tokens})
-                        run.finish(
-                            {
-                                "run_id": run.id,
-                                "status": "completed" if loss else "diverged",
-                                "dev_loss": loss,
-                                "lr": config.lr,
-                                "seed": config.seed,
-                                "requested_share": config.embed_share,
-                                "requested_glu": config.glu,
-                                "wall_s": 1.0,
-                            }
-                        )
+                self.engine.finish(config)
         return 0 if self.polls > 1 else None
 
     def interrupt(self):
@@ -161,7 +170,7 @@ class Untold:
 
 @pytest.fixture
 def tuned(tiny, tmp_path, monkeypatch):
-    """Two cells of two claim seeds, the baseline first; the corpus is prepared, and nobody sleeps."""
+    """Two cells of two seeds, the baseline first; the corpus is prepared, and nobody sleeps."""
     monkeypatch.setattr(
         schedule, "time", SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
     )
@@ -190,7 +199,7 @@ def tuned(tiny, tmp_path, monkeypatch):
 )
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_each_cell_is_trained_at_its_best_learning_rate(tuned, best, tried, claimed, jobs):
-    """Optimum inside, near and beyond the low edge, beyond the high one: the rates tried, then the claim's seeds at the best."""
+    """Optimum inside, near or beyond an edge: the rates tried, then the cell at the best."""
     sweep, corpus, _ = tuned
     engine = Untrained(corpus, bowl(best), jobs)
     assert execute_sweep(sweep, engine) == {}
@@ -214,17 +223,17 @@ def test_each_cell_is_trained_at_its_best_learning_rate(tuned, best, tried, clai
 
 
 def test_a_cell_that_diverges_everywhere_fails_and_the_others_go_on(tuned, capsys):
-    """It tries lower ones first, then says what it tried; a learning rate of which one seed diverged is not chosen."""
+    """It tries lower ones first, then says so; a rate of which one seed diverged is not chosen."""
     sweep, corpus, _ = tuned
-    loss = lambda config: (
-        None
-        if config.embed_share == 0.35 or config.lr == 4e-3 and config.seed == 1001
-        else bowl(4e-3)(config)
-    )
+
+    def loss(config):
+        if config.embed_share == 0.35 or (config.lr == 4e-3 and config.seed == 1001):
+            return None
+        return bowl(4e-3)(config)
+
     failed = execute_sweep(sweep, engine := Untrained(corpus, loss))
-    assert failed == {
-        "embed_share-0.35": "every learning rate from 0.00025 to 0.016 diverged: give tune a lower grid"
-    }
+    reason = "every learning rate from 0.00025 to 0.016 diverged: give tune a lower grid"
+    assert failed == {"embed_share-0.35": reason}
     assert "failed (diverged)" in set(status_table(sweep.config.output_folder, sweep).state)
     assert {lr for share, lr, seed in engine.trained if share == 0.3 and seed == 0} == {2e-3}
     assert "0.002: dev loss 3.480, 0.004: diverged" in capsys.readouterr().out
@@ -232,7 +241,7 @@ def test_a_cell_that_diverges_everywhere_fails_and_the_others_go_on(tuned, capsy
 
 @pytest.mark.parametrize("lives", range(1, 7))
 def test_an_interrupted_tuned_sweep_goes_on(tuned, lives):
-    """Stopped before any of its executions and started again: the same runs in all, none of them twice."""
+    """Stopped before any of its executions and started again: the same runs, none of them twice."""
     sweep, corpus, _ = tuned
     first, second = Untrained(corpus, bowl(30e-3), lives=lives), Untrained(corpus, bowl(30e-3))
     with pytest.raises(KeyboardInterrupt):
@@ -243,9 +252,13 @@ def test_an_interrupted_tuned_sweep_goes_on(tuned, lives):
 
 
 def test_early_stop_of_a_claim_compares_with_the_baseline_at_its_own_learning_rate(tuned):
-    """The claim of every cell knows the baseline's, and waits for it where that takes longer; tuning stops nothing."""
+    """Every cell's last stage knows the baseline's rate, and waits for it; tuning stops nothing."""
     sweep, corpus, _ = tuned
-    loss = lambda config: bowl(30e-3 if config.embed_share == 0.35 else 4e-3)(config)
+
+    def loss(config):
+        best = 30e-3 if config.embed_share == 0.35 else 4e-3
+        return bowl(best)(config)
+
     execute_sweep(sweep, engine := Untrained(corpus, loss, jobs=4))
     assert [name for name, _ in engine.started].index("embed_share-0.3") > [
         name for name, _ in engine.started
@@ -261,50 +274,48 @@ def test_early_stop_of_a_claim_compares_with_the_baseline_at_its_own_learning_ra
 
 
 def test_what_belongs_to_a_tuned_sweep_is_known_at_any_time(tuned, tmp_path, monkeypatch):
-    """Dry run, status and report: nothing yet, midway, finished; a claim whose learning rate is not known is missing."""
+    """Dry run, status, report: nothing yet, midway, finished; runs without a rate are missing."""
     sweep, corpus, path = tuned
     monkeypatch.setattr(
         plans,
         "measure_speeds",
         lambda configs, jobs: [{"step_s": 1.0, "score_s": 0.0}] * len(configs),
     )
-    reported = lambda: select_runs(
-        AnalysisConfig.from_dict({"runs": str(path), "outputs": str(tmp_path)})
-    )
-    first, at_first = plans.predict_sweep(sweep, 1), status_table(tmp_path, sweep)
-    assert (
-        len(first) == len(at_first) == 2 * (10 + 2)
-        and (first.action == "run").all()
-        and first.seconds.notna().all()
-    )
-    assert first.lr.isna().sum() == 4 and set(at_first.state) == {"missing"} and reported().empty
-    text = format_plan(first, 1, tmp_path)
-    assert (
-        "tuned: only the first round of learning rates is predicted" in text
-        and "24 of 24 runs" in text
-    )
+    selection = AnalysisConfig.from_dict({"runs": str(path), "outputs": str(tmp_path)})
 
+    # Nothing yet.
+    first, status = plans.predict_sweep(sweep, 1), status_table(tmp_path, sweep)
+    assert len(first) == len(status) == 2 * (10 + 2)
+    assert (first.action == "run").all()
+    assert first.seconds.notna().all()
+    assert first.lr.isna().sum() == 4
+    assert set(status.state) == {"missing"}
+    assert select_runs(selection).empty
+    text = format_plan(first, 1, tmp_path)
+    assert "tuned: only the first round of learning rates is predicted" in text
+    assert "24 of 24 runs" in text
+
+    # Midway.
     with pytest.raises(KeyboardInterrupt):
         execute_sweep(sweep, Untrained(corpus, bowl(30e-3), lives=1))
-    midway = reported()
-    assert (
-        len(midway) == 24 + 2
-        and (midway.status == "completed").sum() == 10
-        and midway[midway.lr.isna()].seed.tolist() == [0, 1] * 2
-    )
+    rows = select_runs(selection)
+    assert len(rows) == 24 + 2
+    assert (rows.status == "completed").sum() == 10
+    assert rows[rows.lr.isna()].seed.tolist() == [0, 1] * 2
     assert (plans.predict_sweep(sweep, 1).action == "skip: completed").sum() == 10
 
+    # Finished.
     execute_sweep(sweep, Untrained(corpus, bowl(30e-3)))
-    done = reported()
-    assert len(done) == len(load_runs(tmp_path)) == 2 * 16 and (done.status == "completed").all()
-    assert format_plan(plans.predict_sweep(sweep, 1), 1, tmp_path).count("tuned") == 0 and set(
-        status_table(tmp_path, sweep).state
-    ) == {"completed"}
+    rows = select_runs(selection)
+    assert len(rows) == len(load_runs(tmp_path)) == 2 * 16
+    assert (rows.status == "completed").all()
+    assert "tuned" not in format_plan(plans.predict_sweep(sweep, 1), 1, tmp_path)
+    assert set(status_table(tmp_path, sweep).state) == {"completed"}
 
 
 @pytest.mark.slow
 def test_a_tuned_sweep_through_papermill(tiny, tmp_path):
-    """Real runs: five learning rates at the tuning seed, then the claim; the claim's notebook is the one named after the cell."""
+    """Real runs: five rates at the tuning seed, then the cell, whose name its notebook has."""
     path, outputs = tmp_path / "real.yaml", tmp_path / "o"
     parameters = tiny | {"tokens": 2048, "probes": 1}
     path.write_text(
