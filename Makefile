@@ -24,7 +24,7 @@ BIN := $(VENV)/bin
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: all setup data train-embedding-sweep train-glu-sweep grid reference reports published lab check test test-slow
-.PHONY: docs bench clean help
+.PHONY: docs faults bench clean help
 
 all: setup  ## set up, then the quick grid on the built-in corpus and its report
 	@# Cells may fail: the report shows the others, and the exit status still tells. SmallBench would take two more minutes.
@@ -104,6 +104,9 @@ test: $(VENV)/.paramalloc-test  ## the tests but for the slow ones, and every no
 
 test-slow: $(VENV)/.paramalloc-test  ## the slow tests: crashes, kills, the published reports
 	$(PYTEST) -m slow tests
+
+faults: $(VENV)/.paramalloc-test  ## the crash suite alone, with 200 kills (test-slow: 60)
+	PARAMALLOC_KILLS=200 $(PYTEST) tests/faults
 
 bench: $(VENV)/.paramalloc-test  ## the benchmarks in tests/bench, on DATASET
 	@set -e; for script in tests/bench/bench_*.py; do $(BIN)/python "$$script" "$(DATASET)"; done
