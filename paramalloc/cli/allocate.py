@@ -43,6 +43,18 @@ def add_allocate(commands) -> None:
         parser.add_argument(
             option_name(name), default=default, metavar=METAVARS[kind], help=text + suffix
         )
+    _add_costs(parser)
+    parser.add_argument(
+        "--best", default=1, metavar="N", help="Print so many of the best shapes (default: 1)."
+    )
+    parser.add_argument(
+        "--grid", action="store_true", help="Print the cells of params/grid.yaml at this budget."
+    )
+    add_json(parser)
+
+
+def _add_costs(parser) -> None:
+    """What FLOPs, memory and the roofline depend on besides the shape."""
     parser.add_argument(
         "--seq-len",
         default=512,
@@ -61,13 +73,6 @@ def add_allocate(commands) -> None:
         metavar="NAME",
         help=f"GPU for the roofline (default: H100 SXM). Known are {', '.join(HARDWARE)}.",
     )
-    parser.add_argument(
-        "--best", default=1, metavar="N", help="Print so many of the best shapes (default: 1)."
-    )
-    parser.add_argument(
-        "--grid", action="store_true", help="Print the cells of params/grid.yaml at this budget."
-    )
-    add_json(parser)
 
 
 def run_allocate(arguments) -> None:
@@ -104,8 +109,10 @@ def _request(arguments) -> dict:
     request = {}
     for name, (kind, _, _) in REQUEST_OPTIONS.items():
         value = getattr(arguments, name)
+        if kind is not str:
+            value = number_option(arguments, name, kind)
         if value is not None:
-            request[name] = value if kind is str else number_option(arguments, name, kind)
+            request[name] = value
     return request
 
 

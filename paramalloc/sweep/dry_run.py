@@ -79,8 +79,7 @@ def prepared_corpus(config: TrainConfig) -> Corpus | None:
 def _actions(stage: Cell) -> list[tuple[TrainConfig, str]]:
     """Each run of a stage, and what would be done with it."""
     config = stage.valid_config
-    corpus = prepared_corpus(config)
-    runs = stage.runs(corpus) if corpus else []
+    runs = stage.runs(prepared_corpus(config))
     if not runs:
         return [(single, "run") for single in config.runs()]
     return list(zip(config.runs(), map(_action, runs), strict=True))

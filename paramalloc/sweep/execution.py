@@ -130,7 +130,7 @@ def plan_execution(sweep: Sweep, number: int, cell: Cell) -> Execution:
     except UserError as error:
         return Execution(sweep, number, cell, cell, error=str(error))
     for stage in sweep.stages(cell, corpus):
-        runs = stage.runs(corpus) if stage.config else []
+        runs = stage.runs(corpus)
         execution = Execution(sweep, number, cell, stage, runs, stage.error)
         if not execution.finished:
             break

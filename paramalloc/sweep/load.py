@@ -111,7 +111,8 @@ def _make_cell(point: dict[str, Any], shared: dict[str, Any], tuning: Tuning | N
         allocation(config)
     except UserError as error:
         return Cell(name, parameters, None, str(error))
-    if tuning and max(run.seed for run in config.runs()) >= TUNING_SEED:
+    seeds = config.seed if isinstance(config.seed, tuple) else (config.seed,)
+    if tuning and max(seeds) >= TUNING_SEED:
         raise ConfigError(
             f"seeds from {TUNING_SEED} on only choose a learning rate: "
             "name lower ones, or put them under tune"

@@ -61,7 +61,7 @@ def _stage_rows(sweep: Sweep, stage: Cell, corpus: Corpus | None) -> dict[str, d
     if stage.config is None:
         return _failed_row(sweep, stage)
     configs = stage.config.runs()
-    runs = stage.runs(corpus) if corpus else []
+    runs = stage.runs(corpus)
     if not runs:
         return {run_id(config, ""): _absent_row(config, "missing") for config in configs}
     status = "failed" if sweep.log(stage, runs).exists() else "missing"

@@ -33,12 +33,14 @@ class Cell:
             raise ConfigError(f"{self.name}: {self.error}")
         return self.config
 
-    def runs(self, corpus: Corpus) -> list[Run]:
-        """The runs of the cell on a corpus; empty while the learning rate is not known."""
-        config = self.valid_config
-        if not config.lr:
+    def runs(self, corpus: Corpus | None) -> list[Run]:
+        """The runs of the cell on a corpus.
+
+        Empty while the corpus or the learning rate is not known, and where the cell cannot be.
+        """
+        if corpus is None or self.config is None or not self.config.lr:
             return []
-        return [Run(single, corpus.fingerprint) for single in config.runs()]
+        return [Run(single, corpus.fingerprint) for single in self.config.runs()]
 
     @property
     def budget(self) -> int:
@@ -75,7 +77,7 @@ class Cell:
                 smallbench="off",
             )
             rounds.append(tuned)
-            runs = tuned.runs(corpus) if corpus else []
+            runs = tuned.runs(corpus)
             if not runs or not all(run.finished for run in runs):
                 return rounds, None
             losses |= losses_by_lr(tuned, runs)

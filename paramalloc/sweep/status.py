@@ -61,14 +61,15 @@ def _stage_status(sweep: Sweep, stage: Cell) -> list[dict[str, Any]]:
 
 
 def _expected_runs(stage: Cell) -> list[Run]:
-    corpus = prepared_corpus(stage.valid_config)
-    return stage.runs(corpus) if corpus else []
+    return stage.runs(prepared_corpus(stage.valid_config))
 
 
 def _run_name(config: dict[str, Any]) -> str:
     share, glu = config.get("requested_share"), config.get("requested_glu")
     shape = f"{config.get('d_model')} x {config.get('n_layers')}"
-    return shape if share is None or glu is None else f"{share:.0%} x {glu:g}, {shape}"
+    if share is None or glu is None:
+        return shape
+    return f"{share:.0%} x {glu:g}, {shape}"
 
 
 def _run_row(cell: str, folder: Path) -> dict[str, Any]:
@@ -96,8 +97,9 @@ def _run_row(cell: str, folder: Path) -> dict[str, Any]:
     row["where"] = f"process {holder['pid']} on {holder['host'].split()[0]}"
     if (folder / "checkpoint" / "final").exists():
         return row | {"state": "measuring"}
-    left = (row["of"] - row["tokens"]) / row["tokens/s"] if row["tokens/s"] else None
-    return row | {"state": "running", "left": left}
+    if row["tokens/s"]:
+        row["left"] = (row["of"] - row["tokens"]) / row["tokens/s"]
+    return row | {"state": "running"}
 
 
 def _last_dev_ppl(metrics: list[dict[str, Any]]) -> float | None:

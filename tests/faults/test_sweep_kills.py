@@ -57,7 +57,7 @@ def test_kernel_papermill_or_sweep_killed_at_random(plan, whole, tmp_path, capsy
             kills[victim] += 1
         if victim != "sweep" or not members:
             # A killed cell fails; the sweep goes on with the others and ends.
-            sweep.communicate(timeout=120)
+            sweep.communicate(timeout=400)
         if len(load_runs(outputs)) == len(SHARES):
             # All are through: once more from the beginning.
             assert_same_runs(whole, outputs)
@@ -77,7 +77,7 @@ def test_two_sweeps_with_common_cells_train_each_run_once(plan, whole, tmp_path)
     content = yaml.safe_load(plan.read_text())
     other.write_text(yaml.safe_dump(content | {"axes": {"embed_share": SHARES[::-1]}}))
     sweeps = [start(path, outputs) for path in (plan, other)]
-    texts = [sweep.communicate(timeout=300)[0] for sweep in sweeps]
+    texts = [sweep.communicate(timeout=400)[0] for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], texts
     runs = load_runs(outputs)
     assert len(runs) == 3
