@@ -42,7 +42,7 @@ figures = plots.show_all(share_glu_heatmap=plots.share_glu_heatmap(results))
 
 # %% [markdown]
 # ## How sure is that?
-# Another seed would have given other losses. Each cell is compared with the baseline, 35 % × 2.66, on the same seeds.
+# Another seed would have given other losses. Each cell is compared with the baseline on the same seeds.
 
 # %%
 figures |= plots.show_all(difference_forest=plots.difference_forest(results))

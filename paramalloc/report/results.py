@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..analysis import NO_RUNS, baseline_name, cells_table, fit_surface
+from ..analysis import NO_RUNS, fit_surface
 from ..plots import Picture
 from ..runs import Note, as_csv, write_text
 from .limitations import limits
@@ -40,8 +40,8 @@ EFFECTS_INTRODUCTION = (
 )
 SECTIONS = {
     "How sure is that?": (
-        "Another seed would have given other losses. Each cell is compared with the baseline,"
-        " {baseline}, on the same seeds."
+        "Another seed would have given other losses. Each cell is compared with the baseline on"
+        " the same seeds."
     ),
     "What does a low loss cost?": (
         "A cell is Pareto-efficient if no other one is at least as good in both and better in"
@@ -107,7 +107,7 @@ def _results_text(runs: pd.DataFrame, figures: dict[str, Picture | Note], comman
         scale(runs),
         *_figure_parts(figures, FIGURES["answer"]),
         CELL_DEFINITION,
-        *_section("How sure is that?", baseline=baseline_name(cells_table(runs))),
+        *_section("How sure is that?"),
         *_figure_parts(figures, FIGURES["certainty"]),
         *_effect_parts(runs),
         certainty(runs),
@@ -134,9 +134,9 @@ def _results_text(runs: pd.DataFrame, figures: dict[str, Picture | Note], comman
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _section(title: str, **names: str) -> list[str]:
-    """Its heading, and the words that explain it, with these names in them."""
-    return [f"## {title}", SECTIONS[title].format(**names)]
+def _section(title: str) -> list[str]:
+    """Its heading, and the words that explain it."""
+    return [f"## {title}", SECTIONS[title]]
 
 
 def surface_minimum(runs: pd.DataFrame) -> Note:
