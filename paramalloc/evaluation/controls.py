@@ -37,7 +37,7 @@ def score_controls(corpus: Corpus, sets: list[Set], seq_len: int) -> Outcomes:
                     save_arrays(path, as_arrays(_compute(corpus, sets, seq_len)))
         except OSError:  # a corpus that may only be read
             return _compute(corpus, sets, seq_len)
-    return _read(path, sets)
+    return _read_outcomes(path, sets)
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]):
@@ -68,7 +68,7 @@ def _compute(corpus: Corpus, sets: list[Set], seq_len: int) -> Outcomes:
     return outcomes
 
 
-def _read(path: Path, sets: list[Set]) -> Outcomes:
+def _read_outcomes(path: Path, sets: list[Set]) -> Outcomes:
     arrays = load_file(path)
     outcomes = {}
     for name in CONTROL_NAMES:
