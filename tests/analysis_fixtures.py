@@ -1,11 +1,15 @@
-"""A grid of made-up runs, shaped like `runs.load_runs` returns them: enough to draw and to judge, nothing trained."""
+"""Simulated runs in the form of `runs.load_runs`: enough to draw and to judge, nothing trained."""
 
 import math
 
 import numpy as np
 import pandas as pd
 
+from paramalloc.analysis import eligible_runs
 from paramalloc.runs import as_frame
+
+SEEDS, BASELINE_SEEDS = 3, 8  # of a cell, and of the baseline, in a simulated study
+SIGMA, SIGMA_SEED = 0.004, 0.006  # nats: about what runs at 10M parameters scatter
 
 SHARES, GLUS = (0.25, 0.35, 0.45), (2.0, 2.66, 3.0, 4.0)
 UNIGRAM = 6.6
@@ -23,7 +27,9 @@ MEASURED = (
 
 
 def run(share: float, glu: float, seed: int = 0, lr: float = 3e-3, **changed) -> dict:
-    """One completed run of a cell at 1M parameters and vocabulary 4,096; `changed` overrides any column."""
+    """One completed run of a cell at 1M parameters and vocabulary 4,096; `changed` overrides any
+    column.
+    """
     d = 8 * round(share * 1e6 / 4096 / 8)
     d_ff = 8 * round(glu * d / 8)
     layers = round((1e6 - 4096 * d) / (4 * d * d + 3 * d * d_ff))
@@ -99,7 +105,9 @@ def run(share: float, glu: float, seed: int = 0, lr: float = 3e-3, **changed) ->
 def unfinished(
     share: float, glu: float, status: str, reached: float | None = None, **changed
 ) -> dict:
-    """A run without a final loss: stopped early or diverged after `reached` tokens, failed or missing without any."""
+    """A run without a final loss: stopped early or diverged after `reached` tokens, failed or
+    missing without any.
+    """
     nothing = dict.fromkeys(MEASURED, None)
     return run(share, glu) | nothing | {"status": status, "tokens_trained": reached} | changed
 
@@ -118,7 +126,9 @@ def grid(*changed: dict, seeds: int = 1) -> pd.DataFrame:
 
 
 def factorized(pays: str, seeds: int = 1) -> pd.DataFrame:
-    """An arm of three shares at d_model 112: "the MLP" pays (n_layers kept, no expansion requested) or "the depth" (at 2.66)."""
+    """An arm of three shares at d_model 112: "the MLP" pays (n_layers kept, no expansion requested)
+    or "the depth" (at 2.66).
+    """
     rows = [
         run(
             share,
@@ -171,8 +181,10 @@ def _curve(row) -> pd.DataFrame:
 
 
 def study(seeds: int = 3, baseline_seeds: int = 8) -> pd.DataFrame:
-    """What a reference study measures: seeds with noise, more of them for the baseline, probes, losses by frequency and by
-    documents, SmallBench, decoding, the factorized arms that keep the width, and the tuning run of one cell."""
+    """What a reference study measures: seeds with noise, more of them for the baseline, probes,
+    losses by frequency and by documents, SmallBench, decoding, the factorized arms that keep the
+    width, and the tuning run of one cell.
+    """
     draw = np.random.default_rng(0)
     rows = [
         _measured(run(s, g, seed), draw)
@@ -236,6 +248,33 @@ def _measured(row: dict, draw) -> dict:
         "warmup": 0.05,
         "weight_decay": 0.1,
     }
+
+
+def design() -> pd.DataFrame:
+    """The eligible runs of a simulated study: 12 cells of three seeds, the baseline of eight."""
+    more = [run(0.35, 2.66, seed) for seed in range(SEEDS, BASELINE_SEEDS)]
+    return eligible_runs(pd.concat([grid(seeds=SEEDS), pd.DataFrame(more)], ignore_index=True))
+
+
+def draw_losses(
+    runs: pd.DataFrame, truth, generator: np.random.Generator, sigma_seed: float = SIGMA_SEED
+) -> pd.DataFrame:
+    """The runs of a design with losses truth + seed + run."""
+    seeds = generator.normal(0, sigma_seed, BASELINE_SEEDS)
+    noise = generator.normal(0, SIGMA, len(runs))
+    return runs.assign(dev_loss=truth + seeds[runs.seed.astype(int)] + noise)
+
+
+def timed_grid(seeds: int = 2) -> pd.DataFrame:
+    """A grid whose loss prefers a share of 37 % at 2.9; it decodes in 0.2 ms, 0.1 more a layer."""
+    runs = grid(seeds=seeds)
+    share = np.log(runs.embed_share.astype(float) / 0.37)
+    glu = np.log(runs.glu.astype(float) / 2.9)
+    runs = runs.assign(
+        dev_loss=5 + 0.5 * share**2 + 0.1 * glu**2,
+        decode_ms_per_token=0.2 + 0.1 * runs.n_layers,
+    )
+    return noisy(runs, 0.001)
 
 
 def empty() -> pd.DataFrame:

@@ -45,7 +45,6 @@ def cached(table: Callable) -> Callable:
     return lookup
 
 
-@cached
 def eligible_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs that every mean and difference rests on, with the name of their `cell`.
 
@@ -53,8 +52,11 @@ def eligible_runs(runs: pd.DataFrame) -> pd.DataFrame:
     tuning seeds (config.TUNING_SEED and up) chose that rate, and killed runs have no final loss:
     neither is here. Eligible runs come back as they are.
     """
-    if "cell" in runs:
-        return runs
+    return runs if "cell" in runs else _find_eligible(runs)
+
+
+@cached
+def _find_eligible(runs: pd.DataFrame) -> pd.DataFrame:
     runs = full_smallbench_only(comparable(typed(runs)))
     eligible = eligible_of(split_by_cell(runs))
     if eligible.empty:

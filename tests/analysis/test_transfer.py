@@ -1,4 +1,4 @@
-"""The best learning rate of a shape, how far it moves, and what one rate for all costs: against losses whose minimum is known."""
+"""The best learning rate of a shape, how far it moves, and what one rate for all costs."""
 
 import math
 
@@ -17,7 +17,9 @@ SHAPES = [(48, 8), (96, 8), (192, 8), (96, 2), (96, 32)]
 
 
 def runs(best: dict, curve: float = 0.1) -> pd.DataFrame:
-    """Losses 4.5 + curve (log2 lr - log2 best)^2, where best[parametrization](d_model, n_layers) is the rate of the minimum."""
+    """Losses 4.5 + curve (log2 lr - log2 best)^2, where best[parametrization](d_model, n_layers) is
+    the rate of the minimum.
+    """
     return pd.DataFrame(
         [
             {
@@ -71,7 +73,9 @@ def diverged(frame: pd.DataFrame, where) -> pd.DataFrame:
 
 
 def test_a_best_beside_a_divergence_is_at_the_edge():
-    """Nothing is known above it, and a shape that diverged at all rates has no best one: named, with an infinite loss."""
+    """Nothing is known above it, and a shape that diverged at all rates has no best one: named,
+    with an infinite loss.
+    """
     frame = runs({"completep": lambda d, n: 7e-3})
     found = optima(diverged(frame, (frame.lr > 8e-3) | (frame.d_model == 192))).set_index(
         ["d_model", "n_layers"]
@@ -81,9 +85,11 @@ def test_a_best_beside_a_divergence_is_at_the_edge():
 
 
 def test_moves_are_octaves_and_the_loss_of_one_rate_for_all():
-    """A best rate that halves with each doubling of the width moves by -2 octaves from 48 to 192, and by none with the depth; the
-    rate of 96 is one octave off in the others: 0.1 nats, and a little where it lies beyond the parabola's points. Where the
-    best rate stays, one rate for all costs nothing."""
+    """A best rate that halves with each doubling of the width moves by -2 octaves from 48 to 192,
+    and by none with the depth; the rate of 96 is one octave off in the others: 0.1 nats, and a
+    little where it lies beyond the parabola's points. Where the best rate stays, one rate for all
+    costs nothing.
+    """
     found = moves(runs(TWO), base=(96, 8)).set_index(["parametrization", "axis"])
     assert found.octaves.to_dict() == pytest.approx(
         {
@@ -101,7 +107,9 @@ def test_moves_are_octaves_and_the_loss_of_one_rate_for_all():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_rate_is_better_than_the_best(seed):
-    """Of any losses the regret at the best rate is exactly 0 and nowhere below; at a rate that was tried it is that loss less the best."""
+    """Of any losses the regret at the best rate is exactly 0 and nowhere below; at a rate that was
+    tried it is that loss less the best.
+    """
     draw = np.random.default_rng(seed)
     losses = pd.Series(draw.normal(4.5, 0.2, 5), RATES)
     best = optimum(losses)
@@ -116,7 +124,9 @@ def test_no_rate_is_better_than_the_best(seed):
 
 
 def test_the_curve_is_the_parabola_and_straight_beyond_its_points():
-    """Of a parabola's losses: its own value between the neighbours of the best rate; beyond them, half-way between two rates their mean."""
+    """Of a parabola's losses: its own value between the neighbours of the best rate; beyond them,
+    half-way between two rates their mean.
+    """
     losses = pd.Series([4.5 + 0.1 * math.log2(lr / 3e-3) ** 2 for lr in RATES], RATES)
     assert loss_at(losses, 2.5e-3) == pytest.approx(
         4.5 + 0.1 * math.log2(2.5 / 3) ** 2
@@ -125,7 +135,9 @@ def test_the_curve_is_the_parabola_and_straight_beyond_its_points():
 
 
 def test_a_shape_that_diverges_at_the_rate_of_the_base_has_no_finite_regret():
-    """Infinite where it diverged at that rate, between it and one that did not, or at all rates; one of two seeds suffices."""
+    """Infinite where it diverged at that rate, between it and one that did not, or at all rates;
+    one of two seeds suffices.
+    """
     frame = runs(TWO)
     wide = (frame.parametrization == "standard") & (frame.d_model == 192)
     half = pd.concat([frame, diverged(frame.assign(seed=1), wide & (frame.lr == 4e-3))])
@@ -139,7 +151,9 @@ def test_a_shape_that_diverges_at_the_rate_of_the_base_has_no_finite_regret():
 
 
 def test_a_rate_that_was_not_tried_is_not_known():
-    """Outside of the tried range the regret is NaN, of the axis too; above a rate that diverged it is infinite."""
+    """Outside of the tried range the regret is NaN, of the axis too; above a rate that diverged it
+    is infinite.
+    """
     frame = runs(TWO)
     found = (
         moves(frame[~((frame.d_model == 192) & (frame.lr > 2e-3))], base=(96, 8))
@@ -156,7 +170,9 @@ def test_a_rate_that_was_not_tried_is_not_known():
 
 
 def test_the_verdict_names_the_one_that_loses_less():
-    """With its multiplier, or says that there is nothing to compare, as where the two were trained with different ones."""
+    """With its multiplier, or says that there is nothing to compare, as where the two were trained
+    with different ones.
+    """
     said, other = transfer_verdict(runs(TWO), base=(96, 8)), runs(TWO)
     assert (
         "loses 0.000 nats under `completep` and loses 0.124 nats under `standard`** (embed_lr 3)"
@@ -172,7 +188,9 @@ def test_the_verdict_names_the_one_that_loses_less():
 
 
 def test_the_verdict_does_not_call_unknown_nothing():
-    """A shape that was not tried at the rate: its cost is not known, and the other parametrization is named first."""
+    """A shape that was not tried at the rate: its cost is not known, and the other parametrization
+    is named first.
+    """
     frame = runs(TWO)
     few = frame[
         ~((frame.parametrization == "completep") & (frame.d_model == 192) & (frame.lr > 2e-3))
@@ -184,7 +202,9 @@ def test_the_verdict_does_not_call_unknown_nothing():
 
 
 def test_the_verdict_compares_what_both_have():
-    """Without one's widths only the depths are compared; a shape that diverged at all rates is not in the mean of the best losses."""
+    """Without one's widths only the depths are compared; a shape that diverged at all rates is not
+    in the mean of the best losses.
+    """
     frame = runs(TWO)
     depths = frame[~((frame.parametrization == "standard") & (frame.d_model != 96))]
     assert (
@@ -199,7 +219,9 @@ def test_the_verdict_compares_what_both_have():
 
 
 def test_the_verdict_counts_the_seeds():
-    """One, several, or from the fewest to the most of a shape and rate; runs of other multipliers do not count."""
+    """One, several, or from the fewest to the most of a shape and rate; runs of other multipliers
+    do not count.
+    """
     frame = runs(TWO)
     both, more = pd.concat([frame, frame.assign(seed=1)]), frame.iloc[:3].assign(seed=1)
     other = frame[frame.parametrization == "completep"].assign(embed_lr=10.0, seed=7)
@@ -236,7 +258,9 @@ def test_slopes_are_exponents():
 
 
 def test_charts_draw_every_shape_and_rate():
-    """The chart of rates holds each mean once per panel that its shape belongs to, and a note where nothing was trained."""
+    """The chart of rates holds each mean once per panel that its shape belongs to, and a note where
+    nothing was trained.
+    """
     frame = runs(TWO)
     spec = plots.best_rates(frame, optima(frame)).to_dict()
     rows = [row for data in spec["datasets"].values() for row in data if "dev_loss" in row]

@@ -1,47 +1,30 @@
-"""A recommendation is a shape that exists, meets its constraints, and says what it rests on and how far that reaches."""
+"""A recommendation exists, meets its constraints, and says what it rests on and how far."""
 
 import json
 import math
 import shlex
-import subprocess
-import sys
 import time
 
-import numpy as np
 import pandas as pd
 import pytest
-from analysis_fixtures import empty, grid, noisy, run
+from analysis_fixtures import empty, grid, noisy, run, timed_grid
 
 from paramalloc.allocation import allocate, allocation, flops_per_token
 from paramalloc.analysis import recommend
 from paramalloc.analysis.candidates import candidates, fit_decode_time
 from paramalloc.analysis.evidence import nearest
 from paramalloc.analysis.recipe import fineness
-from paramalloc.cli import main
 from paramalloc.config import TrainConfig
 from paramalloc.errors import UserError
-from paramalloc.runs import read_results
-from paramalloc.widgets import Explorer
 
 SIZE = {"total_params": 1_000_000, "vocab_size": 4096}
 
 
-def timed(seeds: int = 2) -> pd.DataFrame:
-    """A grid whose loss prefers a share of 37 % at 2.9, and which decodes in 0.2 ms and 0.1 more a layer."""
-    runs = grid(seeds=seeds)
-    share, glu = np.log(runs.embed_share.astype(float) / 0.37), np.log(runs.glu.astype(float) / 2.9)
-    return noisy(
-        runs.assign(
-            dev_loss=5 + 0.5 * share**2 + 0.1 * glu**2,
-            decode_ms_per_token=0.2 + 0.1 * runs.n_layers,
-        ),
-        0.001,
-    )
-
-
 def test_the_shape_is_near_the_minimum_that_made_the_data():
-    """Share and expansion of the truth's minimum, as near as whole layers come, within the budget; nothing is extrapolated."""
-    found = recommend(timed(), **SIZE)
+    """Share and expansion of the truth's minimum, as near as whole layers come, within the budget;
+    nothing is extrapolated.
+    """
+    found = recommend(timed_grid(), **SIZE)
     assert found.shape.embed_share == pytest.approx(
         0.37, abs=0.04
     ) and found.shape.glu == pytest.approx(2.9, rel=0.15)
@@ -57,16 +40,18 @@ def test_the_shape_is_near_the_minimum_that_made_the_data():
 
 def test_the_prediction_is_compared_with_the_baseline_of_the_runs():
     """Another baseline, another difference, and its name in the row."""
-    other = recommend(timed().assign(baseline_share=0.25, baseline_glu=4.0), **SIZE)
-    usual = recommend(timed(), **SIZE)
+    other = recommend(timed_grid().assign(baseline_share=0.25, baseline_glu=4.0), **SIZE)
+    usual = recommend(timed_grid(), **SIZE)
     assert "versus 25 % × 4" in str(other) and "versus 35 % × 2.66" in str(usual)
     assert other.versus_baseline[0] < usual.versus_baseline[0]
 
 
 @pytest.mark.parametrize("most", [0.55, 0.75, 1.0])
 def test_a_limit_of_time_is_kept_and_has_its_price(most):
-    """The predicted time is within it; the loss is not lower than without a limit; a tighter limit never lowers it."""
-    found = recommend(timed(), **SIZE, max_ms=most)
+    """The predicted time is within it; the loss is not lower than without a limit; a tighter limit
+    never lowers it.
+    """
+    found = recommend(timed_grid(), **SIZE, max_ms=most)
     assert found.decode_ms <= most and found.decode_ms == pytest.approx(
         0.2 + 0.1 * found.shape.model.n_layers, abs=0.02
     )
@@ -75,8 +60,8 @@ def test_a_limit_of_time_is_kept_and_has_its_price(most):
 
 def test_a_limit_of_flops_is_kept():
     """Training FLOPs per token, counted by the ledger at the runs' context."""
-    free = recommend(timed(), **SIZE)
-    found = recommend(timed(), **SIZE, max_flops=free.flops_per_token * 0.99)
+    free = recommend(timed_grid(), **SIZE)
+    found = recommend(timed_grid(), **SIZE, max_flops=free.flops_per_token * 0.99)
     assert (
         found.flops_per_token
         == flops_per_token(found.shape.model, 256)["train"]
@@ -86,14 +71,15 @@ def test_a_limit_of_flops_is_kept():
 
 def test_an_impossible_limit_names_the_least_there_is():
     """One line with the least time and FLOPs that any shape near the data takes."""
-    with pytest.raises(
-        UserError, match="the least that any takes is .* ms per token and .* FLOPs per token"
-    ):
-        recommend(timed(), **SIZE, max_ms=0.01)
+    least = r"the least that any takes is .* ms per token and .* FLOPs per token"
+    with pytest.raises(UserError, match=least):
+        recommend(timed_grid(), **SIZE, max_ms=0.01)
 
 
 def test_time_needs_a_run_that_was_timed():
-    """No decode_ms_per_token anywhere: a limit on it is refused, and without a limit it is left out."""
+    """No decode_ms_per_token anywhere: a limit on it is refused, and without a limit it is left
+    out.
+    """
     with pytest.raises(UserError, match="no run measured decode_ms_per_token"):
         recommend(grid(seeds=2), **SIZE, max_ms=1)
     assert recommend(noisy(grid(seeds=2)), **SIZE).decode_ms is None
@@ -106,7 +92,10 @@ def test_decoding_is_fitted_on_layers_and_size():
         for total in (1_000_000, 2_000_000, 4_000_000)
         for share in (0.15, 0.2, 0.25)
     ]
-    truth = lambda layers, total: 0.3 + 0.08 * layers + 1e-7 * total
+
+    def truth(layers, total):
+        return 0.3 + 0.08 * layers + 1e-7 * total
+
     runs = pd.DataFrame(
         [
             {
@@ -126,17 +115,17 @@ def test_decoding_is_fitted_on_layers_and_size():
 
 
 def test_what_is_far_from_the_data_is_said():
-    """Ten times the parameters, four times the vocabulary: named, and no interval is given for there, in words or in JSON."""
-    found = recommend(timed(), 10_000_000, 16_000)
-    assert (
-        "parameters 10.1 times those of the runs; vocabulary 3.91 times those of the runs: no run shows"
-        in str(found)
-    )
-    assert "the interval is not known beyond the data; at the runs' own scale 95 % CI [" in str(
-        found
-    )
+    """Ten times the parameters, four times the vocabulary: named, and no interval is given for
+    there, in words or in JSON.
+    """
+    found = recommend(timed_grid(), 10_000_000, 16_000)
+    for words in (
+        "parameters 10.1 times those of the runs; vocabulary 3.91 times those of the runs: no run",
+        "the interval is not known beyond the data; at the runs' own scale 95 % CI [",
+    ):
+        assert words in str(found)
     assert found.details()["versus_baseline"] == (found.versus_baseline[0], None, None)
-    near = recommend(timed(), **SIZE)
+    near = recommend(timed_grid(), **SIZE)
     assert (
         "not known" not in str(near) and near.details()["versus_baseline"] == near.versus_baseline
     )
@@ -148,31 +137,33 @@ def test_what_is_far_from_the_data_is_said():
 def test_a_budget_that_cannot_be_trained_is_refused(asked):
     """The limits are those of TrainConfig."""
     with pytest.raises(UserError, match=f"{next(iter(asked))} must be between"):
-        recommend(timed(), **SIZE | asked)
+        recommend(timed_grid(), **SIZE | asked)
 
 
 def test_the_largest_budget_is_answered_soon():
     """A billion parameters take seconds of computation, not minutes."""
-    runs, start = timed(), time.process_time()
+    runs, start = timed_grid(), time.process_time()
     recommend(runs, 10**9, 65_536)
     assert time.process_time() - start < 10
 
 
 def test_what_was_trained_can_be_recommended():
-    """Shapes are as fine as the profile's of the runs: of the quick profile widths that are no multiple of 8 are among the candidates;
-    at larger budgets coarser, and the study's own for runs of an unknown profile."""
-    claimed, fitted = nearest(timed(), **SIZE)
+    """Shapes are as fine as the profile's of the runs: of the quick profile widths that are no
+    multiple of 8 are among the candidates; at larger budgets coarser, and the study's own for runs
+    of an unknown profile.
+    """
+    eligible, surface = nearest(timed_grid(), **SIZE)
     widths = {
         shape.model.d_model % 8
-        for shape in candidates(claimed, fitted, **SIZE, decode=None)["shape"]
+        for shape in candidates(eligible, surface, **SIZE, decode=None)["shape"]
     }
     assert widths == {0, 4}
-    assert fineness(claimed, 1_000_000) == {"multiple": 4, "tolerance": 0.01}
+    assert fineness(eligible, 1_000_000) == {"multiple": 4, "tolerance": 0.01}
     assert (
-        fineness(claimed, 10_000_000)["multiple"] == 8
-        and fineness(claimed, 10**9)["multiple"] == 64
+        fineness(eligible, 10_000_000)["multiple"] == 8
+        and fineness(eligible, 10**9)["multiple"] == 64
     )
-    assert fineness(claimed.assign(profile=None), 1_000_000) == {"multiple": 8, "tolerance": 0.005}
+    assert fineness(eligible.assign(profile=None), 1_000_000) == {"multiple": 8, "tolerance": 0.005}
 
 
 def test_the_nearest_group_of_runs_answers():
@@ -190,7 +181,7 @@ def test_the_nearest_group_of_runs_answers():
         for glu in (2.0, 2.66, 3.0, 4.0)
         for seed in range(4)
     ]
-    runs = pd.concat([timed(), pd.DataFrame(large)], ignore_index=True)
+    runs = pd.concat([timed_grid(), pd.DataFrame(large)], ignore_index=True)
     assert (
         "at 9.9M parameters" in recommend(runs, 10_000_000, 16_000).rests_on
         and "at 0.989M" in recommend(runs, **SIZE).rests_on
@@ -215,9 +206,13 @@ def shares(size: float, **changed) -> pd.DataFrame:
 
 
 def test_a_grid_answers_before_a_nearer_group_that_held_an_axis():
-    """Three shares at 2M say nothing of GLU: asked for 10M, the grid at 1M answers, and both axes have a range."""
+    """Three shares at 2M say nothing of GLU: asked for 10M, the grid at 1M answers, and both axes
+    have a range.
+    """
     found = recommend(
-        pd.concat([shares(2e6, tokens=600_000), timed(3)], ignore_index=True), 10_000_000, 16_000
+        pd.concat([shares(2e6, tokens=600_000), timed_grid(3)], ignore_index=True),
+        10_000_000,
+        16_000,
     )
     assert "36 runs of 12 cells" in found.rests_on and "at 0.989M" in found.rests_on
     assert None not in found.alike.values() and "not compared" not in str(found)
@@ -241,12 +236,18 @@ def test_an_axis_that_was_not_varied_is_not_compared():
 
 
 def test_of_equally_near_groups_the_one_with_more_tokens_answers():
-    """A size that is rounded half a percent nearer counts for nothing, one that is a half nearer for all; then the runs count."""
-    short, long = timed(4), timed(2).assign(tokens=600_000)
-    at = lambda runs, factor: runs.assign(total_params=runs.total_params * factor)
-    tokens = lambda *parts: nearest(pd.concat(parts, ignore_index=True), 10_000_000, 4096)[
-        0
-    ].tokens.median()
+    """A size that is rounded half a percent nearer counts for nothing, one that is a half nearer
+    for all; then the runs count.
+    """
+    short, long = timed_grid(4), timed_grid(2).assign(tokens=600_000)
+
+    def at(runs, factor):
+        return runs.assign(total_params=runs.total_params * factor)
+
+    def tokens(*parts):
+        runs, _ = nearest(pd.concat(parts, ignore_index=True), 10_000_000, 4096)
+        return runs.tokens.median()
+
     assert (
         tokens(at(short, 1.005), long)
         == tokens(short, long)
@@ -254,31 +255,39 @@ def test_of_equally_near_groups_the_one_with_more_tokens_answers():
         == 600_000
     )
     assert tokens(at(short, 1.5), long) == 300_000
-    claimed, _ = nearest(
-        pd.concat([timed(2), timed(4).assign(optimizer="muon")], ignore_index=True), **SIZE
+    runs, _ = nearest(
+        pd.concat([timed_grid(2), timed_grid(4).assign(optimizer="muon")], ignore_index=True),
+        **SIZE,
     )
-    assert len(claimed) == 48
+    assert len(runs) == 48
+
+
+def width(recommendation) -> float:
+    """Of the interval of the difference to the baseline."""
+    _, low, high = recommendation.versus_baseline
+    return high - low
 
 
 def test_a_surface_that_does_not_fit_is_said_and_is_wide():
-    """One cell far off, three seeds: the prediction is called a guess, and its intervals hold how far the cells lie off the surface."""
-    fits = timed(3)
+    """One cell far off, three seeds: the prediction is called a guess, and its intervals hold how
+    far the cells lie off the surface.
+    """
+    fits = timed_grid(3)
     off = fits.assign(
         dev_loss=fits.dev_loss
         + 0.1 * ((fits.requested_share == 0.35) & (fits.requested_glu == 3.0))
     )
-    wide = lambda found: found.versus_baseline[2] - found.versus_baseline[1]
-    assert "is a guess" in str(recommend(off, **SIZE)) and "is a guess" not in str(
-        recommend(fits, **SIZE)
-    )
-    assert wide(recommend(off, **SIZE)) > 10 * wide(recommend(fits, **SIZE))
+    guess, fitted = recommend(off, **SIZE), recommend(fits, **SIZE)
+    assert "is a guess" in str(guess) and "is a guess" not in str(fitted)
+    assert width(guess) > 10 * width(fitted)
 
 
 def test_one_seed_is_said_and_is_wide():
-    """Without repeated runs the intervals come from the scatter around the surface: said, and wider than with it repeated."""
-    one, two = recommend(timed(1), **SIZE), recommend(timed(4), **SIZE)
+    """Without repeated runs the intervals come from the scatter around the surface: said, and wider
+    than with it repeated.
+    """
+    one, two = recommend(timed_grid(1), **SIZE), recommend(timed_grid(4), **SIZE)
     assert "one seed" in one.rests_on and "one seed" not in two.rests_on
-    width = lambda found: found.versus_baseline[2] - found.versus_baseline[1]
     assert width(one) > width(two) > 0
 
 
@@ -302,7 +311,7 @@ def test_too_few_cells_are_no_surface():
 
 def test_the_command_trains_the_shape_that_is_recommended():
     """What papermill would get from the command is the shape, in either profile."""
-    found = recommend(timed(), 10_000_000, 16_000)
+    found = recommend(timed_grid(), 10_000_000, 16_000)
     words = shlex.split(found.command)
     given = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
     for profile in ("quick", "study"):
@@ -313,8 +322,10 @@ def test_the_command_trains_the_shape_that_is_recommended():
 
 
 def test_the_command_trains_as_the_runs_were_trained():
-    """Dataset, profile, optimizer, parametrization and rate are those of the runs, tokens as many a parameter; what rests on what is said."""
-    runs = timed().assign(
+    """Dataset, profile, optimizer, parametrization and rate are those of the runs, tokens as many a
+    parameter; what rests on what is said.
+    """
+    runs = timed_grid().assign(
         dataset="a corpus", optimizer="muon", parametrization="standard", warmup=0.2
     )
     found = recommend(runs, 4_000_000, 4096)
@@ -336,116 +347,3 @@ def test_the_command_trains_as_the_runs_were_trained():
     ) and config.tokens == pytest.approx(300_000 * ratio, rel=1e-2)
     assert config.multiple == 8 and config.batch_tokens == 2048
     assert "on 2 seeds (0, 1)" in found.rests_on and "of a corpus" in found.rests_on
-
-
-def test_a_recommendation_needs_no_torch(root):
-    """The statistics and their command line import no torch."""
-    code = "import sys; from paramalloc.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
-    asked = [
-        "recommend",
-        "--total-params",
-        "1e6",
-        "--vocab-size",
-        "4096",
-        "--runs",
-        "outputs/reference/quick/results.csv",
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *asked], cwd=root, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-
-
-# ---- the command, and the explorer
-
-
-def test_the_published_quick_results_answer(root, capsys):
-    """From outputs/reference/quick/results.csv: a shape, its interval, one seed named, what is extrapolated, the command; status 0."""
-    source = root / "outputs" / "reference" / "quick" / "results.csv"
-    assert (
-        main(
-            ["recommend", "--total-params", "10e6", "--vocab-size", "16000", "--runs", str(source)]
-        )
-        == 0
-    )
-    said = capsys.readouterr().out
-    for words in (
-        "layers of width",
-        "nats per token",
-        "own scale 95 % CI [",
-        "not distinguishable",
-        "one seed",
-        "10 times those of the runs",
-        "papermill notebooks/train.ipynb",
-    ):
-        assert words in said
-    assert (
-        main(
-            [
-                "recommend",
-                "--total-params",
-                "10e6",
-                "--vocab-size",
-                "16000",
-                "--runs",
-                str(source),
-                "--json",
-            ]
-        )
-        == 0
-    )
-    found, same = (
-        json.loads(capsys.readouterr().out),
-        recommend(read_results(source), 10_000_000, 16_000),
-    )
-    assert found["model"]["d_model"] == same.shape.model.d_model and found["versus_baseline"] == [
-        same.versus_baseline[0],
-        None,
-        None,
-    ]
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ([], "no finished runs to recommend from"),
-        (["--total-params", "many"], "--total-params must be a number, not 'many'"),
-        (["--max-ms", "0"], "--max-ms must be above 0, not 0"),
-    ],
-)
-def test_a_mistake_is_one_line_and_status_two(arguments, message, tmp_path, capsys):
-    """On standard error, and nothing on standard output; the folder that was looked into is not made."""
-    asked = [
-        "recommend",
-        "--total-params",
-        "10e6",
-        "--vocab-size",
-        "16000",
-        "--outputs",
-        str(tmp_path / "none"),
-        *arguments,
-    ]
-    assert main(asked) == 2
-    said = capsys.readouterr()
-    assert (
-        message in said.err
-        and said.err.count("\n") == 1
-        and not said.out
-        and not (tmp_path / "none").exists()
-    )
-
-
-def test_the_explorer_recommends_from_the_runs_it_found():
-    """The button shows the answer of `recommend` at the controls' budget, as text; another budget takes it away; no runs are said."""
-    explorer = Explorer()
-    explorer.runs = timed()
-    explorer.ask.click()
-    assert (
-        "Recommended from your runs" in explorer.advice.value
-        and "those of the runs" in explorer.advice.value
-    )
-    explorer.controls["total_params"].value = 1_000_000
-    assert explorer.advice.value == ""
-    explorer.runs = empty()
-    explorer.ask.click()
-    assert "no finished runs to recommend from" in explorer.advice.value

@@ -1,0 +1,181 @@
+"""The Pareto front is its definition; a place on it has a probability."""
+
+import math
+
+import pandas as pd
+import pytest
+from analysis_fixtures import empty, grid, noisy, run
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from paramalloc.analysis import (
+    COST_SENSE,
+    cells_table,
+    estimate_noise,
+    front_probability,
+    front_table,
+    pareto_front,
+)
+from paramalloc.report import limits
+
+COSTS = st.one_of(
+    st.sampled_from([0.0, 1.0, 1.005, 1.012, 2.0, 3.0]), st.just(math.nan)
+)  # few values, so that ties are common
+
+
+VALUES = st.one_of(st.integers(0, 5).map(float), st.just(math.nan))
+
+
+def dominates(a, b, sense):
+    """a is at least as good as b in cost and quality, and better in one; costs within 1 % are
+    equal.
+    """
+    equal = abs(a[0] - b[0]) <= 0.01 * min(a[0], b[0])
+    cheaper = not equal and (a[0] > b[0] if sense == "more" else a[0] < b[0])
+    return (equal or cheaper) and a[1] <= b[1] and (cheaper or a[1] < b[1])
+
+
+@given(st.lists(st.tuples(COSTS, VALUES), max_size=12), st.sampled_from(["more", "less"]))
+def test_front_is_the_brute_force_definition(points, sense):
+    """On the front: measured in both, and dominated by nobody who is measured in both."""
+    table = pd.DataFrame(points, columns=["cost", "dev_loss"], dtype=float)
+    measured = [p for p in points if not any(map(math.isnan, p))]
+    expected = [p in measured and not any(dominates(q, p, sense) for q in measured) for p in points]
+    assert pareto_front(table, "cost", cost_sense=sense).tolist() == expected
+
+
+def test_ties_stay_on_the_front_together():
+    """Of two equal cells neither is better in anything, so neither is dropped."""
+    table = pd.DataFrame({"train_flops": [1.0, 1.0, 2.0], "dev_loss": [5.0, 5.0, 5.0]})
+    assert pareto_front(table, "train_flops").tolist() == [True, True, False]
+
+
+def test_within_one_percent_of_cost_quality_decides():
+    """A cell 0.5 % dearer and better in loss stands alone; 2 % dearer, both stand."""
+    table = pd.DataFrame({"train_flops": [100.0, 100.5], "dev_loss": [5.1, 5.0]})
+    assert pareto_front(table, "train_flops").tolist() == [False, True]
+    assert pareto_front(table.assign(train_flops=[100.0, 102.0]), "train_flops").tolist() == [
+        True,
+        True,
+    ]
+
+
+def test_of_smallbench_more_is_better():
+    """The cell with the higher accuracy at the same cost is on the front."""
+    table = pd.DataFrame({"total_params": [1.0, 1.0], "smallbench": [0.4, 0.6]})
+    assert pareto_front(table, "total_params", "smallbench").tolist() == [False, True]
+
+
+def test_front_table_trades_loss_for_cost():
+    """From the lowest loss on, every further cell of the front is faster."""
+    front = front_table(cells_table(grid()), "tokens_per_s")
+    assert (
+        front.dev_loss.is_monotonic_increasing
+        and front.tokens_per_s.is_monotonic_increasing
+        and len(front) > 1
+    )
+
+
+@pytest.mark.parametrize("cost", COST_SENSE)
+def test_the_lowest_loss_is_surely_on_every_front(cost):
+    """Probabilities lie between 0 and 1, and a cell far better than all others has 1 on the front
+    of any cost.
+    """
+    runs = noisy(grid(run(0.45, 4.0, 0, dev_loss=4.0), run(0.45, 4.0, 1, dev_loss=4.0), seeds=2))
+    found = front_probability(
+        runs.assign(decode_ms_per_token=runs.n_layers / 10, kv_bytes_per_token=runs.n_layers * 10),
+        cost,
+    )
+    assert found["45 % × 4"] == 1 and found.between(0, 1).all() and len(found) == 12
+
+
+def test_the_probability_of_two_cells_is_that_of_a_t_test():
+    """A dearer cell is on the front as probably as its loss is the lower one: a t distribution of
+    the difference.
+    """
+    runs = pd.DataFrame(
+        [
+            run(0.25, 2.0, seed, dev_loss=5.0 + 0.01 * seed + 0.004 * (seed == 1), train_flops=1e12)
+            for seed in range(3)
+        ]
+        + [
+            run(0.45, 4.0, seed, dev_loss=4.998 + 0.01 * seed, train_flops=2e12)
+            for seed in range(3)
+        ]
+    )
+    found, scatter = front_probability(runs, "train_flops"), estimate_noise(runs)
+    t = (0.002 + 0.004 / 3) / (scatter.sigma * math.sqrt(2 / 3))
+    assert (
+        found["45 % × 4"] == pytest.approx(stats.t.cdf(t, scatter.df), abs=0.02)
+        and found["25 % × 2"] == 1
+    )
+
+
+def test_noise_of_a_speed_makes_its_front_less_sure():
+    """Two cells, the slower by 3 % better in loss: with speeds that scatter by a fifth, the faster
+    one may not be the faster.
+    """
+    rows = [
+        run(
+            share,
+            glu,
+            seed,
+            dev_loss=loss + 0.001 * seed + 1e-5 * (seed == 1),
+            tokens_per_s=speed * factor,
+        )
+        for share, glu, loss, speed in ((0.25, 2.0, 5.0, 1000), (0.45, 4.0, 5.1, 1030))
+        for seed, factor in enumerate((0.8, 1.0, 1.25))
+    ]
+    shaky = pd.DataFrame(rows)
+    steady = shaky.assign(
+        tokens_per_s=shaky.groupby("requested_share").tokens_per_s.transform("median")
+    )
+    assert (
+        front_probability(steady, "tokens_per_s")["45 % × 4"]
+        == 1
+        > front_probability(shaky, "tokens_per_s")["45 % × 4"]
+        > 0.3
+    )
+
+
+def test_without_noise_a_probability_is_unknown():
+    """One seed, or a cost that nobody measured: NaN, never 0; no runs: no rows."""
+    assert front_probability(grid(), "tokens_per_s").isna().all()
+    assert (
+        front_probability(noisy(grid(seeds=2)), "decode_ms_per_token").isna().all()
+        and front_probability(empty(), "train_flops").empty
+    )
+
+
+def test_smallbench_of_one_seed_has_no_probabilities():
+    """Its standard error over items does not know what another seed would have done, though dev
+    loss has three seeds.
+    """
+    runs = noisy(grid(seeds=3)).assign(smallbench_se=0.004)
+    runs = runs.assign(smallbench=(0.12 + 0.01 * runs.requested_share).where(runs.seed == 0))
+    assert front_probability(runs, "train_flops", "smallbench").isna().all()
+    assert front_probability(runs, "train_flops").notna().all()
+
+
+def test_cells_without_a_common_seed_are_not_on_one_front():
+    """Two cells on seeds 0 and 1, two far worse ones on 2 and 3: the latter have no probability,
+    and the limits name them.
+    """
+    rows = [
+        run(share, 2.66, seed, dev_loss=loss + 0.01 * seed)
+        for share, loss, seeds in (
+            (0.25, 5.0, (0, 1)),
+            (0.35, 5.1, (0, 1)),
+            (0.45, 6.0, (2, 3)),
+            (0.40, 6.1, (2, 3)),
+        )
+        for seed in seeds
+    ]
+    chance = front_probability(pd.DataFrame(rows), "train_flops")
+    assert (
+        chance.dropna().index.tolist() == ["25 % × 2.66", "35 % × 2.66"]
+        and chance["25 % × 2.66"] > 0.9
+    )
+    assert "40 % × 2.66, 45 % × 2.66: no seed in common" in str(limits(pd.DataFrame(rows)))
+    assert "no seed in common" not in str(limits(grid(seeds=2)))
