@@ -53,6 +53,7 @@ def with_defaults(runs: pd.DataFrame) -> pd.DataFrame:
     columns = {
         name: runs[name].astype(object).where(runs[name].notna(), value)
         for name, value in DEFAULTS.items()
+        if name in runs
     }
     return runs.assign(**columns)
 

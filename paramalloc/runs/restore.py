@@ -38,12 +38,12 @@ def restore_runs(table: Path, outputs: Path) -> tuple[list[str], list[str]]:
 def _restore_run(row: dict[str, Any], folder: Path) -> None:
     """Write one run's folder; its result comes last, which says that the folder is whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [f"{json.dumps(probe)}\n" for probe in _probes(row)]
+    lines = [f"{json.dumps(probe)}\n" for probe in _dev_probes(row)]
     write_text(folder / "metrics.jsonl", "".join(lines))
     write_json(folder / "result.json", {name: row.get(name) for name in RESULT_COLUMNS})
 
 
-def _probes(row: dict[str, Any]) -> list[dict[str, Any]]:
+def _dev_probes(row: dict[str, Any]) -> list[dict[str, Any]]:
     probes = []
     for tokens, loss in row.get("dev_curve") or []:
         step = int(tokens // row["batch_tokens"])
