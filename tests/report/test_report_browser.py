@@ -1,4 +1,4 @@
-"""report.html in headless Chromium with the network cut: it asks for nothing, answers the mouse and the keys, and everybody can read it."""
+"""report.html in Chromium, the network cut: it asks for nothing, and everybody can use it."""
 
 import os
 import re
@@ -12,75 +12,70 @@ from paramalloc.config import ROOT
 from paramalloc.runs import as_csv
 
 pytestmark = pytest.mark.browser
-SHOTS = os.environ.get(
-    "SHOTS"
-)  # a folder that keeps the screenshots, for whoever wants to look at them
+SHOTS = os.environ.get("SHOTS")  # a folder that keeps the screenshots
 HOSTILE = 'x</script><script>document.title = "owned"</script>'
 CHARTS = 14  # of a study without the arms that no run belongs to
+
+UNFOLD = "document.querySelectorAll('details.more').forEach((fold) => (fold.open = true))"
+UNFOLD_ALL = UNFOLD.replace("details.more", "details")
+ALL_DRAWN = """() => [...document.querySelectorAll('figure.chart')]
+    .every((figure) => figure.classList.contains('drawn'))"""
+N_FADED = """e => [...e.querySelectorAll('.mark-symbol.role-mark path')]
+    .filter((mark) => +(mark.getAttribute('opacity') ?? 1) < 0.5).length"""
+LETTERS = """[...document.querySelectorAll('.live svg text')]
+    .map((text) => parseFloat(getComputedStyle(text).fontSize))"""
+N_WIDE = """[...document.querySelectorAll('.live svg')]
+    .filter((svg) => svg.clientWidth > 420).length"""
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """report.html as `paramalloc report` writes it, over the record of a study on a corpus with a hostile name."""
+    """report.html as `paramalloc report` writes it, of a study on a corpus with a hostile name."""
     folder = tmp_path_factory.mktemp("study")
     (folder / "study.csv").write_text(as_csv(study().assign(dataset=HOSTILE)))
-    words = (
-        "from paramalloc.cli import main; main()",
-        "report",
-        str(folder / "study.csv"),
-        "--outputs",
-        str(folder),
-    )
-    subprocess.run(
-        [sys.executable, "-c", *words],
-        cwd=ROOT,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+    code = "from paramalloc.cli import main; main()"
+    arguments = ["report", str(folder / "study.csv"), "--outputs", str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, check=True, env=environment)
     return folder / "reports" / "study" / "report.html"
 
 
 @pytest.fixture
 def opened(browser, report):
-    """Opens the report: every request but the first is refused and noted, and so is what the console says."""
+    """Opens the report: every other request is refused and noted, and so is the console's text."""
     pages = []
 
-    def open_(**options):
-        page = browser.new_context(
-            **{"viewport": {"width": 1200, "height": 900}} | options
-        ).new_page()
+    def open_page(**options):
+        options = {"viewport": {"width": 1200, "height": 900}} | options
+        page = browser.new_context(**options).new_page()
         page.set_default_timeout(90_000)  # other work may hold the cores
-        page.said, page.asked = [], []
-        page.on("console", lambda message: page.said.append(message.text))
-        page.on("pageerror", lambda error: page.said.append(str(error)))
-        page.route(
-            "**/*",
-            lambda route: (
-                route.continue_() if route.request.url == report.as_uri() else refuse(page, route)
-            ),
-        )
+        page.messages, page.requested = [], []
+        page.on("console", lambda message: page.messages.append(message.text))
+        page.on("pageerror", lambda error: page.messages.append(str(error)))
+        page.route("**/*", lambda route: answer(page, route, report.as_uri()))
         page.goto(report.as_uri())
         pages.append(page)
         return page
 
-    yield open_
+    yield open_page
     for page in pages:
         page.context.close()
 
 
-def refuse(page, route):
-    if not route.request.url.startswith("data:"):
-        page.asked.append(route.request.url)
-    route.abort() if not route.request.url.startswith("data:") else route.continue_()
+def answer(page, route, address: str):
+    """Let the report itself and what it carries through; note and refuse everything else."""
+    url = route.request.url
+    if url == address or url.startswith("data:"):
+        route.continue_()
+    else:
+        page.requested.append(url)
+        route.abort()
 
 
 def draw_all(page):
     """Unfold everything, and wait until every chart is drawn."""
-    page.evaluate("document.querySelectorAll('details.more').forEach((fold) => (fold.open = true))")
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('figure.chart')].every((figure) => figure.classList.contains('drawn'))",
-        polling=100,
-    )
+    page.evaluate(UNFOLD)
+    page.wait_for_function(ALL_DRAWN, polling=100)
 
 
 def keep(page, name):
@@ -94,23 +89,24 @@ def figure(page, title):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_asks_for_nothing_and_reports_no_error(opened, scheme):
-    """All charts are drawn from the file alone, without `eval`, in both colour schemes; a script in a corpus' name does not run."""
+    """All charts are drawn from the file alone; a script in a corpus' name does not run."""
     page = opened(color_scheme=scheme)
     draw_all(page)
     keep(page, scheme)
     assert page.locator("figure.drawn").count() == CHARTS
-    assert page.asked == [] and page.said == []
+    assert page.requested == []
+    assert page.messages == []
     assert "owned" not in page.title()
-    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    ink = (
-        figure(page, "good and fast to train")
-        .locator(".mark-text text")
-        .first.evaluate("e => getComputedStyle(e).fill")
-    )
-    brightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (ground, ink)]
-    assert (brightness[0] > brightness[1]) == (scheme == "light") and abs(
-        brightness[0] - brightness[1]
-    ) > 300
+    ground = brightness(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    label = figure(page, "good and fast to train").locator(".mark-text text").first
+    ink = brightness(label.evaluate("e => getComputedStyle(e).fill"))
+    assert (ground > ink) == (scheme == "light")
+    assert abs(ground - ink) > 300
+
+
+def brightness(colour: str) -> int:
+    """The sum of red, green and blue."""
+    return sum(map(int, re.findall(r"\d+", colour)[:3]))
 
 
 def test_a_mark_tells_its_numbers(opened):
@@ -120,33 +116,33 @@ def test_a_mark_tells_its_numbers(opened):
     figure(page, "lowest dev loss").locator(".mark-text text").first.hover(force=True)
     tooltip = page.locator("#vg-tooltip-element.visible")
     tooltip.wait_for(timeout=5000)
-    assert (
-        re.search(r"95 % interval\s*\[5\.\d+, 5\.\d+\]", tooltip.inner_text())
-        and "learning rate" in tooltip.inner_text()
-    )
+    text = tooltip.inner_text()
+    assert re.search(r"95 % CI\s*\[5\.\d+, 5\.\d+\]", text)
+    assert "learning rate" in text
     keep(page, "tooltip")
 
 
 @pytest.mark.parametrize("how", ["click", "Enter"])
 def test_a_legend_entry_singles_out(opened, how):
-    """A click on `worse`, or Enter on it, fades the other verdicts; a second one brings them back."""
+    """A click on `worse`, or Enter on it, fades the other verdicts; a second brings them back."""
     page = opened()
     draw_all(page)
     chart = figure(page, "more than noise")
-    faded = "e => [...e.querySelectorAll('.mark-symbol.role-mark path')].filter((mark) => +(mark.getAttribute('opacity') ?? 1) < 0.5).length"
     entry = chart.locator('[aria-label="Single out worse"]')
-    act = (
-        (lambda: entry.click())
-        if how == "click"
-        else (lambda: (entry.focus(), page.keyboard.press("Enter")))
-    )
-    assert chart.evaluate(faded) == 0
+
+    def act():
+        if how == "click":
+            entry.click()
+        else:
+            entry.focus()
+            page.keyboard.press("Enter")
+        page.wait_for_timeout(200)
+
+    assert chart.evaluate(N_FADED) == 0
     act()
-    page.wait_for_timeout(200)
-    assert chart.evaluate(faded) > 0
+    assert chart.evaluate(N_FADED) > 0
     act()
-    page.wait_for_timeout(200)
-    assert chart.evaluate(faded) == 0
+    assert chart.evaluate(N_FADED) == 0
 
 
 def test_the_numbers_behind_a_chart_unfold(opened):
@@ -155,37 +151,49 @@ def test_the_numbers_behind_a_chart_unfold(opened):
     chart = figure(page, "lowest dev loss")
     chart.locator("summary").focus()
     page.keyboard.press("Enter")
-    assert chart.locator("table tbody tr").count() == 12 and chart.locator("table").is_visible()
+    assert chart.locator("table tbody tr").count() == 12
+    assert chart.locator("table").is_visible()
 
 
 def test_a_small_screen_scrolls_down_only(opened):
-    """At 420 pixels nothing is wider than the screen but what scrolls within itself, and charts keep letters of 10 pixels and more."""
+    """At 420 pixels nothing is wider but what scrolls within itself; letters stay legible."""
     page = opened(viewport={"width": 420, "height": 850})
     draw_all(page)
     keep(page, "narrow")
     assert page.evaluate("document.documentElement.scrollWidth") == 420
-    sizes = page.evaluate(
-        "[...document.querySelectorAll('.live svg text')].map((text) => parseFloat(getComputedStyle(text).fontSize))"
-    )
-    assert min(sizes) >= 10
-    wide = page.evaluate(
-        "[...document.querySelectorAll('.live svg')].filter((svg) => svg.clientWidth > 420).length"
-    )
-    assert wide == 1  # the three panels of the learning curves
+    assert min(page.evaluate(LETTERS)) >= 10  # pixels
+    assert page.evaluate(N_WIDE) == 1  # the three panels of the learning curves
+
+
+def test_tables_fit_a_thousand_pixels(opened):
+    """No table in the open is wider than its box, and no status takes more than two lines."""
+    page = opened(viewport={"width": 1000, "height": 900})
+    draw_all(page)
+    boxes = page.locator("main > .scroll, main > div > .scroll")
+    assert boxes.count() >= 4
+    for box in boxes.all():
+        assert box.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+    lines = "e => e.clientHeight / parseFloat(getComputedStyle(e).lineHeight)"
+    cells = page.locator(".scroll[aria-label='What the cells are, and how they ended']")
+    statuses = cells.locator("td.text").all()
+    assert len(statuses) == 12
+    assert all(status.evaluate(lines) < 3 for status in statuses)
 
 
 def test_paper_shows_the_still_pictures(opened, tmp_path):
-    """In print everything folded is open, pictures are the still ones on white, and no page is empty."""
+    """In print folds are open, pictures are the still ones on white, and no page is empty."""
     page = opened(color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     stills = page.locator("figure.chart img.still")
-    assert stills.count() == CHARTS and all(still.is_visible() for still in stills.all())
+    assert stills.count() == CHARTS
+    assert all(still.is_visible() for still in stills.all())
     assert not any(live.is_visible() for live in page.locator(".live").all())
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("getComputedStyle(document.querySelector('main')).color") == "rgb(0, 0, 0)"
-    pdf = page.pdf(path=f"{SHOTS}/report.pdf" if SHOTS else tmp_path / "report.pdf", format="A4")
-    assert pdf.startswith(b"%PDF") and 4 <= len(re.findall(rb"/Type ?/Page\b", pdf)) <= 12
+    pdf = page.pdf(path=f"{SHOTS or tmp_path}/report.pdf", format="A4")
+    assert pdf.startswith(b"%PDF")
+    assert 4 <= len(re.findall(rb"/Type ?/Page\b", pdf)) <= 12
 
 
 def test_without_scripts_the_still_pictures_are_there(opened):
@@ -197,16 +205,12 @@ def test_without_scripts_the_still_pictures_are_there(opened):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(opened, scheme):
-    """The rules of axe-core, contrast included: no serious and no critical violation, everything unfolded."""
+    """By axe-core's rules, contrast included, everything unfolded."""
     from axe_playwright_python.sync_playwright import Axe
 
     page = opened(color_scheme=scheme)
     draw_all(page)
-    page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
-    found = Axe().run(page).response["violations"]
-    serious = [
-        (rule["id"], rule["nodes"][0]["html"][:200], len(rule["nodes"]))
-        for rule in found
-        if rule["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    page.evaluate(UNFOLD_ALL)
+    violations = Axe().run(page).response["violations"]
+    serious = [rule for rule in violations if rule["impact"] in ("serious", "critical")]
+    assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in serious] == []
