@@ -35,20 +35,23 @@ report.scale(results)
 figures = plots.show_all(share_glu_heatmap=plots.share_glu_heatmap(results))
 
 # %% [markdown]
-# Every *cell* spends the same parameter budget differently. It requests a share of it for the embedding and a GLU
-# expansion (d_ff / d_model) for the MLP; layers take the rest. With one table for input and output (tied),
-# d_model = share × parameters / vocabulary. So a larger share is a wider and shallower model, and a larger expansion
-# a shallower one. All cells train on the same tokens, and the lowest dev loss (nats per token) wins.
+# Every *cell* spends the same parameter budget differently. It requests a share of it for the
+# embedding and a GLU expansion (d_ff / d_model) for the MLP; layers take the rest. With one table
+# for input and output (tied), d_model = share × parameters / vocabulary. So a larger share is a
+# wider and shallower model, and a larger expansion a shallower one. All cells train on the same
+# tokens, and the lowest dev loss (nats per token) wins.
 
 # %% [markdown]
 # ## How sure is that?
-# Another seed would have given other losses. Each cell is compared with the baseline on the same seeds.
+# Another seed would have given other losses. Each cell is compared with the baseline on the same
+# seeds.
 
 # %%
 figures |= plots.show_all(difference_forest=plots.difference_forest(results))
 
 # %% [markdown]
-# Several cells together are surer than one. Each share is averaged over the expansions, each expansion over the shares.
+# Several cells together are surer than one. Each share is averaged over the expansions, each
+# expansion over the shares.
 
 # %%
 report.effects(results)
@@ -58,9 +61,9 @@ report.certainty(results)
 
 # %% [markdown]
 # ## What does a low loss cost?
-# A cell is Pareto-efficient if no other one is at least as good in both and better in one. The table names the cells on
-# the front as measured, then those that the noise does not rule out. In brackets: how probable a place on the front is,
-# given the noise of losses and speeds.
+# A cell is Pareto-efficient if no other one is at least as good in both and better in one. The
+# table names the cells on the front as measured, then those that the noise does not rule out. In
+# brackets: how probable a place on the front is, given the noise of losses and speeds.
 
 # %%
 report.fronts(results)
@@ -76,9 +79,9 @@ figures |= plots.show_all(pareto_decode=plots.pareto(results, "decode_ms_per_tok
 
 # %% [markdown]
 # ## Share, width or depth?
-# With a tied embedding the share is the width, and the depth makes room for both: nothing moves alone. A surface over
-# both shows where the loss is lowest. Factorized arms keep the width, and show whether it is the share or what it
-# displaces.
+# With a tied embedding the share is the width, and the depth makes room for both: nothing moves
+# alone. A surface over both shows where the loss is lowest. Factorized arms keep the width, and
+# show whether it is the share or what it displaces.
 
 # %%
 report.surface_minimum(results)
@@ -91,8 +94,8 @@ figures |= plots.show_all(share_tradeoff=plots.share_tradeoff(results))
 
 # %% [markdown]
 # ## The cells
-# Layers are whole numbers, so the realised share and expansion differ from the requested ones. Cells are named and
-# grouped by the request; the surface uses what was realised.
+# Layers are whole numbers, so the realised share and expansion differ from the requested ones.
+# Cells are named and grouped by the request; the surface uses what was realised.
 
 # %%
 report.cell_results(results)
@@ -105,7 +108,8 @@ report.corpus(results)
 
 # %% [markdown] tags=["fold"]
 # ## More evidence
-# These charts show where the parameters are, how the losses came down, and in which tokens a share wins.
+# These charts show where the parameters are, how the losses came down, and in which tokens a share
+# wins.
 
 # %%
 figures |= plots.show_all(
@@ -117,8 +121,8 @@ figures |= plots.show_all(
 
 # %% [markdown]
 # ### Further fronts
-# Counted in operations the cells differ less than in time. The weights are about as many, attention grows with the
-# depth, and many thin layers are slower than a few wide ones.
+# Counted in operations the cells differ less than in time. The weights are about as many, attention
+# grows with the depth, and many thin layers are slower than a few wide ones.
 
 # %%
 figures |= plots.show_all(
@@ -161,7 +165,8 @@ command = report.report_command(config)
 report.provenance(results, command)
 
 # %% [markdown]
-# RESULTS.md holds this report as text, results.csv one row per run; both are rewritten by the next execution.
+# RESULTS.md holds this report as text, results.csv one row per run; both are rewritten by the next
+# execution.
 
 # %%
 folder = config.output_folder / "reports" / config.name
