@@ -9,17 +9,17 @@
 # %% [markdown]
 # # What does the model read?
 #
-# A model reads whole numbers. This notebook turns a corpus into them: a byte-level BPE tokenizer, learnt from the train
-# split alone, and a stream of token ids for each split.
+# A model reads whole numbers. This notebook turns a corpus into them: a byte-level BPE tokenizer,
+# learnt from the train split alone, and a stream of token ids for each split.
 #
-# - **Few tokens do most of the work.** Of the 4,096 of the built-in corpus about 140 make up half of the text, and a
-#   third occur under 100 times.
+# - **Few tokens do most of the work.** Of the 4,096 of the built-in corpus about 140 make up half
+#   of the text, and a third occur under 100 times.
 # - **Nothing is lost.** Every text comes back from its tokens, byte for byte.
 # - **It is made once.** The same text and vocabulary are found again, by a hash.
 #
 # ## Choose a text
-# The built-in corpus needs no download. Name a known dataset, or a file or folder of your own, here or with papermill's
-# `-p dataset`.
+# The built-in corpus needs no download. Name a known dataset, or a file or folder of your own, here
+# or with papermill's `-p dataset`.
 
 # %% tags=["parameters"]
 dataset: str = "builtin"  # builtin, wikitext-2, wikitext-103, wmt, or your file or folder; + joins
@@ -44,8 +44,9 @@ print(f"{corpus.name}: fingerprint {corpus.fingerprint[:12]}, in {corpus.folder.
 
 # %% [markdown]
 # ## How much text is it?
-# Bytes count the UTF-8 text, tokens include the one that closes each document. The unigram entropy, in nats per token,
-# is the loss of a model that knows only how frequent each token is in train. A trained model must be below it.
+# Bytes count the UTF-8 text, tokens include the one that closes each document. The unigram entropy,
+# in nats per token, is the loss of a model that knows only how frequent each token is in train. A
+# trained model must be below it.
 
 # %%
 from paramalloc.data import describe
@@ -66,15 +67,16 @@ pd.set_option("styler.html.mathjax", False)  # a dollar is a token here, not a f
 frequent_tokens(corpus, 8).style.format(escape="html").hide()
 
 # %% [markdown]
-# The longest ones show what the corpus is about, and whether something repeats in it that should not.
+# The longest ones show what the corpus is about, and whether something repeats in it that should
+# not.
 
 # %%
 longest_tokens(corpus, 8).style.format(escape="html").hide()
 
 # %% [markdown]
 # ## How unevenly are they used?
-# Counts fall with the rank in nearly a straight line on logarithmic axes (Zipf's law). The rows of the embedding at the
-# far right are trained by few examples.
+# Counts fall with the rank in nearly a straight line on logarithmic axes (Zipf's law). The rows of
+# the embedding at the far right are trained by few examples.
 
 # %%
 from paramalloc import plots
@@ -90,7 +92,8 @@ rare = int((counts["count"] < 100).sum())
 print(f"{half} tokens make up half of the text; {rare:,} of {len(counts):,} occur under 100 times.")
 
 # %% [markdown]
-# So many rows of the embedding learn from little text. A larger embedding share makes every row wider, rare ones too.
+# So many rows of the embedding learn from little text. A larger embedding share makes every row
+# wider, rare ones too.
 #
 # ## A document, before and after
 # The first document of dev as text, then as the model reads it: a bar ends each token.
@@ -108,7 +111,8 @@ print(*pieces, sep="|")
 
 # %% [markdown]
 # ## Is anything lost?
-# No: decoding gives every text back, whatever it holds. The end-of-text string inside a text is ordinary text.
+# No: decoding gives every text back, whatever it holds. The end-of-text string inside a text is
+# ordinary text.
 
 # %%
 text = "naïve 👩‍🔬 <|endoftext|> \t ok"

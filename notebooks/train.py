@@ -9,8 +9,8 @@
 # %% [markdown]
 # # How well does one allocation learn?
 #
-# A cell of the study splits a parameter budget between embedding, depth, attention and MLP, and trains the model with
-# one recipe. Change a parameter below and Run All, or set it from a shell:
+# A cell of the study splits a parameter budget between embedding, depth, attention and MLP, and
+# trains the model with one recipe. Change a parameter below and Run All, or set it from a shell:
 # `papermill notebooks/train.ipynb OUT.ipynb -p glu 4`.
 
 # %%
@@ -70,7 +70,8 @@ config
 
 # %% [markdown]
 # ## What shape does the budget buy?
-# Layers are whole numbers, so the realised share and expansion differ a little from the requested ones.
+# Layers are whole numbers, so the realised share and expansion differ a little from the requested
+# ones.
 
 # %%
 from paramalloc.allocation import allocation
@@ -79,7 +80,8 @@ allocation(config)
 
 # %% [markdown]
 # ## What does the model read?
-# The corpus is prepared once and found again: a tokenizer trained on the train split, and three files of tokens.
+# The corpus is prepared once and found again: a tokenizer trained on the train split, and three
+# files of tokens.
 
 # %%
 from paramalloc.data import describe, prepare
@@ -91,8 +93,8 @@ describe(corpus)
 
 # %% [markdown]
 # ## How does it learn?
-# A fixed probe of dev text is scored on the way, at the same token counts in every cell. Both splits are scored in full
-# at the end.
+# A fixed probe of dev text is scored on the way, at the same token counts in every cell. Both
+# splits are scored in full at the end.
 
 # %%
 from paramalloc.training import train
@@ -108,7 +110,8 @@ show(loss_curve(load_metrics(config.output_folder, run_id)))
 
 # %% [markdown]
 # ## What came out?
-# Losses are in nats per token. `unigram_loss` is what word frequencies alone reach: a language model must beat it.
+# Losses are in nats per token. `unigram_loss` is what word frequencies alone reach: a language
+# model must beat it.
 
 # %%
 from paramalloc.runs import summarize_results
@@ -117,8 +120,9 @@ summarize_results(results)
 
 # %% [markdown]
 # ## Does it know grammar?
-# BLiMP asks which of two sentences is grammatical: 0 is guessing, 1 is perfect. The controls are the untrained model and
-# word counts. The other sets are diagnostics. A model trained on tokenised text (WikiText) meets all of them out of domain.
+# BLiMP asks which of two sentences is grammatical: 0 is guessing, 1 is perfect. The controls are
+# the untrained model and word counts. The other sets are diagnostics. A model trained on tokenised
+# text (WikiText) meets all of them out of domain.
 
 # %%
 from paramalloc.evaluation import read_sample, read_smallbench
@@ -135,5 +139,5 @@ print(read_sample(folder))
 
 # %% [markdown]
 # ## What now?
-# The run is recorded under `outputs/runs` and is never trained twice. One cell alone does not say which allocation is
-# best: train others, then `notebooks/analysis` compares them.
+# The run is recorded under `outputs/runs` and is never trained twice. One cell alone does not say
+# which allocation is best: train others, then `notebooks/analysis` compares them.
