@@ -32,7 +32,7 @@ FIXED = ("data_fingerprint", "recipe", "precision", "compiled")
 
 
 class Checkpointer:
-    """Keeps a run every `seconds`: its learner, its meter and its early stop."""
+    """Saves a run every `seconds`: its learner, its meter and its early stop."""
 
     def __init__(
         self, run: Run, learner: Learner, meter: Meter, early_stop: EarlyStop, seconds: float
@@ -73,7 +73,7 @@ class Checkpointer:
         config = before | {"resumed": [*before.get("resumed", []), resumed]}
         self.run.begin(config, (place / "metrics.jsonl").read_bytes())
 
-        # the rule sees again what it saw, and what it was interrupted at
+        # replay the recorded probes through the early-stop rule
         for record in read_metrics(self.run.folder):
             if "dev_ppl" in record:
                 self.early_stop(record["tokens"], record["dev_ppl"])
@@ -85,22 +85,24 @@ class Checkpointer:
         return time.monotonic() - self.last >= self.seconds
 
     def save(self, step: int, losses: list[Tensor]):
-        """Keep the run at `step`, with the losses that are not recorded yet."""
-        self._save(f"step-{step:08}", step, losses, kept=KEPT)
+        """Save the run at `step`, with the losses that are not recorded yet."""
+        self._save(f"step-{step:08}", step, losses, with_optimizers=True, kept=KEPT)
 
     def save_final(self, step: int):
-        """Keep the weights for good, and no other checkpoint."""
-        self._save("final", step, [], kept=0)
+        """Save the weights for good, and remove the other checkpoints."""
+        self._save("final", step, [], with_optimizers=False, kept=0)
 
     def describe_last(self) -> str:
         """Where the last good weights are."""
         places = list_checkpoints(self.folder)
         if not places:
-            return "Nothing had been kept yet"
+            return "No checkpoint had been saved yet"
         return f"The last good checkpoint is {places[-1]}"
 
-    def _save(self, name: str, step: int, losses: list[Tensor], kept: int):
-        """Make a checkpoint on the lease's desk, rename it to its place, leave `kept` of them."""
+    def _save(
+        self, name: str, step: int, losses: list[Tensor], *, with_optimizers: bool, kept: int
+    ):
+        """Make a checkpoint on the lease's desk, rename it to its place; `kept` others stay."""
         self.last = time.monotonic()
         made = self.run.lease.desk / name
         place = self.folder / name
@@ -117,7 +119,7 @@ class Checkpointer:
         with self.run.lease.fenced():
             made.mkdir()
             save_file(_weights(self.learner.model), made / "model.safetensors")
-            if name != "final":
+            if with_optimizers:
                 save_file(_moments(self.learner.optimizers), made / "optimizer.safetensors")
             shutil.copy(self.run.folder / "metrics.jsonl", made / "metrics.jsonl")
             (made / "state.json").write_text(json.dumps(state, allow_nan=False))
@@ -155,7 +157,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def _find_damage(place: Path) -> str | None:
     """What is wrong with a checkpoint; None for a whole one.
 
-    What a disk cannot read just now is not damaged.
+    Other read errors (OSError) are raised: they do not prove damage.
     """
     try:
         manifest = json.loads((place / "manifest.json").read_text())
@@ -186,10 +188,11 @@ def _load_checkpoint(
 def _refuse_changes(run: Run, before: dict, now: dict):
     """RunError where the run of config.json, `before`, is another one than `now`."""
     was = _fixed_values(before)
+    values = _fixed_values(now)
     changed = [
-        f"{name} was {was.get(name)} and is {value}"
-        for name, value in _fixed_values(now).items()
-        if was.get(name) != value
+        f"{name} was {was.get(name)} and is {values.get(name)}"
+        for name in was | values  # what is None, or has its default, is in neither
+        if was.get(name) != values.get(name)
     ]
     if changed:
         raise RunError(

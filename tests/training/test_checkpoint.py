@@ -222,6 +222,10 @@ def test_a_run_does_not_go_on_as_another_one(halfway, tiny_corpus):
             kept | {"parameters": kept["parameters"] | {"grad_clip": 2.0}},
             "grad_clip was 2.0 and is 1.0",
         ),
+        (
+            kept | {"parameters": kept["parameters"] | {"d_model": 96}},
+            "d_model was 96 and is None",
+        ),
         (kept | {"recipe": 0}, "recipe was 0 and is"),
     ):
         (folder / "config.json").write_text(json.dumps(change))
