@@ -50,7 +50,10 @@ class EarlyStop:
 
 
 class Curve:
-    """curve(tokens) -> a run's dev perplexity there; waits while that run is on its way there."""
+    """curve(tokens) -> a run's dev perplexity there.
+
+    It waits while that run is still training and has not reached it.
+    """
 
     def __init__(self, run: Run, interrupted: Callable[[], bool] = lambda: False):
         self.run = run
@@ -90,11 +93,17 @@ def make_early_stop(
     The baseline itself is never stopped. Once `interrupted()` the baseline is not waited for any
     more.
     """
-    baseline = Run(config.baseline(), fingerprint)
-    curve: Callable[[int], float | None] = Curve(baseline, interrupted)
-    if config.early_stop == "off" or baseline.id == run.id:
-        curve = _no_curve
+    curve = _baseline_curve(config, run, fingerprint, interrupted)
     return EarlyStop(curve, config.stop_margin, config.patience, config.grace)
+
+
+def _baseline_curve(
+    config: TrainConfig, run: Run, fingerprint: str, interrupted: Callable[[], bool]
+) -> Callable[[int], float | None]:
+    baseline = Run(config.baseline(), fingerprint)
+    if config.early_stop == "off" or baseline.id == run.id:
+        return _no_curve
+    return Curve(baseline, interrupted)
 
 
 def _no_curve(tokens: int) -> None:

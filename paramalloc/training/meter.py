@@ -55,30 +55,33 @@ class Meter:
         self.steps += step - first
 
     def record(self, step: int, **values):
-        """Append a line to metrics.jsonl, tell who watches, and begin a new stretch."""
+        """Append a line to metrics.jsonl, call `on_record`, and begin a new stretch."""
         tokens = step * self.config.batch_tokens
         budget = self.config.steps * self.config.batch_tokens
         rate = self.tokens_per_s
+        time_left = None
+        if rate:
+            time_left = (budget - tokens) / rate
         self.run.record(step=step, tokens=tokens, tokens_per_s=rate, **values)
         self.progress = {
             "run_id": self.run.id,
             "tokens": tokens,
             "budget": budget,
             "tokens_per_s": rate,
-            "time_left_s": rate and (budget - tokens) / rate,
+            "time_left_s": time_left,
             "done": False,
         } | values
-        self._tell(self.progress)
+        self._report(self.progress)
         self.mark = (time.perf_counter(), step)
 
     def evaluating(self, stage: str, fraction: float):
-        """Tell who watches what is measured after the last step, and how much of it is done."""
-        self._tell(self.progress | {"stage": stage, "fraction": fraction})
+        """Call `on_record` with what is measured after the last step, and the fraction done."""
+        self._report(self.progress | {"stage": stage, "fraction": fraction})
 
     def end(self):
-        """Tell who watches that no more records come."""
+        """Call `on_record` for the last time."""
         if self.mark:
-            self._tell(self.progress | {"done": True})
+            self._report(self.progress | {"done": True})
 
     def seconds_of_all(self, step: int) -> float:
         """Seconds of the first `step` steps at the speed of those that were timed."""
@@ -94,6 +97,6 @@ class Meter:
             "dev_curve": curve,
         }
 
-    def _tell(self, progress: dict):
+    def _report(self, progress: dict):
         if self.on_record:
             self.on_record(progress)

@@ -1,5 +1,7 @@
 """What turns gradients into steps: AdamW, or Muon for the matrices, and the schedule."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,16 @@ from ..model import TABLES, DecoderLM, rule
 
 EPS = 1e-8
 
-Groups = dict[tuple[float, ...], list[Tensor]]  # the settings that some weights share, and these
+
+class Settings(NamedTuple):
+    """What the weights of a group share: factors on lr and on weight decay, and AdamW's eps."""
+
+    lr_scale: float
+    decay: float
+    eps: float | None = None
+
+
+Groups = dict[Settings, list[Tensor]]
 
 
 def _adamw_settings(config: TrainConfig) -> dict:
@@ -34,10 +45,10 @@ def make_optimizers(model: DecoderLM, config: TrainConfig) -> list[torch.optim.O
     for name, weight in model.named_parameters():
         scale = rule(name, model.config, config.parametrization, config.embed_lr)
         if config.optimizer == "muon" and _is_matrix(name, weight):
-            settings = (scale.muon, scale.decay and 1 / scale.muon)
+            settings = Settings(scale.muon, scale.decay and 1 / scale.muon)
             muon.setdefault(settings, []).append(weight)
         else:
-            settings = (scale.lr, scale.decay, scale.eps * EPS)
+            settings = Settings(scale.lr, scale.decay, scale.eps * EPS)
             adamw.setdefault(settings, []).append(weight)
 
     optimizers = [torch.optim.AdamW(_param_groups(adamw, config), **_adamw_settings(config))]
@@ -65,13 +76,17 @@ def _is_matrix(name: str, weight: Tensor) -> bool:
 
 
 def _param_groups(groups: Groups, config: TrainConfig) -> list[dict]:
-    """Groups as torch takes them, from settings (lr_scale, decay), for AdamW with an eps."""
+    """Groups as torch takes them."""
     param_groups = []
-    for (lr_scale, decay, *eps), weights in groups.items():
-        group = {"lr_scale": lr_scale, "weight_decay": decay * config.weight_decay}
-        if eps:
-            [group["eps"]] = eps
-        param_groups.append(group | {"params": weights})
+    for settings, weights in groups.items():
+        group: dict = {
+            "params": weights,
+            "lr_scale": settings.lr_scale,
+            "weight_decay": settings.decay * config.weight_decay,
+        }
+        if settings.eps is not None:
+            group["eps"] = settings.eps
+        param_groups.append(group)
     return param_groups
 
 
