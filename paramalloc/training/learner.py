@@ -4,7 +4,6 @@ Shapes: B sequences of T = seq_len tokens; B T = batch_tokens.
 """
 
 import functools
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,30 +13,6 @@ from ..config import TrainConfig
 from ..evaluation import as_perplexity, mean_loss
 from ..model import DecoderLM, autocast
 from .optimizer import make_optimizers
-
-
-class CompiledGraphs:
-    """The graph that torch holds for a model's loss, and what it was compiled for.
-
-    Weights are inputs of the graph: the next run of the same shape and key takes it as it is.
-    """
-
-    def __init__(self):
-        self.compiled_for: tuple | None = None
-
-    def compile_loss(self, model: DecoderLM, *key) -> Callable[[Tensor, Tensor], Tensor]:
-        """model.loss, compiled for static shapes that `key` determines."""
-        compiled_for = (model.config, *key)
-        if self.compiled_for != compiled_for:
-            torch.compiler.reset()  # after eight graphs torch would quietly stop compiling
-            self.compiled_for = compiled_for
-        return torch.compile(model.loss)
-
-
-@functools.cache
-def process_graphs() -> CompiledGraphs:
-    """The graphs of this process: torch keeps them once a process, whoever asks for them."""
-    return CompiledGraphs()
 
 
 class Learner:
@@ -52,8 +27,9 @@ class Learner:
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.compiled = None
         if config.compile == "on" or (config.compile == "auto" and device.type == "cuda"):
-            key = (config.seq_len, config.batch_tokens, precision, device)
-            self.compiled = process_graphs().compile_loss(model, *key)
+            # What determines the static shapes of the graph; weights are inputs of it.
+            start_graphs(model.config, config.seq_len, config.batch_tokens, precision, device)
+            self.compiled = torch.compile(model.loss)
         self.loss = self.compiled or model.loss
         self.diverged = torch.zeros((), device=device)  # 1 from the first value that is not finite
         self.finite_steps = torch.zeros((), device=device)  # how many steps there were before it
@@ -109,3 +85,12 @@ class Learner:
             elif self.diverged:  # Muon does not ask: here the device is waited for
                 return
         self.scaler.step(optimizer)
+
+
+@functools.lru_cache(maxsize=1)
+def start_graphs(*key) -> None:
+    """Drop the graphs that torch holds for this process, unless this was the last key as well.
+
+    After eight graphs torch would quietly stop compiling. Runs of one key share theirs.
+    """
+    torch.compiler.reset()

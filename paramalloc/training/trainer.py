@@ -1,11 +1,10 @@
 """One run in three pieces: set-up, step, conclusion.
 
-Who calls them decides in which order runs advance: the loop finishes one before the next.
+The caller decides the order in which runs advance; the loop finishes one before the next.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from ..model import (
 )
 from ..runs import Run, describe_provenance, describe_run
 from .checkpoint import Checkpointer
-from .early_stop import EarlyStop, make_early_stop
+from .early_stop import make_early_stop
 from .feed import Feed, spread_windows
 from .interrupt import Interrupt
 from .learner import Learner
@@ -32,24 +31,42 @@ from .meter import Meter, OnRecord
 from .optimizer import schedule
 
 
-@dataclass
 class Trainer:
     """A held run while it trains: `set_up`, then `step` until it has `ended`, then `conclude`."""
 
-    run: Run
-    config: TrainConfig
-    corpus: Corpus
-    interrupt: Interrupt
-    columns: dict  # of the result, as far as they are known before training
-    learner: Learner
-    feed: Feed
-    probe: np.ndarray  # dev tokens that are scored on the way, (N,)
-    early_stop: EarlyStop
-    meter: Meter
-    checkpoints: Checkpointer
-    steps: int  # how many are done
-    losses: list[Tensor]  # of the steps since the last record, on the device
-    status: str | None = None  # stopped_early or diverged, once the run is
+    def __init__(
+        self,
+        run: Run,
+        corpus: Corpus,
+        interrupt: Interrupt,
+        columns: dict,
+        feed: Feed,
+        learner: Learner,
+        on_record: OnRecord | None,
+    ):
+        config = learner.config
+        self.run = run
+        self.config = config
+        self.corpus = corpus
+        self.interrupt = interrupt
+        self.columns = columns  # of the result, as far as they are known before training
+        self.feed = feed
+        self.learner = learner
+
+        # what is recorded on the way
+        dev_tokens = corpus.split("valid")
+        self.probe = spread_windows(dev_tokens, config.seq_len, config.probe_tokens)  # (N,)
+        self.probe_steps = config.probe_steps
+        self.early_stop = make_early_stop(config, run, corpus.fingerprint, lambda: interrupt.caught)
+        self.meter = Meter(config, run, on_record)
+        self.checkpoints = Checkpointer(
+            run, learner, self.meter, self.early_stop, config.checkpoint_seconds
+        )
+
+        # where it stands
+        self.steps = 0  # how many are done
+        self.losses: list[Tensor] = []  # of the steps since the last record, on the device
+        self.status: str | None = None  # stopped_early or diverged, once the run is
 
     # -------------------------------------------------------------- set-up
 
@@ -71,7 +88,6 @@ class Trainer:
         rows = config.batch_tokens // config.seq_len
         batches = Batches(corpus.split("train"), config.seq_len, rows, config.seed)
         feed = Feed(batches, device)
-        probe = spread_windows(corpus.split("valid"), config.seq_len, config.probe_tokens)
 
         # model
         keep_freed_memory()
@@ -94,28 +110,15 @@ class Trainer:
             **columns,
         }
 
-        # where it stands
-        early_stop = make_early_stop(config, run, corpus.fingerprint, lambda: interrupt.caught)
-        meter = Meter(config, run, on_record)
-        checkpoints = Checkpointer(run, learner, meter, early_stop, config.checkpoint_seconds)
-        steps, losses = checkpoints.resume(about)
-        status = "stopped_early" if early_stop.fired and config.early_stop == "kill" else None
-        return cls(
-            run=run,
-            config=config,
-            corpus=corpus,
-            interrupt=interrupt,
-            columns=columns,
-            learner=learner,
-            feed=feed,
-            probe=probe,
-            early_stop=early_stop,
-            meter=meter,
-            checkpoints=checkpoints,
-            steps=steps,
-            losses=losses,
-            status=status,
-        )
+        trainer = cls(run, corpus, interrupt, columns, feed, learner, on_record)
+        trainer._resume(about)
+        return trainer
+
+    def _resume(self, about: dict):
+        """Go on from the newest checkpoint, or begin with `about` as config.json."""
+        self.steps, self.losses = self.checkpoints.resume(about)
+        if self.early_stop.fired and self.config.early_stop == "kill":
+            self.status = "stopped_early"
 
     # ---------------------------------------------------------------- loop
 
@@ -124,9 +127,9 @@ class Trainer:
         return self.status is not None or self.steps >= self.config.steps
 
     def step(self):
-        """Train one step; then record, probe and keep the run where that is due.
+        """Train one step; then record, probe and save the run where that is due.
 
-        InterruptedRunError if a signal came: the run is kept first.
+        InterruptedRunError if a signal came: the run is saved first.
         """
         config = self.config
         x, y = self.feed(self.steps)
@@ -134,7 +137,7 @@ class Trainer:
         lr = config.lr * schedule(self.steps, config.steps, config.warmup)
         self.losses.append(self.learner.step(x, y, lr))
 
-        probing = self.steps in config.probe_steps
+        probing = self.steps in self.probe_steps
         if probing or self.steps % config.log_every == 0:
             self._record(probing)
         if self.status == "diverged":
@@ -170,7 +173,7 @@ class Trainer:
     # ---------------------------------------------------------- conclusion
 
     def conclude(self) -> dict:
-        """Keep the final weights of a completed run, measure them; write and return result.json."""
+        """Save the final weights of a completed run, measure them; write and return result.json."""
         status = self.status or "completed"
         if status == "completed":
             self.checkpoints.save_final(self.steps)

@@ -26,7 +26,7 @@ from paramalloc.runs import (
 )
 from paramalloc.training import Learner, loop, train
 from paramalloc.training.feed import Feed, spread_windows
-from paramalloc.training.learner import process_graphs
+from paramalloc.training.learner import start_graphs
 from paramalloc.training.optimizer import schedule
 
 
@@ -255,7 +255,7 @@ def test_runs_of_a_shape_share_one_compiled_graph(tiny, tiny_corpus, tmp_path, r
     short = {"tokens": 4096, "probes": 2, "compile": "on"}
     listed = cell(tiny, tmp_path / "a", seed=[0, 1], **short)
     torch.compiler.reset()
-    process_graphs.cache_clear()
+    start_graphs.cache_clear()
     started = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     train(listed.runs()[0], tiny_corpus)
     before = torch._dynamo.utils.counters["stats"]["unique_graphs"] - started
