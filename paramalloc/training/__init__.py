@@ -2,10 +2,10 @@
 
 loop          train a cell's runs; what stops one becomes a message
 trainer       one run: set-up, step, conclusion
-learner       a model with its optimizers: one step, one probe; the compiled graphs
+learner       a model with its optimizers: one step, one probe
 feed          batches on the device, and the dev tokens of a probe
 optimizer     AdamW and Muon, their parameter groups, the schedule
-checkpoint    keep a run, and go on from there
+checkpoint    save a run, and go on from there
 early_stop    the rule against the baseline's curve
 meter         tokens, speed, and the records of progress
 interrupt     SIGTERM and Ctrl-C

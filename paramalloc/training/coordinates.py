@@ -94,9 +94,9 @@ def _measure_changes(shape: ModelConfig, config: TrainConfig, lr: float, seed: i
         learner.step(x, y, lr)
         if step not in CHECKED_STEPS:
             continue
-        for what, activation in _activations(model, x).items():
-            change = (activation - before[what]).square().mean().sqrt().item()
-            rows.append({"seed": seed, "step": step, "what": what, "change": change})
+        for activation_name, activation in _activations(model, x).items():
+            change = (activation - before[activation_name]).square().mean().sqrt().item()
+            rows.append({"seed": seed, "step": step, "what": activation_name, "change": change})
     return rows
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C while a run trains: the run is kept first."""
+"""SIGTERM and Ctrl-C while a run trains: the run is saved first."""
 
 import signal
 import threading
@@ -9,10 +9,10 @@ from ..errors import InterruptedRunError
 class Interrupt:
     """A context in which a signal is only noted in `caught`.
 
-    The loop keeps the run and then calls `obey`.
+    The loop saves the run and then calls `obey`.
 
-    After `at_once`, when everything that training took is kept already, a signal ends the run where
-    it stands.
+    After `at_once`, when the trained weights are saved already, a signal ends the run where it
+    stands.
     """
 
     def __init__(self):
@@ -21,7 +21,7 @@ class Interrupt:
         self.handlers = {}  # what handled each signal before
 
     def __enter__(self):
-        # In another thread Python lets nobody listen.
+        # Only the main thread can set signal handlers.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self.handlers[number] = signal.signal(number, self._note)

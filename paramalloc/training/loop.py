@@ -16,7 +16,7 @@ from .trainer import Trainer
 def train(config: TrainConfig, corpus: Corpus, on_record: OnRecord | None = None) -> list[dict]:
     """Train every run of a cell that is not finished yet.
 
-    Returns a result (result.json) for each run.     A cell has a run for each pair of its learning
+    Returns a result (result.json) for each run. A cell has a run for each pair of its learning
     rates and seeds. `on_record(dict)` sees the progress. InfeasibleError before anything is
     computed where no shape meets the config; else as `train_run`.
     """
