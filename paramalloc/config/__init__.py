@@ -3,11 +3,11 @@
 An unknown name, a wrong type or a value out of range is refused with one line that says what to do.
 Sizes that are not given (None) are filled from the profile, `params/profiles/<profile>.yaml`.
 
-fields.py      one parameter: kind, range, what it is to a run
+fields.py      one parameter: kind, range, whether it enters the run id
 parameters.py  how a dataclass is built from a dict or a notebook
 profiles.py    the sizes that a profile fills, YAML files
 model.py       the shape of a decoder
-train.py       a cell: every parameter of training, and what each of them is to a run
+train.py       a cell: every parameter of training, and which of them enter the run id
 notebooks.py   the parameters of the other notebooks
 """
 

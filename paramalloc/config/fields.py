@@ -1,4 +1,4 @@
-"""One parameter: its kind and range, what it is to a run, and how a wrong value is refused."""
+"""One parameter: its kind and range, whether it enters the run id, how wrong values are refused."""
 
 import difflib
 import math
@@ -24,7 +24,8 @@ class Marks(TypedDict, total=False):
     unit: the unit of that column.
     role: why recorded values may differ between runs that are compared: "rate" (chosen per cell)
         or "seed". Without a role they must agree.
-    before: what a run used that is older than the column. `added` implies the default.
+    before: the value to assume for runs recorded before the column existed; a field marked `added`
+        uses its default.
     """
 
     identity: bool
@@ -82,9 +83,9 @@ def _field(kind: type, default: object, limits: dict[str, Any], marks: Marks) ->
 
 
 def is_identity(spec: Field[Any], value: object) -> bool:
-    """Whether a parameter with this value is a part of what its run is."""
-    rests = spec.metadata["added"] and value == spec.default
-    return bool(spec.metadata["identity"]) and value is not None and not rests
+    """Whether a parameter with this value enters the run id."""
+    at_default = spec.metadata["added"] and value == spec.default
+    return bool(spec.metadata["identity"]) and value is not None and not at_default
 
 
 def as_number(name: str, value: object, kind: type = float) -> Any:
@@ -93,24 +94,25 @@ def as_number(name: str, value: object, kind: type = float) -> Any:
     >>> as_number("lr", "1e-3"), as_number("tokens", "1_000", int)
     (0.001, 1000)
     """
-    number = _parse_number(name, value)
-    too_large = isinstance(number, int) and abs(number) > LARGEST
-    if too_large or not math.isfinite(number):
+    result = _parse_number(name, value)
+    too_large = isinstance(result, int) and abs(result) > LARGEST
+    if too_large or not math.isfinite(result):
         raise ConfigError(f"{name} must be a finite number, not {value}")
-    if kind is int and number != int(number):
+    if kind is int and result != int(result):
         raise ConfigError(f"{name} must be a whole number, not {value}")
-    return kind(number)
+    return kind(result)
 
 
 def _parse_number(name: str, value: object) -> int | float:
-    if isinstance(value, int) and not isinstance(value, bool):
+    not_a_number = ConfigError(f"{name} must be a number, not {value!r}")
+    if isinstance(value, bool):
+        raise not_a_number
+    if isinstance(value, int):
         return value
     try:
-        if isinstance(value, bool):
-            raise ValueError
         return float(str(value).replace("_", ""))
     except ValueError:
-        raise ConfigError(f"{name} must be a number, not {value!r}") from None
+        raise not_a_number from None
 
 
 def as_text(name: str, value: object, choices: tuple[str, ...] = (), pattern: str = "") -> str:

@@ -1,4 +1,7 @@
-"""A cell: an allocation and a recipe. Each field says all that other modules derive from it."""
+"""A cell: an allocation and a recipe.
+
+Each field carries its range, its meaning and whether it is part of the run id.
+"""
 
 import math
 from dataclasses import dataclass, replace
