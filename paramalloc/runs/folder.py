@@ -24,7 +24,7 @@ class Run:
     """
 
     lease: Lease
-    metrics: io.FileIO
+    metrics: io.FileIO | None = None  # open from `begin` on
 
     def __init__(self, config: TrainConfig, fingerprint: str) -> None:
         self.id = run_id(config, fingerprint)
@@ -52,7 +52,7 @@ class Run:
             try:
                 yield self.lease
             finally:
-                if hasattr(self, "metrics"):  # not begun where it was finished while we waited
+                if self.metrics:  # not begun where it was finished while we waited
                     self.metrics.close()
 
     @staticmethod
@@ -79,6 +79,7 @@ class Run:
 
     def record(self, **values: Any) -> None:
         """Append a line to metrics.jsonl; OSError if the disk is full."""
+        assert self.metrics is not None
         line = json.dumps(values, allow_nan=False).encode() + b"\n"
         if self.metrics.write(line) < len(line):
             path = self.folder / "metrics.jsonl"
@@ -87,6 +88,7 @@ class Run:
 
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Write result.json, with a null for each column that `result` lacks."""
+        assert self.metrics is not None
         result = {name: result.get(name) for name in RESULT_COLUMNS}
         os.fsync(self.metrics.fileno())  # the record is on the disk before the result says so
         self.lease.write(self.folder / "result.json", as_json(result))

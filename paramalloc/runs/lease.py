@@ -71,14 +71,14 @@ class Lease:
     def replace(self, made: Path, place: Path) -> None:
         """Rename what was made on the desk to its place, once it and its name are on the disk."""
         with self.fenced():
-            inside = list(made.rglob("*")) if made.is_dir() else []
-            for path in [*inside, made]:
+            contents = list(made.rglob("*")) if made.is_dir() else []
+            for path in [*contents, made]:  # contents before the folder that names them
                 sync(path)
             os.replace(made, place)
             sync(place.parent)
 
     def discard(self, path: Path) -> None:
-        """Remove a file or folder of the run; for a former holder there is nowhere to move it."""
+        """Remove a file or folder of the run; fails for a former holder, whose desk is gone."""
         away = self.desk / f"gone-{uuid.uuid4().hex}"
         with self.fenced(), suppress(FileNotFoundError):
             os.rename(path, away)
@@ -96,7 +96,7 @@ class Lease:
         self.replace(made, place)
 
     def release(self) -> None:
-        """Give the run back. The number is remembered, so that the next one is higher."""
+        """Release the lease. The number is remembered, so that the next one is higher."""
         self.stop.set()
         with suppress(OSError):  # what is gone already need not be put away
             (self.desk.parent / f"{self.desk.name}.released").touch()

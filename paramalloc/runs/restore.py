@@ -23,6 +23,8 @@ def restore_runs(table: Path, outputs: Path) -> tuple[list[str], list[str]]:
     """
     rows = {row.get("run_id") or "": row for row in read_rows(table) if row["status"] in ENDS}
     for run_id in rows:
+        if not run_id:
+            raise RunError(f"{table} has a run without an id")
         if not re.fullmatch("[0-9a-f]{12}", run_id):
             raise RunError(
                 f"{table} has a run with the id '{run_id}': an id is 12 hexadecimal digits"

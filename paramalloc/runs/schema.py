@@ -22,8 +22,8 @@ Role = Literal[
     "realised",  # one value in all runs of a cell
     "count",  # of parameters
     "measured",  # of a trained model; `paramalloc evaluate` measures it again
-    "quality",  # what a seed moves in all cells alike
-    "speed",  # of the machine, so the median over seeds counts
+    "quality",  # outcome whose seed noise is shared by all cells
+    "speed",  # timing; summarised by the median
 ]
 
 
@@ -264,9 +264,8 @@ def column_names(kind: Kind | None = None, role: Role | None = None) -> list[str
 
 RESULT_COLUMNS = column_names()  # the keys of result.json
 MEASURED = column_names(role="measured")
-TEXT_COLUMNS = column_names(
-    kind="text"
-)  # stay text, however much an id of hex digits looks like a number
+# These stay text, however much an id of hex digits looks like a number.
+TEXT_COLUMNS = column_names(kind="text")
 LIST_COLUMNS = column_names(kind="list")  # JSON text in results.csv
 METRIC_COLUMNS = ["step", "tokens", "train_loss", "dev_loss", "dev_ppl", "tokens_per_s"]
 

@@ -109,10 +109,10 @@ def _parse_cell(name: str, cell: str) -> Any:
 
 
 def baseline_request(runs: pd.DataFrame) -> tuple[float, float]:
-    """(requested_share, requested_glu) of the baseline cell that these runs were trained beside.
+    """(requested_share, requested_glu) of the baseline that these runs were compared with.
 
     Where it is not recorded (older tables, cells that never ran) it is the config's default. Where
-    runs disagree, the most frequent one counts.
+    runs disagree, the most frequent one counts; on a tie it is either of them.
 
     >>> baseline_request(pd.DataFrame({"baseline_share": [0.25], "baseline_glu": [4.0]}))
     (0.25, 4.0)

@@ -133,4 +133,8 @@ def test_an_id_that_is_none_writes_nothing(outputs):
     (outputs / "results.csv").write_text(as_csv(bad), encoding="utf-8")
     with pytest.raises(RunError, match="an id is 12 hexadecimal digits"):
         restore_runs(outputs / "results.csv", outputs / "new")
+    unnamed = bad.assign(run_id=["123456789013", None, "1e5678901235"])
+    (outputs / "results.csv").write_text(as_csv(unnamed), encoding="utf-8")
+    with pytest.raises(RunError, match="has a run without an id"):
+        restore_runs(outputs / "results.csv", outputs / "new")
     assert not (outputs / "new").exists()
