@@ -15,7 +15,7 @@ description    a corpus as tables
 """
 
 from .batches import Batches
-from .corpus import Corpus, find, prepare
+from .corpus import Corpus, Progress, find, prepare
 from .description import describe, frequent_tokens, longest_tokens, token_counts
 from .hub import explain_hub_errors, revision_on_hub
 from .readers import UNREADABLE, is_text_file, open_file
@@ -27,6 +27,7 @@ __all__ = [
     "UNREADABLE",
     "Batches",
     "Corpus",
+    "Progress",
     "describe",
     "explain_hub_errors",
     "find",

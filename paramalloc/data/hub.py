@@ -69,12 +69,17 @@ def _open(record: dict) -> Opened:
         splits = load_dataset(
             record["hub"], record["config"], revision=commit, streaming=is_streamed
         )
-    open_split = _stream_wmt if is_streamed else _open_wikitext
-    sources = [open_split(record, split, splits[HUB_SPLITS[split]]) for split in SPLITS]
+    sources = []
+    for split in SPLITS:
+        rows = splits[HUB_SPLITS[split]]
+        if is_streamed:
+            sources.append(_stream_wmt(record, split, rows))
+        else:
+            sources.append(_open_wikitext(split, rows))
     return Opened(sources, [record | {"commit": commit}])
 
 
-def _open_wikitext(record: dict, split: str, rows) -> Source:
+def _open_wikitext(split: str, rows) -> Source:
     return Source(split, functools.partial(_read_wikitext, rows), wikitext=True)
 
 

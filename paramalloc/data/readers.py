@@ -56,23 +56,33 @@ def hash_file(path: Path) -> str:
 # Documents
 
 
-def read_documents(path: Path, wikitext: bool = False) -> Iterator[str]:
-    """The documents of a file. DataError names the file, and the line or byte that is wrong."""
-    kind = _TEXT_FILE.search(path.name)[2] or "parquet"
-    if kind.lower() == "jsonl":
+def read_documents(path: Path, wikitext: bool) -> Iterator[str]:
+    """The documents of a file; a `wikitext` one (`is_wikitext`) is cut into articles.
+
+    DataError names the file, and the line or byte that is wrong.
+    """
+    kind = _format(path)
+    if kind == "jsonl":
         return _read_jsonl(path)
-    if kind.lower() == "parquet":
+    if kind == "parquet":
         return _read_parquet(path)
-    return cut_articles(_read_lines(path)) if wikitext else cut_paragraphs(_read_lines(path))
+    if wikitext:
+        return cut_articles(_read_lines(path))
+    return cut_paragraphs(_read_lines(path))
 
 
 def is_wikitext(path: Path) -> bool:
     """Whether a .txt file is WikiText: its first line with text is a ` = Title = `."""
-    match = _TEXT_FILE.search(path.name)
-    if (match[2] or "").lower() != "txt":
+    if _format(path) != "txt":
         return False
     first = next(filter(str.strip, _read_lines(path)), "")
     return bool(_TITLE.fullmatch(first))
+
+
+def _format(path: Path) -> str:
+    """txt, jsonl or parquet, from the name of a text file."""
+    match = _TEXT_FILE.search(path.name)
+    return (match[2] or "parquet").lower()
 
 
 def cut_paragraphs(lines: Iterable[str]) -> Iterator[str]:

@@ -30,14 +30,20 @@ class Source(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """The sources of a corpus, and the records of what they read: meta.json keeps these."""
+    """The sources of a corpus, and the records that meta.json keeps.
+
+    These add to the records of the `Part` what only opening it tells, such as a commit of the hub.
+    """
 
     sources: list[Source]
     records: list[dict]
 
 
 class Part(NamedTuple):
-    """One of the corpora that a dataset joins: `records` identify it before anything is opened."""
+    """One of the corpora that a dataset joins.
+
+    Its `records` are known before anything is opened: the name of the corpus folder hashes them.
+    """
 
     name: str
     records: list[dict]

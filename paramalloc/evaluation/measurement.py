@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..config import TrainConfig
-from ..data import EOT, Corpus
+from ..data import EOT, Corpus, Progress
 from ..errors import RunError, UserError
 from ..model import DecoderLM, device_name, pick_device
 from ..runs import MEASURED, RESULT_COLUMNS, Lease, as_json, hold, read_json
@@ -25,7 +25,7 @@ from .perplexity import (
     sum_by_group,
 )
 from .sets import Set, load_sets
-from .smallbench import StageProgress, run_smallbench
+from .smallbench import run_smallbench
 
 SCORED_SPLITS = {"valid": "dev", "test": "test"}  # a corpus' name of a split -> the columns' prefix
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -55,7 +55,7 @@ def measure(
     corpus: Corpus,
     lease: Lease,
     precision: str = "fp32",
-    progress: StageProgress | None = None,
+    progress: Progress | None = None,
 ) -> dict:
     """The measured columns of result.json; what is behind them goes into files of the run's folder.
 
@@ -83,7 +83,7 @@ def measure(
 
 
 def measure_again(
-    folder: Path, stride: int | None = None, progress: StageProgress | None = None, **changes
+    folder: Path, stride: int | None = None, progress: Progress | None = None, **changes
 ) -> dict:
     """Measure a finished run anew, with other values of smallbench, smallbench_data or device.
 
@@ -148,7 +148,7 @@ def _measure_perplexities(
     model: DecoderLM,
     corpus: Corpus,
     seq_len: int,
-    progress: StageProgress,
+    progress: Progress,
     stride: int | None = None,
 ) -> Measurement:
     """Columns of dev and test (dev_loss …), losses by token frequency and by document."""
@@ -180,7 +180,7 @@ def _dev_lists(measured: Measurement) -> dict[str, list]:
 
 
 def _measure_smallbench(
-    model: DecoderLM, config: TrainConfig, corpus: Corpus, progress: StageProgress
+    model: DecoderLM, config: TrainConfig, corpus: Corpus, progress: Progress
 ) -> Measurement:
     if config.smallbench == "off":
         return Measurement()
@@ -192,7 +192,7 @@ def _measure_smallbench(
 
 
 def _score_sets(
-    model: DecoderLM, config: TrainConfig, corpus: Corpus, sets: list[Set], progress: StageProgress
+    model: DecoderLM, config: TrainConfig, corpus: Corpus, sets: list[Set], progress: Progress
 ) -> Measurement:
     torch.manual_seed(config.seed)
     untrained = DecoderLM(model.config, config.parametrization).to(next(model.parameters()).device)
@@ -220,7 +220,7 @@ def _smallbench_columns(results: dict[str, dict]) -> dict[str, float]:
 
 
 def _measure_inference(
-    model: DecoderLM, config: TrainConfig, precision: str, progress: StageProgress
+    model: DecoderLM, config: TrainConfig, precision: str, progress: Progress
 ) -> Measurement:
     """The cost on the CPU, and on the GPU where the model is on one; the columns are of the latter.
 

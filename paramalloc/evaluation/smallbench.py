@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from ..data import Corpus
+from ..data import Corpus, Progress
 from ..model import DecoderLM
 from .controls import score_controls
 from .estimates import compare, summarise
@@ -28,8 +28,6 @@ SUBSETS = {
     "quick": {"blimp": 50, "lambada": 200, "arc_easy": 200, "piqa": 200},
 }
 
-StageProgress = Callable[[str, float], None]  # told the stage, and the fraction of it that is done
-
 
 def run_smallbench(
     model: DecoderLM,
@@ -38,7 +36,7 @@ def run_smallbench(
     seq_len: int,
     sets: list[Set],
     size: str,
-    progress: StageProgress | None = None,
+    progress: Progress | None = None,
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """SmallBench of a model and of its controls.
 
@@ -95,7 +93,7 @@ def _first_of_groups(part: Set, limit: float) -> Set:
     return Set(part.name, items)
 
 
-def _report_stage(progress: StageProgress | None, stage: str) -> Callable[[float], None] | None:
+def _report_stage(progress: Progress | None, stage: str) -> Callable[[float], None] | None:
     """What `progress` is told of a stage."""
     if progress is None:
         return None
