@@ -152,14 +152,14 @@ def check_request(request: Request) -> Request:
 
 def check_whole(name: str, value: Any) -> int:
     """`value` as a plain int of at least 1."""
-    number = int(_as_number(name, value, int))
+    number: int = _as_number(name, value, int)
     if number < 1:
         raise InfeasibleError(f"{name} must be at least 1, not {number}")
     return number
 
 
 def _check_fraction(name: str, value: Any) -> float:
-    number = float(_as_number(name, value, float))
+    number: float = _as_number(name, value, float)
     if name == "glu" and number <= 0:
         raise InfeasibleError(f"{name} must be above 0, not {number:g}")
     if name != "glu" and not 0 < number < 1:

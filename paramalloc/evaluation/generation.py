@@ -1,6 +1,6 @@
 """Generation with a cache of keys and values.
 
-Shapes: B sequences of T tokens, the S of them that a cache holds; H_kv heads of keys and values of
+Shapes: B sequences of T tokens, the S of them that a cache holds; K heads of keys and values of
 size E; V = vocab_size.
 """
 
@@ -11,7 +11,7 @@ from ..model import DecoderLM
 
 
 class LayerCache:
-    """Keys and values of one block, (B, H_kv, S, E); a call adds those of new tokens."""
+    """Keys and values of one block, (B, K, S, E); a call adds those of new tokens."""
 
     def __init__(self, shape: tuple[int, ...], like: Tensor):
         self.keys = like.new_empty(shape)
@@ -19,7 +19,7 @@ class LayerCache:
         self.length = 0
 
     def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """k, v (B, H_kv, T, E) of new tokens -> all keys, all values, a mask (T, S) of the seen."""
+        """k, v (B, K, T, E) of new tokens -> all keys, all values, a mask (T, S) of the seen."""
         start = self.length
         new = k.shape[2]
         self.length += new

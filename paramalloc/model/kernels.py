@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-BLOCK = 128  # queries at a time: skips most of what the causal mask would throw away
-# Scores of one call, B H T^2. Beyond, the probabilities that backward needs take more memory than
-# they save time.
+BLOCK = 128  # queries at a time; this skips most of what the causal mask would throw away
+# Scores of one call, B H T^2. With more of them, keeping the probabilities for backward costs more
+# memory than the time saved is worth.
 SCORES = 2**26
-LOGITS = 2**23  # of a chunk at most: 32 MB in float32, about a cache
+LOGITS = 2**23  # a chunk has at most so many: they take 32 MB in float32, about a cache
 
 
 # Attention
@@ -164,8 +164,8 @@ def token_losses(x: Tensor, table: Tensor, targets: Tensor) -> Tensor:
 def normalizers(x: Tensor, table: Tensor, likeliest: bool = False) -> tuple[Tensor, Tensor | None]:
     """log sum_v exp(x table_v) of x (N, D), table (V, D): (N,) in float32; no gradient.
 
-    With it the likeliest v, (N,), if asked. The logits are never there as a whole, and each chunk
-    of them is overwritten while it lies in the cache.
+    If `likeliest`, the second result is the likeliest v, (N,); else it is None. The logits are
+    never there as a whole, and each chunk of them is overwritten while it lies in the cache.
     """
     sums = []
     tokens = []
