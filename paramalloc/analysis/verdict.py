@@ -16,6 +16,12 @@ from .selection import CLOSE, NO_RUNS, eligible_runs
 from .surface import fit_surface
 from .wording import interval, join_words, percent, signed, signed_interval
 
+# How a main effect names a level, several levels, and what it is averaged over.
+EFFECT_WORDS = {
+    "requested_share": ("a share of {}", "shares of {}", "GLU expansions"),
+    "requested_glu": ("an expansion of {}", "expansions of {}", "shares"),
+}
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -57,18 +63,22 @@ def reach_verdict(runs: pd.DataFrame) -> Verdict:
     eligible = eligible_runs(runs)
     noise = estimate_noise(eligible)
     close = _close_cells(done, eligible, noise)
+    baseline = baseline_cell(done)
+    next_gap = _gap(done, done.iloc[1:])
+    baseline_gap = _gap(done, baseline)
     headline = _headline(table, done, means(eligible).set_index("cell"))
-    if noise:
-        certainty = _certainty(done, differences(eligible), noise, close)
-        meaning = _meaning(done, _effects(eligible))
-    else:
-        certainty = _certainty_of_one_seed(done, close)
-        meaning = _meaning(done, "")
+    certainty = ""
+    if next_gap is not None and noise:
+        versus = _versus_baseline(done, baseline, differences(eligible), next_gap)
+        certainty = f"{versus} {_certainty(done, noise, close)}"
+    elif next_gap is not None:
+        certainty = _certainty_of_one_seed(done, baseline, close, next_gap, baseline_gap)
+    meaning = _meaning(done, _effects(eligible) if noise else "")
     return Verdict(
         tuple(text for text in (headline, certainty, meaning) if text),
         done.cell[0],
-        _gap(done, done.iloc[1:]),
-        _gap(done, baseline_cell(table)),
+        next_gap,
+        baseline_gap,
         int(done.n_seeds.min()),
         close,
     )
@@ -117,35 +127,38 @@ def _headline(table: pd.DataFrame, done: pd.DataFrame, intervals: pd.DataFrame) 
     return f"Of {cells}, {best.cell} ({shape}) reached the lowest dev loss: {loss}{diverged}."
 
 
-def _certainty(
-    done: pd.DataFrame, table: pd.DataFrame, noise: Noise, close: tuple[str, ...]
+def _versus_baseline(
+    done: pd.DataFrame, baseline: pd.DataFrame, table: pd.DataFrame, next_gap: float
 ) -> str:
-    """With repeated seeds: the difference to the baseline, and which cells may be the best."""
-    if len(done) == 1:
-        return ""
+    """The best cell's difference to the baseline, else to the next cell.
+
+    Distinguishable is what the table of differences calls so: its step-down test finds a little
+    more than the simultaneous interval does.
+    """
+    rows = table[(table.cell == done.cell[0]) & table.difference.notna()]
+    if rows.empty:
+        if done.cell[0] in set(baseline.cell):
+            return "It is itself the baseline."
+        return f"It is {next_gap:.3f} nats better than the next, {done.cell[1]}."
+    row = rows.iloc[0]
+    relation = (
+        "is distinguishably better than" if row.distinguishable else "is not distinguishable from"
+    )
+    ci = f"simultaneous 95 % CI {signed_interval(row.low_all, row.high_all)}"
+    numbers = f"{signed(row.difference)} nats (adjusted p {row.p_adjusted:.3g}, {ci})"
+    return f"It {relation} the baseline, {baseline.cell.iloc[0]}: {numbers}."
+
+
+def _certainty(done: pd.DataFrame, noise: Noise, close: tuple[str, ...]) -> str:
+    """With repeated seeds: which cells may be the best, at which noise."""
     fewest, most = done.n_seeds.min(), done.n_seeds.max()
     seeds = f"{fewest} seeds" if fewest == most else f"{fewest} to {most} seeds"
     others = "Every other cell is distinguishably worse"
     if len(close) > 1:
-        others = f"{len(close)} of {len(done)} cells may be the best{_named(done, close)}"
+        counts = f"{len(close)} of {len(done)} cells, the lowest included,"
+        others = f"Comparing all pairs, {counts} may be the best{_named(done, close)}"
     sd = f"a run-to-run standard deviation of {noise.sigma:.4f} nats"
-    return f"{_versus_baseline(done, table)} {others}, with {seeds} a cell and {sd}."
-
-
-def _versus_baseline(done: pd.DataFrame, table: pd.DataFrame) -> str:
-    """The best cell's difference to the baseline, else to the next cell."""
-    rows = table[(table.cell == done.cell[0]) & table.difference.notna()]
-    if rows.empty:
-        if done.cell[0] in set(baseline_cell(done).cell):
-            return "It is itself the baseline."
-        return f"It is {_gap(done, done.iloc[1:]):.3f} nats better than the next, {done.cell[1]}."
-    row = rows.iloc[0]
-    baseline = f"the baseline, {baseline_cell(done).cell.iloc[0]}"
-    if row.high_all < 0:
-        ci = f"simultaneous 95 % CI {interval(-row.high_all, -row.low_all)}"
-        return f"It is {-row.difference:.3f} nats better than {baseline} ({ci})."
-    ci = f"simultaneous 95 % CI {signed_interval(row.low_all, row.high_all)}"
-    return f"It is not distinguishable from {baseline}: {signed(row.difference)} nats ({ci})."
+    return f"{others}, with {seeds} a cell and {sd}."
 
 
 def _named(done: pd.DataFrame, close: tuple[str, ...]) -> str:
@@ -158,16 +171,19 @@ def _named(done: pd.DataFrame, close: tuple[str, ...]) -> str:
     return f" (all but {', '.join(rest)})"
 
 
-def _certainty_of_one_seed(done: pd.DataFrame, close: tuple[str, ...]) -> str:
+def _certainty_of_one_seed(
+    done: pd.DataFrame,
+    baseline: pd.DataFrame,
+    close: tuple[str, ...],
+    next_gap: float,
+    baseline_gap: float | None,
+) -> str:
     """Without a repeated seed: the gaps, and a rule of thumb in place of an interval."""
-    if len(done) == 1:
-        return ""
-    gaps = f"It is {_gap(done, done.iloc[1:]):.3f} nats better than the next, {done.cell[1]}"
-    baseline = baseline_cell(done)
-    if len(baseline):
-        gap, name = _gap(done, baseline), baseline.cell.iloc[0]
-        better = f"{gap:.3f} better than the baseline, {name}"
-        gaps += f", and {better}" if gap else ", and is itself the baseline"
+    gaps = f"It is {next_gap:.3f} nats better than the next, {done.cell[1]}"
+    if baseline_gap:
+        gaps += f", and {baseline_gap:.3f} better than the baseline, {baseline.cell.iloc[0]}"
+    elif baseline_gap == 0:
+        gaps += ", and is itself the baseline"
     near = f"{len(close)} of {len(done)} cells, itself included, lie within {CLOSE} nats of it"
     if len(close) == 1:
         near = f"No other of the {len(done)} cells lies within {CLOSE} nats of it"
@@ -197,33 +213,31 @@ def _effects(eligible: pd.DataFrame) -> str:
         rows = effects[effects.axis == axis]
         if len(rows):
             sentences.append(_effect_sentence(axis, rows))
+    if len(effects) > 1:
+        sentences.append("These 95 % CIs are simultaneous.")
     return " ".join(sentences)
 
 
 def _effect_sentence(axis: str, rows: pd.DataFrame) -> str:
     """`Averaged over shares, an expansion of 4 is 0.023 nats worse than 2.66 (95 % CI …); …`."""
-    if axis == "requested_share":
-        over, subject, noun, name = "GLU expansions", "a {} share", "share", percent
-    else:
-        over, subject, noun, name = "shares", "an expansion of {}", "expansion", "{:g}".format
+    one, several, over = EFFECT_WORDS[axis]
+    name = percent if axis == "requested_share" else "{:g}".format
     baseline = name(rows.baseline.iloc[0])
-    same = rows[(rows.low <= 0) & (rows.high >= 0)]
+    similar = rows[(rows.low <= 0) & (rows.high >= 0)]
     clauses = []
-    for row in rows.drop(same.index).itertuples():
+    for row in rows.drop(similar.index).itertuples():
         direction = "worse" if row.difference > 0 else "better"
         ci = interval(*sorted((abs(row.low), abs(row.high))))
         clauses.append(
-            f"{subject.format(name(row.level))} is {abs(row.difference):.3f} nats {direction} "
+            f"{one.format(name(row.level))} is {abs(row.difference):.3f} nats {direction} "
             f"than {baseline} (95 % CI {ci})"
         )
-    if len(same):
-        ci = signed_interval(same.low.min(), same.high.max())
-        names = [name(level) for level in same.level]
-        if clauses:
-            verb = "are" if len(names) > 1 else "is"
-            clauses.append(f"{join_words(names)} {verb} not distinguishable ({ci})")
-        else:
-            none = f"no {noun} differs distinguishably" if len(names) > 1 else ""
-            one = f"{subject.format(names[0])} does not differ distinguishably"
-            clauses.append(f"{none or one} from {baseline} (95 % CI {ci})")
+    levels = [name(level) for level in similar.level]
+    ends = signed_interval(similar.low.min(), similar.high.max())
+    if len(levels) == 1:
+        same = f"{one.format(levels[0])} is not distinguishable from {baseline}"
+        clauses.append(f"{same} (95 % CI {ends})")
+    elif levels:
+        same = f"{several.format(join_words(levels))} are not distinguishable from {baseline}"
+        clauses.append(f"{same} (all 95 % CIs within {ends})")
     return f"Averaged over {over}, {'; '.join(clauses)}."

@@ -8,9 +8,13 @@ from collections.abc import Iterable
 def signed(value: float) -> str:
     """A difference with its sign (U+2212 for minus) and three decimals.
 
-    >>> signed(-0.0216)
-    '−0.022'
+    What rounds to zero has no sign.
+
+    >>> signed(-0.0216), signed(-0.0004)
+    ('−0.022', '0.000')
     """
+    if abs(value) < 0.0005:
+        return "0.000"
     return f"{value:+.3f}".replace("-", "−")
 
 

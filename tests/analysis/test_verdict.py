@@ -7,12 +7,15 @@ from analysis_fixtures import broken_grid, empty, grid, noisy, run, unfinished
 
 from paramalloc.analysis import (
     cells_table,
+    differences,
     fit_surface,
     main_effects,
     means,
     reach_verdict,
 )
+from paramalloc.config import ROOT
 from paramalloc.report import certainty
+from paramalloc.runs import read_results
 
 
 def test_verdict_gaps_are_differences_of_dev_loss():
@@ -69,7 +72,8 @@ def test_the_verdict_names_the_interval_the_seeds_and_the_noise():
     found = reach_verdict(runs)
     assert found.best == "45 % × 4" and found.close == ("45 % × 4",) and found.n_seeds == 3
     for words in (
-        "better than the baseline, 35 % × 2.66 (simultaneous 95 % CI [",
+        "It is distinguishably better than the baseline, 35 % × 2.66: −0.",
+        "simultaneous 95 % CI [−0.",
         "Every other cell is distinguishably worse",
         "3 seeds a cell",
         "share is width",
@@ -92,13 +96,16 @@ def test_the_verdict_says_of_each_share_and_expansion_what_the_main_effects_do()
     found, said = main_effects(runs).set_index("level"), str(reach_verdict(runs))
     share, glu = found.loc[0.25], found.loc[4.0]
     assert (
-        f"Averaged over GLU expansions, a 25 % share is {share.difference:.3f} nats worse than "
-        f"35 % (95 % CI [{share.low:.3f}, {share.high:.3f}]); 45 % is not distinguishable (["
+        f"Averaged over GLU expansions, a share of 25 % is {share.difference:.3f} nats worse than "
+        f"35 % (95 % CI [{share.low:.3f}, {share.high:.3f}]); "
+        "a share of 45 % is not distinguishable from 35 % (95 % CI ["
     ) in said
     assert (
         f"Averaged over shares, an expansion of 4 is {-glu.difference:.3f} nats better than 2.66 "
-        f"(95 % CI [{-glu.high:.3f}, {-glu.low:.3f}]); 2 and 3 are not distinguishable (["
+        f"(95 % CI [{-glu.high:.3f}, {-glu.low:.3f}]); "
+        "expansions of 2 and 3 are not distinguishable from 2.66 (all 95 % CIs within ["
     ) in said
+    assert said.count("These 95 % CIs are simultaneous.") == 1
     sweep = noisy(grid(seeds=3).query("requested_glu == 2.66"))
     assert fit_surface(sweep).text.rstrip(".") in str(reach_verdict(sweep))
 
@@ -108,9 +115,31 @@ def test_what_the_noise_may_explain_is_said():
     found = reach_verdict(noisy(grid(seeds=3).assign(dev_loss=5.0), 0.01, seed=4))
     assert (
         len(found.close) == 12
-        and "12 of 12 cells may be the best" in str(found)
+        and "12 of 12 cells, the lowest included, may be the best" in str(found)
         and "It is not distinguishable from the baseline, 35 % × 2.66: " in str(found)
     )
+
+
+def test_the_verdict_names_the_levels_that_were_compared():
+    """Of a level that is not complete at two values of the other axis it says nothing."""
+    runs = noisy(grid(seeds=3).assign(dev_loss=5.0), 0.01)
+    runs = runs[(runs.requested_glu != 4.0) | (runs.requested_share == 0.35)]
+    verdict = str(reach_verdict(runs))
+    assert "expansions of 2 and 3 are not distinguishable from 2.66" in verdict
+    assert "shares of 25 % and 45 % are not distinguishable from 35 %" in verdict
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.004, 0.01])
+def test_the_verdict_calls_distinguishable_what_the_table_does(shift):
+    """At 0.004 nats the step-down test finds a difference whose interval just includes zero."""
+    runs = read_results(ROOT / "outputs" / "reference" / "results.csv")
+    lowest = (runs.requested_share == 0.45) & (runs.requested_glu == 4.0)
+    runs = runs.assign(dev_loss=runs.dev_loss - shift * lowest)
+    row = differences(runs).set_index("cell").loc["45 % × 4"]
+    verdict = str(reach_verdict(runs))
+    assert ("It is distinguishably better than the baseline" in verdict) == row.distinguishable
+    assert ("It is not distinguishable from the baseline" in verdict) != row.distinguishable
+    assert f"(adjusted p {row.p_adjusted:.3g}, simultaneous 95 % CI [" in verdict
 
 
 def test_one_cell_with_many_seeds_gives_the_others_no_interval():
