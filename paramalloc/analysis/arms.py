@@ -8,7 +8,13 @@ import pandas as pd
 from ..runs import baseline_request
 from .cells import baseline_cell
 from .comparisons import DIFFERENCE_COLUMNS, compare_with
-from .groups import GROUP_COLUMNS, REQUEST_COLUMNS, comparable_groups, of_size, typed
+from .groups import (
+    GROUP_COLUMNS,
+    REQUEST_COLUMNS,
+    comparable_groups,
+    similar_size,
+    with_all_columns,
+)
 from .noise import Fit, fit, mean_table
 from .selection import completed_runs, eligible_runs, rate_labels
 
@@ -32,7 +38,7 @@ def matching_runs(runs: pd.DataFrame, *free: str) -> pd.DataFrame:
     In corpus, recipe, and size within 10 %; `free` is of GROUP_COLUMNS, or total_params. A
     vocabulary makes a fingerprint of its own: where it is free, the name of the dataset is held.
     """
-    runs = typed(runs)
+    runs = with_all_columns(runs)
     groups = comparable_groups(runs)
     main = groups[0] if groups else runs.head(0)
     held = [name for name in GROUP_COLUMNS if name not in free]
@@ -41,7 +47,7 @@ def matching_runs(runs: pd.DataFrame, *free: str) -> pd.DataFrame:
     for name in held if groups else ():
         value = main[name].iloc[0]
         runs = runs[runs[name].isna() if pd.isna(value) else runs[name] == value]
-    return runs if "total_params" in free else of_size(runs, main.total_params)
+    return runs if "total_params" in free else similar_size(runs, main.total_params)
 
 
 def arm(
@@ -126,13 +132,18 @@ def by_tradeoff(runs: pd.DataFrame) -> pd.DataFrame:
             parts[name] = part.assign(name=part.cell, cell=f"{name}: " + part.cell)
     if not parts:
         return pd.DataFrame(columns=TRADEOFF_COLUMNS)
-    model = fit(pd.concat(parts.values(), ignore_index=True))
-    tables = [_tradeoff_rows(name, part, model) for name, part in parts.items()]
+    eligible = pd.concat(parts.values(), ignore_index=True)
+    model = fit(eligible)
+    share, glu = baseline_request(eligible)
+    tables = []
+    for name, part in parts.items():
+        compared = part.assign(baseline_share=share, baseline_glu=glu)
+        tables.append(_tradeoff_rows(name, compared, model))
     return pd.concat(tables, ignore_index=True)
 
 
 def _tradeoff_rows(name: str, eligible: pd.DataFrame, model: Fit) -> pd.DataFrame:
-    """The rows of one trade-off, from the model of all."""
+    """The rows of one trade-off, from the model and with the baseline of all."""
     differences = pd.DataFrame(columns=DIFFERENCE_COLUMNS)
     baseline = baseline_cell(eligible).cell
     if len(baseline):

@@ -19,11 +19,12 @@ from ..allocation import (
 )
 from ..config import ModelConfig
 from .quadratic import mesh
-from .recipe import fineness
+from .recipe import search_grid
 from .surface import Surface
 
-SIDE = 17  # of the grid of requests, shares x expansions
-NEAR = 1.02  # shapes are coarse: a share or expansion that far outside the data's range is within
+REQUESTS_PER_AXIS = 17  # of the grid of requests, shares x expansions
+# Shapes are coarse: a share or expansion that far outside the data's range is within.
+EDGE_TOLERANCE = 1.02
 CANDIDATE_COLUMNS = [
     "shape",
     "requested_share",
@@ -85,9 +86,9 @@ def candidates(
     Columns CANDIDATE_COLUMNS (embed_share and glu are realised, decode_ms in milliseconds, flops of
     training, both per token), and those of `Surface.predict`.
     """
-    first, size = eligible.iloc[0], fineness(eligible, total_params)
+    first, size = eligible.iloc[0], search_grid(eligible, total_params)
     shapes = {}
-    for share, glu in mesh(surface.ranges, SIDE, wider).itertuples(index=False):
+    for share, glu in mesh(surface.ranges, REQUESTS_PER_AXIS, wider).itertuples(index=False):
         shape = find_shape(total_params, share, glu, vocab_size, first, **size)
         if shape and shape.model not in shapes:
             shapes[shape.model] = (shape, share, glu)
@@ -99,14 +100,14 @@ def candidates(
     table = pd.DataFrame(rows, columns=CANDIDATE_COLUMNS)
     if not wider:
         for name, (low, high) in surface.ranges.items():
-            table = table[table[name].between(low / NEAR, high * NEAR)]
+            table = table[table[name].between(low / EDGE_TOLERANCE, high * EDGE_TOLERANCE)]
     return surface.predict(table)
 
 
 def find_shape(
-    total_params: int, share: float, glu: float, vocab_size: int, like: pd.Series, **size
+    total_params: int, share: float, glu: float, vocab_size: int, example_run: pd.Series, **size
 ) -> Allocation | None:
-    """The shape of a request with the kinds of embedding and MLP of the run `like`.
+    """The shape of a request with the kinds of embedding and MLP of the run `example_run`.
 
     None where none fits. `size`: multiple and tolerance.
     """
@@ -115,8 +116,8 @@ def find_shape(
         round(share, 4),
         round(glu, 3),
         vocab_size,
-        like.embedding,
-        mlp=like.mlp,
+        example_run.embedding,
+        mlp=example_run.mlp,
         **size,
     )
     # Not `allocate`: of hundreds of requests nobody reads what would fit instead.

@@ -17,7 +17,7 @@ from .groups import (
     SPEED_COLUMNS,
     comparable,
     on_evaluation_seeds,
-    typed,
+    with_all_columns,
 )
 from .least_squares import adjusted_means
 from .selection import (
@@ -57,7 +57,8 @@ CELL_COLUMNS = [
     "run_ids",
 ]
 
-STATUSES = [  # the one that tells most comes first
+# A cell's status is the first of these that one of its runs has.
+STATUSES = [
     "completed",
     "stopped_early",
     "diverged",
@@ -83,7 +84,7 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     their mean is optimistic. `lr_at_edge`: the best of the rates that were tried is the lowest or
     the highest of them, so a better one may lie beyond.
     """
-    runs = full_smallbench_only(comparable(typed(runs)))
+    runs = full_smallbench_only(comparable(with_all_columns(runs)))
     cells = split_by_cell(runs)
     rows = [_cell_row(name, cell) for name, cell in cells.items()]
     table = pd.DataFrame(rows, columns=CELL_COLUMNS)
@@ -100,6 +101,7 @@ def _cell_row(name: str, runs: pd.DataFrame) -> dict:
     """The row of one cell from all of its runs."""
     done = at_best_lr(runs)
     evaluated = on_evaluation_seeds(runs)
+    statuses = evaluated.status
     if evaluated.empty:
         evaluated = runs.assign(status="missing")
     # Without a completed run, the curves still show how far the others came.
@@ -116,8 +118,8 @@ def _cell_row(name: str, runs: pd.DataFrame) -> dict:
         "n_flagged": int((done.flagged_at_tokens > 0).sum()),
         "n_stopped": int((at_same_lr.status == "stopped_early").sum()),
         "n_diverged": int((at_same_lr.status == "diverged").sum()),
-        "n_failed": int((evaluated.status == "failed").sum()),
-        "n_missing": int((evaluated.status == "missing").sum()),
+        "n_failed": int((statuses == "failed").sum()),
+        "n_missing": int((statuses == "missing").sum()),
         "lr_selected_in_sample": is_selected_in_sample(runs),
         "lr_at_edge": is_at_edge(runs),
         "tokens_trained": shown.tokens_trained.max(),
@@ -146,9 +148,8 @@ def baseline_cell(table: pd.DataFrame) -> pd.DataFrame:
     """The completed baseline cell, as a table of one row or none.
 
     `table` is that of the cells, or eligible runs. The baseline is the one that the runs were
-    trained with, the most frequent one where they disagree (`runs.baseline_request`): as requested,
-    or its share alone where the GLU expansion was not requested (an arm that keeps d_model and
-    n_layers).
+    trained with (`runs.baseline_request`): as requested, or its share alone where the GLU expansion
+    was not requested (an arm that keeps d_model and n_layers).
     """
     share, glu = baseline_request(table)
     same_share = np.isclose(table.requested_share.astype(float), share)

@@ -33,8 +33,8 @@ def main_effects(runs: pd.DataFrame) -> pd.DataFrame:
     `n_pairs`, and in nats per token of dev_loss (negative is better) the `difference`, `low` and
     `high`. A difference is the mean of n_pairs differences of cells, over all values of the other
     axis at which both cells are complete, two at least. The intervals hold together in 95 %
-    (`critical_value`); they are NaN with one seed. That an effect is the same at each value of the
-    other axis it does not say.
+    (`critical_value`); they are NaN with one seed. It does not test for an interaction of the two
+    axes.
     """
     eligible = eligible_runs(runs)
     model = fit(eligible)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..allocation import Allocation
 from ..errors import UserError
-from .candidates import NEAR
+from .candidates import EDGE_TOLERANCE
 from .groups import SIZE, comparable_groups
 from .power import LEVEL
 from .selection import eligible_runs
@@ -90,5 +90,5 @@ def distances(
     values = {"share": ("embed_share", shape.embed_share), "GLU": ("glu", shape.glu)}
     for name, (axis, value) in values.items():
         low, high = surface.ranges[axis]
-        if not low / NEAR <= value <= high * NEAR:
+        if not low / EDGE_TOLERANCE <= value <= high * EDGE_TOLERANCE:
             yield f"{name} {value:.3g} outside of {low:.3g} to {high:.3g}"

@@ -36,7 +36,7 @@ SIZE = 0.1  # totals that lie no farther apart are one size
 DEFAULTS = {column.name: column.before for column in columns() if column.before is not None}
 
 
-def typed(runs: pd.DataFrame) -> pd.DataFrame:
+def with_all_columns(runs: pd.DataFrame) -> pd.DataFrame:
     """All columns that the analysis reads, numbers as float64.
 
     What is null or absent is NaN, or the default of old runs.
@@ -63,8 +63,8 @@ def comparable_groups(runs: pd.DataFrame) -> list[pd.DataFrame]:
 
     One corpus, vocabulary, embedding kind and recipe, one budget of tokens, sizes with no gap of
     SIZE between them. The group with the most completed runs on evaluation seeds comes first (then
-    the longest, then the newest). Rows without a corpus or a size are cells that a sweep still
-    expects: they belong to no group.
+    the longest, then the newest, then by `data_fingerprint`). Rows without a corpus or a size are
+    cells that a sweep still expects: they belong to no group.
     """
     known = runs[runs.data_fingerprint.notna() & runs.total_params.notna()]
     if known.empty:
@@ -72,7 +72,8 @@ def comparable_groups(runs: pd.DataFrame) -> list[pd.DataFrame]:
     recipe = with_defaults(known.reindex(columns=GROUP_COLUMNS))
     sizes = known.total_params.astype(float).sort_values()
     step = (sizes.pct_change() > SIZE).cumsum().reindex(known.index)
-    keys = [*(recipe[name] for name in GROUP_COLUMNS), step.rename("size")]
+    names = sorted(GROUP_COLUMNS, key=lambda name: name != "data_fingerprint")
+    keys = [*(recipe[name] for name in names), step.rename("size")]
     groups = [group for _, group in known.groupby(keys, dropna=False)]
     return sorted(groups, key=_group_rank, reverse=True)
 
@@ -82,7 +83,7 @@ def _group_rank(group: pd.DataFrame) -> tuple:
     return completed, group.tokens.max(), str(group.created.max())
 
 
-def of_size(runs: pd.DataFrame, sizes: pd.Series) -> pd.DataFrame:
+def similar_size(runs: pd.DataFrame, sizes: pd.Series) -> pd.DataFrame:
     """The runs whose total_params are about as large as these."""
     return runs[runs.total_params.between((1 - SIZE) * sizes.min(), (1 + SIZE) * sizes.max())]
 

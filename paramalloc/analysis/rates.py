@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .groups import GROUP_COLUMNS, comparable, of_size, tuning_runs, typed
+from .groups import GROUP_COLUMNS, comparable, similar_size, tuning_runs, with_all_columns
 from .power import DRAWS
 from .selection import cached, eligible_runs, mean_loss_by, split_by_cell
 
@@ -33,7 +33,7 @@ def rate_check(runs: pd.DataFrame) -> pd.DataFrame:
     precision; all else is the same, embed_lr included. A cell that did not try its lr, or diverged
     at it, has no row.
     """
-    runs = typed(runs)
+    runs = with_all_columns(runs)
     eligible = eligible_runs(runs)
     rows = []
     for tokens, budget in _tuning_of_main_group(runs).groupby("tokens"):
@@ -91,4 +91,4 @@ def _tuning_of_main_group(runs: pd.DataFrame) -> pd.DataFrame:
     names = [name for name in GROUP_COLUMNS if name != "tokens"]
     recipe, recipes = main[names].iloc[0], tuning[names]
     same = (recipes == recipe) | (recipes.isna() & recipe.isna())
-    return of_size(tuning[same.all(axis=1)], main.total_params)
+    return similar_size(tuning[same.all(axis=1)], main.total_params)

@@ -12,16 +12,19 @@ from ..config import TrainConfig, load_profile, profiles
 from ..runs import column_names
 
 WIDEST_HEAD = 64
-REQUESTED = {"vocab_size", "embedding", "mlp", "seq_len"}  # of the shape, beside the recipe
+# Parameters of the shape, given separately.
+SHAPE_PARAMETERS = ("vocab_size", "embedding", "mlp", "seq_len")
+# All others that make runs compare, one that is added to TrainConfig included.
+COMPARED = {*column_names(role="same"), *column_names(role="rate")}
 RECIPE_PARAMETERS = [
     spec.name
     for spec in fields(TrainConfig)
-    if spec.name in {*column_names(role="same"), *column_names(role="rate")} - REQUESTED
+    if spec.name in COMPARED and spec.name not in SHAPE_PARAMETERS
 ]
 MULTIPLE, TOLERANCE = 8, 0.005  # of the allocator, where no profile says otherwise
 
 
-def fineness(eligible: pd.DataFrame, total_params: int) -> dict:
+def search_grid(eligible: pd.DataFrame, total_params: int) -> dict:
     """`multiple` and `tolerance`: those of the runs' profile, so that what they trained is found.
 
     Widths grow as the root of the budget, and the multiple with them, in powers of two and up to

@@ -14,13 +14,13 @@ from ..runs import baseline_request
 from .candidates import DecodeTime, candidates, find_shape, fit_decode_time
 from .cells import baseline_name
 from .evidence import distances, nearest, support
-from .groups import typed
+from .groups import with_all_columns
 from .quadratic import AXES
-from .recipe import fineness, recipe, training_command
+from .recipe import recipe, search_grid, training_command
 from .surface import Surface
 from .wording import signed, signed_interval
 
-BEYOND = 0.5  # of the data's range, at each end, where nothing within meets the constraints
+WIDER_SEARCH = 0.5  # of the data's range, at each end, where nothing within meets the constraints
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Recommendation:
             rows.append(("versus no limits", _difference(self.versus_best, far)))
         similar = _ranges(self.alike)
         if similar:
-            rows.append(("not distinguishable", similar + scale))
+            rows.append(("as good as", f"{similar} (not distinguishable{scale})"))
         constant = [AXES[name] for name, ends in self.alike.items() if not ends]
         if constant:
             rows.append(("not compared", f"{', '.join(constant)}: the runs have one value"))
@@ -80,7 +80,9 @@ class Recommendation:
         )
 
     def __str__(self) -> str:
-        return "\n".join(f"{label:20}{text}" for label, text in self.rows())
+        rows = self.rows()
+        width = 2 + max(len(label) for label, _ in rows)
+        return "\n".join(f"{label:{width}}{text}" for label, text in rows)
 
     def details(self) -> dict:
         """For JSON: the fields, the shape with its ledger.
@@ -149,7 +151,7 @@ def recommend(
     fields = TrainConfig.__dataclass_fields__
     total_params = convert(fields["total_params"], total_params)
     vocab_size = convert(fields["vocab_size"], vocab_size)
-    runs = typed(runs)
+    runs = with_all_columns(runs)
     eligible, surface = nearest(runs, total_params, vocab_size)
     decode = fit_decode_time(runs)
     if max_ms is not None and decode is None:
@@ -157,7 +159,7 @@ def recommend(
             "no run measured decode_ms_per_token, so max_ms cannot be judged: "
             "`paramalloc evaluate RUN` measures it"
         )
-    for wider in (0.0, BEYOND):
+    for wider in (0.0, WIDER_SEARCH):
         shapes = candidates(eligible, surface, total_params, vocab_size, decode, wider)
         affordable = shapes.flops <= (max_flops or math.inf)
         if max_ms:
@@ -180,7 +182,7 @@ def _recommend_from(
     best_of_all = shapes.loc[[shapes.dev_loss.idxmin()]]
     row, shape = best.iloc[0], best["shape"].iloc[0]
     vocab_size = shape.model.vocab_size
-    size = fineness(eligible, total_params)
+    size = search_grid(eligible, total_params)
 
     share, glu = baseline_request(eligible)
     baseline = find_shape(total_params, share, glu, vocab_size, eligible.iloc[0], **size)

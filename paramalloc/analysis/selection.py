@@ -16,7 +16,7 @@ from .groups import (
     comparable,
     on_evaluation_seeds,
     tuning_runs,
-    typed,
+    with_all_columns,
 )
 
 CLOSE = 0.02  # nats per token: 2 % of perplexity, a distance that a change of seed alone can make
@@ -57,7 +57,7 @@ def eligible_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 @cached
 def _find_eligible(runs: pd.DataFrame) -> pd.DataFrame:
-    runs = full_smallbench_only(comparable(typed(runs)))
+    runs = full_smallbench_only(comparable(with_all_columns(runs)))
     eligible = eligible_of(split_by_cell(runs))
     if eligible.empty:
         return runs.head(0).assign(cell=pd.Series(dtype=str))

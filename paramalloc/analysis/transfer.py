@@ -133,9 +133,9 @@ def _largest(regrets: Iterable[float]) -> float:
 def moves(runs: pd.DataFrame, base: tuple[int, int]) -> pd.DataFrame:
     """How far the best rate moves from the smallest to the largest shape of an axis.
 
-    In `octaves` (doublings; `at_least` so far, where a best rate lies at the edge of what was
-    tried), with the largest `regret`: what a shape of the axis loses at most, in nats per token,
-    with the best rate of `base` (d_model, n_layers) in place of its own.
+    In `octaves` (doublings). `at_least` is true where a best rate lies at the edge, so that the
+    true move may be larger. The largest `regret` is what a shape of the axis loses at most, in nats
+    per token, with the best rate of `base` (d_model, n_layers) in place of its own.
     """
     best, losses = optima(runs), losses_by_rate(runs)
     rows = []

@@ -38,6 +38,16 @@ def test_by_tradeoff_names_what_gives_way_as_the_share_grows():
     )
 
 
+def test_all_tradeoffs_have_one_baseline():
+    """That of most runs, although those of one arm recorded another."""
+    recorded = grid(seeds=2).assign(baseline_share=0.35, baseline_glu=2.66)
+    other = factorized("the depth", 2).assign(baseline_share=0.25, baseline_glu=2.66)
+    rows = by_tradeoff(noisy(pd.concat([recorded, other], ignore_index=True)))
+    without = rows[rows.difference.isna()]
+    assert without.traded_against.tolist() == ["width and depth", "the depth"]
+    assert without.cell.str.startswith("35 %").all()
+
+
 def test_an_arm_keeps_its_groups_apart():
     """Two budgets, 12 cells each: 24 rows, none averaged with another, in order of the budget."""
     later = grid(seeds=2).assign(tokens=1_000_000, dev_loss=lambda rows: rows.dev_loss - 0.5)

@@ -169,6 +169,7 @@ def test_a_diverged_seed_is_counted_and_the_verdict_says_it():
 def test_a_cell_that_was_only_tuned_is_missing():
     """Tuning runs alone make no claim: the cell is there, its status missing, its loss NaN."""
     cell = cells_table(pd.DataFrame([run(0.35, 2.66, 1000)])).iloc[0]
+    assert cell.n_missing == cell.n_failed == 0
     assert (
         cell.status == "missing"
         and math.isnan(cell.dev_loss)
@@ -259,6 +260,15 @@ def test_runs_that_only_choose_do_not_make_a_group_the_study():
         and cells_table(runs).status.eq("completed").all()
         and set(eligible_runs(runs).tokens) == {300_000}
     )
+
+
+def test_of_equal_groups_the_corpus_decides():
+    """Whatever else differs, so that the ranking does not depend on the order of the columns."""
+    first = grid().assign(data_fingerprint="a", mlp="swiglu")
+    second = grid().assign(data_fingerprint="b", mlp="gelu")
+    for runs in ([first, second], [second, first]):
+        table = cells_table(pd.concat(runs, ignore_index=True))
+        assert set(table.data_fingerprint) == {"a"}
 
 
 def test_a_seed_counts_once():

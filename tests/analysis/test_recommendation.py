@@ -13,7 +13,7 @@ from paramalloc.allocation import allocate, allocation, flops_per_token
 from paramalloc.analysis import recommend
 from paramalloc.analysis.candidates import candidates, fit_decode_time
 from paramalloc.analysis.evidence import nearest
-from paramalloc.analysis.recipe import fineness
+from paramalloc.analysis.recipe import search_grid
 from paramalloc.config import TrainConfig
 from paramalloc.errors import UserError
 
@@ -158,12 +158,15 @@ def test_what_was_trained_can_be_recommended():
         for shape in candidates(eligible, surface, **SIZE, decode=None)["shape"]
     }
     assert widths == {0, 4}
-    assert fineness(eligible, 1_000_000) == {"multiple": 4, "tolerance": 0.01}
+    assert search_grid(eligible, 1_000_000) == {"multiple": 4, "tolerance": 0.01}
     assert (
-        fineness(eligible, 10_000_000)["multiple"] == 8
-        and fineness(eligible, 10**9)["multiple"] == 64
+        search_grid(eligible, 10_000_000)["multiple"] == 8
+        and search_grid(eligible, 10**9)["multiple"] == 64
     )
-    assert fineness(eligible.assign(profile=None), 1_000_000) == {"multiple": 8, "tolerance": 0.005}
+    assert search_grid(eligible.assign(profile=None), 1_000_000) == {
+        "multiple": 8,
+        "tolerance": 0.005,
+    }
 
 
 def test_the_nearest_group_of_runs_answers():
@@ -218,6 +221,19 @@ def test_a_grid_answers_before_a_nearer_group_that_held_an_axis():
     assert None not in found.alike.values() and "not compared" not in str(found)
 
 
+def test_a_long_label_does_not_run_into_its_text():
+    """The baseline's name may be longer than every other label; the texts stay in one column."""
+    runs = shares(1e6).assign(baseline_share=0.3512, baseline_glu=2.6667)
+    recommendation = recommend(runs, **SIZE)
+    starts = set()
+    for line, (label, text) in zip(
+        str(recommendation).splitlines(), recommendation.rows(), strict=True
+    ):
+        assert line.startswith(f"{label}  ")
+        starts.add(line.rindex(text))
+    assert len(starts) == 1
+
+
 def test_an_axis_that_was_not_varied_is_not_compared():
     """Alone, those three shares answer: no range of GLU, in words or in JSON, and it is named."""
     found = recommend(shares(1e6), **SIZE)
@@ -227,7 +243,7 @@ def test_an_axis_that_was_not_varied_is_not_compared():
         <= found.shape.embed_share
         <= found.alike["embed_share"][1]
     )
-    [alike] = [text for what, text in found.rows() if what == "not distinguishable"]
+    [alike] = [text for what, text in found.rows() if what == "as good as"]
     assert (
         "GLU" not in alike
         and dict(found.rows())["not compared"] == "GLU expansion: the runs have one value"
