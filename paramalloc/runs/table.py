@@ -109,22 +109,22 @@ def _parse_cell(name: str, cell: str) -> Any:
 
 
 def baseline_request(runs: pd.DataFrame) -> tuple[float, float]:
-    """(requested_share, requested_glu) of the baseline that these runs were compared with.
+    """(requested_share, requested_glu) of the baseline that these runs' early stop compared with.
 
-    Where it is not recorded (older tables, cells that never ran) it is the config's default. Where
-    runs disagree, the most frequent one counts; on a tie it is either of them.
+    The most frequent one of the runs that recorded both; on a tie the config's default, or else the
+    lowest share, then the lowest expansion. Where no run recorded it (older tables, cells that
+    never ran), it is the config's default.
 
     >>> baseline_request(pd.DataFrame({"baseline_share": [0.25], "baseline_glu": [4.0]}))
     (0.25, 4.0)
     """
-    default = {
-        "baseline_share": TrainConfig.baseline_share,
-        "baseline_glu": TrainConfig.baseline_glu,
-    }
-    requests = runs.reindex(columns=list(default)).astype(float).fillna(default)
-    if requests.empty:
-        return default["baseline_share"], default["baseline_glu"]
-    share, glu = requests.value_counts().idxmax()
+    default = (TrainConfig.baseline_share, TrainConfig.baseline_glu)
+    recorded = runs.reindex(columns=["baseline_share", "baseline_glu"]).astype(float).dropna()
+    if recorded.empty:
+        return default
+    counts = recorded.value_counts()
+    most_frequent = counts.index[counts == counts.max()].tolist()
+    share, glu = default if default in most_frequent else min(most_frequent)
     return float(share), float(glu)
 
 

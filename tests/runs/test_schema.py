@@ -54,10 +54,26 @@ def test_a_quality_has_a_better_direction():
 
 
 def test_the_baseline_is_the_one_that_training_used():
-    """The recorded one; the config's default where nothing is recorded; else the most frequent."""
+    """The recorded one; the config's default where nothing is recorded; else the most frequent.
+
+    A run without it, or with half of it, has no vote.
+    """
     default = (TrainConfig.baseline_share, TrainConfig.baseline_glu)
     nothing = pd.DataFrame({"baseline_share": [np.nan, None], "baseline_glu": [np.nan, None]})
     assert baseline_request(pd.DataFrame()) == baseline_request(nothing) == default
     runs = pd.DataFrame({"baseline_share": [0.35, 0.25, 0.25], "baseline_glu": [2.0, 4.0, 4.0]})
     assert baseline_request(runs) == (0.25, 4.0)
     assert baseline_request(pd.DataFrame({"lr": [1e-3]})) == default
+    half = pd.DataFrame({"baseline_share": [0.25, 0.45, 0.45], "baseline_glu": [4.0, None, None]})
+    assert baseline_request(half) == (0.25, 4.0)
+    older = pd.DataFrame({"baseline_share": [0.25, None, None], "baseline_glu": [4.0, None, None]})
+    assert baseline_request(older) == (0.25, 4.0)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
+def test_a_tie_of_baselines_does_not_depend_on_the_order_of_rows(order):
+    """The config's default is taken first, else the lowest."""
+    shares = np.array([0.45, 0.35, 0.25])[order]
+    runs = pd.DataFrame({"baseline_share": shares, "baseline_glu": 2.66})
+    assert baseline_request(runs) == (0.35, 2.66)
+    assert baseline_request(runs[runs.baseline_share != 0.35]) == (0.25, 2.66)
