@@ -104,10 +104,18 @@ class TrainConfig(FromProfile):
     stop_patience: int = whole_number(identity=False)
     stop_grace: int = whole_number(0, identity=False)
     baseline_share: float = number(
-        0.01, 0.98, 0.35, identity=False, recorded="requested_share of the baseline cell"
+        0.01,
+        0.98,
+        0.35,
+        identity=False,
+        recorded="requested_share of the baseline cell, fixed once a run is trained",
     )
     baseline_glu: float = number(
-        0.25, 16.0, 2.66, identity=False, recorded="requested_glu of the baseline cell"
+        0.25,
+        16.0,
+        2.66,
+        identity=False,
+        recorded="requested_glu of the baseline cell, fixed once a run is trained",
     )
     baseline_lr: float = number(1e-7, 10.0, identity=False)
 
