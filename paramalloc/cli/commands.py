@@ -59,7 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
         "attention and MLP; train the candidates; report which are efficient.",
         epilog="`paramalloc COMMAND --help` explains the arguments of a command.",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True)
     for add in COMMANDS:
         add(commands)
+    commands.metavar = " | ".join(commands.choices)  # what the message about a missing one lists
     return parser

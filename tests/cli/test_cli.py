@@ -22,6 +22,14 @@ def test_help_lists_the_commands(capsys):
     assert all(f"\n    {command}" in text for command in COMMANDS)
 
 
+def test_a_missing_command_names_all_of_them(capsys):
+    with pytest.raises(SystemExit) as end:
+        main([])
+    assert end.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.endswith(f"required: {' | '.join(COMMANDS)}")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_is_sentences(command, capsys):
     """A description and a help for every argument; each begins with its command's usage."""
