@@ -28,7 +28,7 @@ from .sets import Set, load_sets
 from .smallbench import run_smallbench
 
 SCORED_SPLITS = {"valid": "dev", "test": "test"}  # a corpus' name of a split -> the columns' prefix
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # else float32
 
 
 @dataclass
@@ -60,9 +60,8 @@ def measure(
     """The measured columns of result.json; what is behind them goes into files of the run's folder.
 
     The files are evaluation.json and items.safetensors. All is in float32, but inference on a GPU
-    in the `precision` of training. {"status": "diverged"} where a loss is not finite. What else
-    goes wrong after the perplexities is named under "failed" in evaluation.json and leaves its
-    columns empty.
+    in the `precision` of training. {"status": "diverged"} where a loss is not finite. If a later
+    part fails, its reason goes to `failed` in evaluation.json and its columns stay empty.
     """
     progress = progress or _silent
     model.eval()
@@ -229,12 +228,23 @@ def _measure_inference(
     device = next(model.parameters()).device
     places = [("cpu", torch.device("cpu"), torch.float32)]
     if device.type != "cpu":
-        places.append((device_name(device), device, DTYPES[precision]))
+        places.append((device_name(device), device, DTYPES.get(precision, torch.float32)))
     costs: dict = {"threads": torch.get_num_threads()}
+    measured = Measurement(details={"inference": costs})
     for name, place, dtype in places:
         progress(f"inference cost, {name}", 0.0)
-        costs[name] = inference_cost(model, config.seq_len, dtype, place)
-    return Measurement(costs[name] | {"inference_device": name}, {"inference": costs})
+        cost = _attempt("inference", _measure_cost, model, config.seq_len, dtype, place)
+        if cost.failed:
+            return measured | cost  # with the costs of the places before it
+        costs[name] = cost.columns
+    measured.columns = costs[name] | {"inference_device": name}
+    return measured
+
+
+def _measure_cost(
+    model: DecoderLM, seq_len: int, dtype: torch.dtype, place: torch.device
+) -> Measurement:
+    return Measurement(inference_cost(model, seq_len, dtype, place))
 
 
 def _write_sample(model: DecoderLM, config: TrainConfig, corpus: Corpus) -> Measurement:
