@@ -1,17 +1,17 @@
 """Evaluation: what is measured of a trained model.
 
-measurement   all of it, into result.json, evaluation.json and items.safetensors
-finished      what a finished run left: its corpus, its model, its measurements for reading
-perplexity    losses of a split, in nats, bits per byte and perplexity; by document and frequency
-smallbench    SmallBench: BLiMP and three diagnostic sets, with its controls
-sets          the items of SmallBench, from a folder or the hub
-scoring       from items and log-probabilities to outcomes
-estimates     from outcomes to accuracies with standard errors
-controls      outcomes of n-gram models of the training text
-ngram         the unigram and the Kneser-Ney model
-likelihood    log-probabilities of many short texts, as trees
-generation    sampling with a cache of keys and values
-inference     latency, throughput and memory of generation
+- `measurement`: all of it, into result.json, evaluation.json and items.safetensors
+- `finished`: what a finished run left: its corpus, its model, its measurements for reading
+- `perplexity`: losses of a split, in nats, bits per byte and perplexity; by document and frequency
+- `smallbench`: SmallBench: BLiMP and three diagnostic sets, with its controls
+- `sets`: the items of SmallBench, from a folder or the hub
+- `scoring`: from items and log-probabilities to outcomes
+- `estimates`: from outcomes to accuracies with standard errors
+- `controls`: outcomes of n-gram models of the training text
+- `ngram`: the unigram and the Kneser-Ney model
+- `likelihood`: log-probabilities of many short texts, as trees
+- `generation`: sampling with a cache of keys and values
+- `inference`: latency, throughput and memory of generation
 """
 
 from .finished import read_sample, read_smallbench

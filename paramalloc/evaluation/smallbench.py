@@ -8,7 +8,7 @@ these sizes they are near chance.
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ def run_smallbench(
     seq_len: int,
     sets: list[Set],
     size: str,
-    progress: Progress | None = None,
+    progress: Progress,
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """SmallBench of a model and of its controls.
 
@@ -52,11 +52,10 @@ def run_smallbench(
             stage = f"SmallBench, {part.name}"
             if name == "untrained":
                 stage += " untrained"
-            score = model_score(network, _report_stage(progress, stage))
+            score = model_score(network, partial(progress, stage))
             outcomes[name, part.name] = score_items(part, corpus.tokenizer, seq_len, score)
     arrays = as_arrays(outcomes)
-    if progress:
-        progress("SmallBench, n-gram models of the training text", 0.0)
+    progress("SmallBench, n-gram models of the training text", 0.0)
     outcomes |= score_controls(corpus, sets, seq_len)
 
     names = list(dict.fromkeys(name for name, _ in outcomes))
@@ -93,13 +92,6 @@ def _first_of_groups(part: Set, limit: float) -> Set:
     return Set(part.name, items)
 
 
-def _report_stage(progress: Progress | None, stage: str) -> Callable[[float], None] | None:
-    """What `progress` is told of a stage."""
-    if progress is None:
-        return None
-    return lambda fraction: progress(stage, fraction)
-
-
 # ------------------------------------------------------------------- reading
 
 
@@ -129,7 +121,10 @@ def _headline_rows(results: dict, above: dict) -> dict[str, dict[str, str]]:
         name: _format(difference["smallbench"], difference["se"], "+.3f")
         for name, difference in above.items()
     }
-    return {"SmallBench": scores | {"chance": "0"}, "this model is above by": differences}
+    return {
+        "SmallBench": scores | {"chance": "0"},
+        "difference of this model to the control": differences,
+    }
 
 
 def _accuracy_rows(part: str, results: dict) -> dict[str, dict[str, str]]:

@@ -101,7 +101,7 @@ def test_the_overview_shows_every_result_beside_its_controls(measured):
     ] and not table.isna().any(axis=None)
     above = found["above"]["untrained"]
     assert (
-        table.loc["this model is above by", "untrained"]
+        table.loc["difference of this model to the control", "untrained"]
         == f"{above['smallbench']:+.3f} ± {above['se']:.3f}"
     )
     assert (
@@ -168,9 +168,8 @@ def test_the_ngram_controls_are_computed_once(measured, tiny_corpus, small_sets,
     assert list(tiny_corpus.folder.glob("smallbench-*.safetensors"))
     monkeypatch.setattr("paramalloc.evaluation.controls.KneserNey", None)
     model = load_trained(measured[0])
-    summary, _ = run_smallbench(
-        model, model, tiny_corpus, 128, load_sets(str(small_sets))[0], "full"
-    )
+    sets = load_sets(str(small_sets))[0]
+    summary, _ = run_smallbench(model, model, tiny_corpus, 128, sets, "full", lambda *_: None)
     assert summary["results"]["5-gram"] == measured[2]["smallbench"]["results"]["5-gram"]
     assert summary["above"]["untrained"] == {"smallbench": 0, "se": 0}
 
