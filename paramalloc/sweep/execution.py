@@ -17,13 +17,13 @@ from .spec import Cell, Sweep, losses_by_lr
 class Execution:
     """One cell on its way: a papermill process, or none where there is nothing left to train.
 
-    `whole` is the cell, `cell` the stage of it that is executed.
+    `stage` is the stage of the cell that is executed.
     """
 
     sweep: Sweep
     number: int
-    whole: Cell
     cell: Cell
+    stage: Cell
     runs: list[Run] = field(default_factory=list)
     error: str | None = None
     process: Process | None = None
@@ -32,8 +32,8 @@ class Execution:
     def log(self) -> Path:
         """Where the output is kept if the cell fails."""
         if self.runs:
-            return self.sweep.log(self.cell, self.runs)
-        return self.sweep.folder / f"{self.cell.name}.log"
+            return self.sweep.log(self.stage, self.runs)
+        return self.sweep.folder / f"{self.stage.name}.log"
 
     @property
     def output(self) -> Path:
@@ -43,7 +43,7 @@ class Execution:
     @property
     def is_last(self) -> bool:
         """Whether this is the cell's last stage."""
-        return self.cell.name == self.whole.name
+        return self.stage.name == self.cell.name
 
     @property
     def finished(self) -> bool:
@@ -57,22 +57,22 @@ class Execution:
 
         Early stop of a tuned cell's last stage compares with the baseline at that rate.
         """
-        if not self.whole.tuning or self.error or not self.is_last:
+        if not self.cell.tuning or self.error or not self.is_last:
             return False
-        if self.cell.valid_config.baseline_lr is not None:
+        if self.stage.valid_config.baseline_lr is not None:
             return False
-        return self.sweep.baseline_of(self.whole) in pending
+        return self.sweep.baseline_of(self.cell) in pending
 
     def held_elsewhere(self) -> bool:
         """Whether another sweep trains one of its runs just now."""
         return any(Run.holder(run.folder) for run in self.runs if not run.finished)
 
     def start(self, engine: Engine) -> None:
-        """Start the process, unless all is done already or the cell cannot be."""
+        """Start the process, unless all is done already or the cell is invalid."""
         if not self.error and not self.finished:
-            target = self.sweep.folder / f"{self.cell.name}.ipynb"
+            target = self.sweep.folder / f"{self.stage.name}.ipynb"
             self.process = engine.start(
-                self.sweep.notebook, target, self.cell.parameters, self.output
+                self.sweep.notebook, target, self.stage.parameters, self.output
             )
 
     def ended(self) -> bool:
@@ -105,7 +105,7 @@ class Execution:
         """The results of the runs, or the loss of each learning rate that was tried."""
         if self.is_last:
             return "; ".join(_describe_run(run) for run in self.runs)
-        losses = losses_by_lr(self.cell, self.runs)
+        losses = losses_by_lr(self.stage, self.runs)
         return "learning rates " + ", ".join(
             f"{lr:g}: {_describe_loss(loss)}" for lr, loss in losses.items()
         )
@@ -114,7 +114,7 @@ class Execution:
 def plan_execution(sweep: Sweep, number: int, cell: Cell) -> Execution:
     """Prepare the cell's corpus and find its first stage that is not finished.
 
-    Where all are finished it is the last; where the cell cannot be, the execution has an error.
+    Where all are finished it is the last; that of an invalid cell has an error.
     """
     if cell.error:
         return Execution(sweep, number, cell, cell, error=cell.error)
@@ -153,7 +153,7 @@ def last_line(text: str) -> str:
     """The message of an error that papermill printed, without the name of the exception."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        return "papermill ended without a word"
+        return "papermill ended without a message"
     return re.sub(r"^[\w.]+: ", "", lines[-1])
 
 

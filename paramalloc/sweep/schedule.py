@@ -29,13 +29,13 @@ def execute_sweep(sweep: Sweep, engine: Engine | None = None) -> dict[str, str]:
     with _progress_bar(sweep) as bar:
         try:
             while schedule.waiting or schedule.running:
-                schedule.start_free()
+                schedule.start_waiting()
                 ended = [execution for execution in schedule.running if execution.ended()]
                 schedule.show(bar)
                 for execution in ended:
                     message = schedule.conclude(execution)
                     place = f"[{execution.number}/{len(sweep.cells)}]"
-                    tqdm.write(f"{place} {execution.cell.name}: {message}")
+                    tqdm.write(f"{place} {execution.stage.name}: {message}")
                     sys.stdout.flush()
                 if schedule.running and not ended:
                     time.sleep(POLL_S)
@@ -66,30 +66,32 @@ class Schedule:
     failed: dict[str, str] = field(default_factory=dict)
     tokens: int = 0  # the budgets of what has ended
 
-    def start_free(self) -> None:
+    def start_waiting(self) -> None:
         """Start what can be started, as long as the engine has room."""
         while self.waiting and len(self.running) < self.engine.jobs:
-            execution = self.next_one()
+            execution = self.next_execution()
             if execution is None:
                 return
-            self.waiting.remove((execution.number, execution.whole))
+            self.waiting.remove((execution.number, execution.cell))
             self.running.append(execution)
             execution.start(self.engine)
 
-    def next_one(self) -> Execution | None:
+    def next_execution(self) -> Execution | None:
         """The first cell whose runs nobody trains.
 
         If other sweeps hold all of them, the first, to wait for them. None while all need what this
         sweep itself trains: a run that two cells share, or the baseline's learning rate.
         """
         pending = [cell for _, cell in self.waiting]
-        pending += [execution.whole for execution in self.running]
+        pending += [execution.cell for execution in self.running]
         executions = (plan_execution(self.sweep, *numbered) for numbered in self.waiting)
-        free = (one for one in executions if not self._is_blocked(one, pending))
-        first = next(free, None)
+        unblocked = (
+            execution for execution in executions if not self._is_blocked(execution, pending)
+        )
+        first = next(unblocked, None)
         if first is None or not first.held_elsewhere():
             return first
-        return next((one for one in free if not one.held_elsewhere()), first)
+        return next((execution for execution in unblocked if not execution.held_elsewhere()), first)
 
     def _is_blocked(self, execution: Execution, pending: list[Cell]) -> bool:
         if execution.waits(pending):
@@ -100,20 +102,20 @@ class Schedule:
         """Move the bar to the tokens trained so far, and name the cells under way."""
         tokens = self.tokens + sum(execution.tokens() for execution in self.running)
         bar.update(tokens - bar.n)
-        bar.set_description(", ".join(execution.cell.name for execution in self.running))
+        bar.set_description(", ".join(execution.stage.name for execution in self.running))
 
     def conclude(self, execution: Execution) -> str:
         """Take an execution that has ended off the schedule; a line that says how it ended."""
         self.running.remove(execution)
-        self.tokens += execution.cell.budget
+        self.tokens += execution.stage.budget
         try:
             message = execution.outcome()
         except CellError as error:
             message = str(error)
-            self.failed[execution.cell.name] = message
+            self.failed[execution.stage.name] = message
             return message
         if not execution.is_last:
-            insort(self.waiting, (execution.number, execution.whole))
+            insort(self.waiting, (execution.number, execution.cell))
         return message
 
 

@@ -25,7 +25,7 @@ def measure_speeds(configs: list[str], jobs: int) -> list[dict[str, float]]:
             probe.kill()  # nothing of an interrupted dry run goes on
     for probe, (_, error) in zip(probes, outputs, strict=True):
         if probe.returncode:
-            lines = error.strip().splitlines() or ["it said nothing"]
+            lines = error.strip().splitlines() or ["it printed no error"]
             raise UserError(f"the probe failed: {lines[-1]}")
     answers = [[json.loads(line) for line in text.splitlines()] for text, _ in outputs]
     return [_mean_speeds(same) for same in zip(*answers, strict=True)]
