@@ -116,7 +116,7 @@ def _speed_key(config: TrainConfig) -> str:
 
 def _plan_rows(stage: Cell) -> list[dict[str, Any]]:
     if stage.config is None:
-        return [{"cell": stage.name, "action": f"cannot be: {stage.error}"}]
+        return [{"cell": stage.name, "action": f"invalid: {stage.error}"}]
     model = allocation(stage.config).model
     total = allocation(stage.config).params["total"]
     rows = []

@@ -29,7 +29,7 @@ def load_sweep(source: str, **overrides: Any) -> Sweep:
     """Read the sweep of a YAML file, or of params/<source>.yaml.
 
     Overrides (profile, dataset, outputs, seed …) that are set replace what the file says. Raises
-    ConfigError for a file that is missing or malformed; a cell that cannot be keeps its error.
+    ConfigError for a file that is missing or malformed; an invalid cell keeps its error.
     """
     path = _sweep_file(source)
     content = load_yaml(path)

@@ -36,7 +36,7 @@ def select_runs(config: AnalysisConfig) -> pd.DataFrame:
 
 
 def _cell_rows(sweep: Sweep, cell: Cell) -> dict[str, dict[str, Any]]:
-    """One row per run of a cell, by the run's id; of a cell that cannot be, one by its name."""
+    """One row per run of a cell, by the run's id; without a valid config, one by its name."""
     if cell.config is None:
         return _failed_row(sweep, cell)
     config = cell.config

@@ -36,7 +36,7 @@ class Cell:
     def runs(self, corpus: Corpus | None) -> list[Run]:
         """The runs of the cell on a corpus.
 
-        Empty while the corpus or the learning rate is not known, and where the cell cannot be.
+        Empty while the corpus or the learning rate is not known, and for an invalid cell.
         """
         if corpus is None or self.config is None or not self.config.lr:
             return []
@@ -66,7 +66,7 @@ class Cell:
         """
         rounds: list[Cell] = []
         losses: dict[float, float] = {}
-        if self.tuning is None:
+        if self.tuning is None:  # for the type checker: a sweep tunes all its cells or none
             return rounds, None
         while rates := next_lrs(losses, self.tuning):
             tuned = self.stage(

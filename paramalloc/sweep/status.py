@@ -54,9 +54,10 @@ def _stage_status(sweep: Sweep, stage: Cell) -> list[dict[str, Any]]:
     rows = [_run_row(stage.name, run.folder) for run in runs]
     log = sweep.log(stage, runs)
     if log.exists():
+        failed = f"failed ({reason_of(log)})"
         for row in rows:
             if row["state"] in ("missing", "interrupted"):
-                row["state"] = f"failed ({reason_of(log)})"
+                row["state"] = failed
     return rows
 
 

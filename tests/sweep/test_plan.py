@@ -15,7 +15,7 @@ from paramalloc.sweep.dry_run import predict_seconds
 
 @pytest.fixture
 def sweep(tiny, tmp_path):
-    """Four cells of two seeds: one run finished, one held, one cell that cannot be."""
+    """Four cells of two seeds: one run finished, one held, one invalid cell."""
     path = tmp_path / "four.yaml"
     path.write_text(
         yaml.safe_dump(
@@ -35,7 +35,7 @@ def sweep(tiny, tmp_path):
 
 
 def test_what_would_be_done_is_told(sweep, tmp_path):
-    """Run, skip and why, wait and for whom, cannot be; two probes at a time predict each run."""
+    """Run, skip and why, wait and for whom, invalid; two probes at a time predict each run."""
     _, plan, corpus = sweep
     held = Run(plan.cells[1].config.runs()[1], corpus.fingerprint)
     with held.held():
@@ -47,7 +47,7 @@ def test_what_would_be_done_is_told(sweep, tmp_path):
         "wait",
         "run",
         "run",
-        "cannot be",
+        "invalid",
     ]
     assert frame[frame.action == "run"].seconds.between(plans.START_S, 60).all()
     assert frame[frame.action != "run"].seconds.isna().all()

@@ -12,7 +12,7 @@ from paramalloc.sweep.status import reason_of
 
 @pytest.fixture
 def plan(tiny, tmp_path):
-    """A sweep of five cells, prepared, nothing trained; the last one cannot be."""
+    """A sweep of five cells, prepared, nothing trained; the last one is invalid."""
     path = tmp_path / "five.yaml"
     path.write_text(
         yaml.safe_dump({"axes": {"embed_share": [0.2, 0.25, 0.3, 0.35, 0.97]}, "parameters": tiny})
