@@ -1,4 +1,4 @@
-"""The search of the allocator: every shape in a request's domain that fits the budget, ranked.
+"""The search: every shape in a request's domain that fits, ranked by the objective.
 
 The equations of the domain and of the objective stand in `allocator.allocate`.
 """

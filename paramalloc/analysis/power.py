@@ -1,4 +1,4 @@
-"""The level of all intervals and tests, and how many seeds a difference needs."""
+"""The level of all intervals, the number of simulated draws, the seeds a difference needs."""
 
 from __future__ import annotations
 

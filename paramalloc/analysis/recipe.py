@@ -15,11 +15,11 @@ WIDEST_HEAD = 64
 # Parameters of the shape, given separately.
 SHAPE_PARAMETERS = ("vocab_size", "embedding", "mlp", "seq_len")
 # All others that make runs compare, one that is added to TrainConfig included.
-COMPARED = {*column_names(role="same"), *column_names(role="rate")}
+_COMPARED = {*column_names(role="same"), *column_names(role="rate")}
 RECIPE_PARAMETERS = [
     spec.name
     for spec in fields(TrainConfig)
-    if spec.name in COMPARED and spec.name not in SHAPE_PARAMETERS
+    if spec.name in _COMPARED and spec.name not in SHAPE_PARAMETERS
 ]
 MULTIPLE, TOLERANCE = 8, 0.005  # of the allocator, where no profile says otherwise
 

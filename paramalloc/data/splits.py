@@ -1,4 +1,4 @@
-"""The three splits of a corpus: the text of each, the words that name them, what is held out."""
+"""Which file or document belongs to train, valid (dev) or test: names of files, held-out text."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""What a reader meets first: the answer, how sure it is, and at which scale it was measured."""
+"""The report's first page: the answer (words: analysis/verdict.py), how sure, at which scale."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Where the cells of a sweep are executed: what an engine is, and the one of this machine.
+"""Engines start, interrupt and kill the papermill process of a cell: on this machine.
 
-The other one, Ray's, is in ray_engine.py.
+What an engine is stands here as a protocol; Ray's is in ray_engine.py.
 """
 
 import json

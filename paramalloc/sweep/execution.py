@@ -1,4 +1,4 @@
-"""Execute one cell of a sweep, or the first of its stages that is not finished."""
+"""Plan one execution of a cell: which stage comes next, its notebook, log and outcome."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""papermill as a process that ends with the one that started it.
+"""What an engine starts: papermill, which ends itself once its parent is gone.
 
     python -P papermill_process.py PARENT_PID ARGUMENTS OF papermill
 

@@ -1,4 +1,4 @@
-"""Execute the cells of a sweep: skip what is finished, name what fails, go on with the others."""
+"""Schedule the cells of a sweep: skip finished ones, name failures, end all on an interrupt."""
 
 import sys
 import time

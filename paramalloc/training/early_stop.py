@@ -1,4 +1,7 @@
-"""Early stop: the rule that compares a run with the baseline at equal tokens, and its curve."""
+"""Early stop: the rule that compares a run with the baseline at equal tokens.
+
+Which run is the baseline, patience and grace are properties of `config.TrainConfig`.
+"""
 
 import time
 from collections.abc import Callable
