@@ -6,6 +6,7 @@ from analysis_fixtures import grid, noisy, run, unfinished
 
 from paramalloc import report
 from paramalloc.analysis import estimate_noise, reach_verdict
+from paramalloc.report.confounds import confound
 
 
 def join(*tables: pd.DataFrame) -> pd.DataFrame:
@@ -96,9 +97,9 @@ def test_a_worse_share_of_single_heads_is_confounded():
     losses = 5 + 0.1 * (runs.requested_share == 0.25)
     single = noisy(runs.assign(dev_loss=losses, n_heads=1 + (runs.requested_share > 0.3)), 0.01)
     sentence = "The one claim, that 25 % is worse, is confounded: only those cells have a single"
-    assert report.confound(single).startswith(sentence)
+    assert confound(single).startswith(sentence)
     assert report.limits(single).startswith(f"- {sentence}")
-    assert not report.confound(single.assign(n_heads=2))
+    assert not confound(single.assign(n_heads=2))
 
 
 def test_speeds_that_do_not_repeat_are_told():
