@@ -112,7 +112,7 @@ bench: $(VENV)/.paramalloc-test  ## the benchmarks in tests/bench, on DATASET
 	@set -e; for script in tests/bench/bench_*.py; do $(BIN)/python "$$script" "$(DATASET)"; done
 
 clean:  ## remove .venv and caches; outputs stay
-	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis "$(VENV)"/.paramalloc*
+	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache "$(VENV)"/.paramalloc*
 	find paramalloc tests notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 help:  ## this list

@@ -10,6 +10,7 @@ from contextlib import redirect_stderr
 
 import psutil
 import pytest
+import torch
 import yaml
 
 from paramalloc.cli import main
@@ -112,9 +113,9 @@ def trained(tiny, tmp_path_factory):
     """
     path = tmp_path_factory.mktemp("sweep") / "four.yaml"
     cells = [
-        {"embed_share": 0.3},
         {"embed_share": 0.35, "compile": "off"},
-        {"embed_share": 0.35, "compile": "auto"},
+        {"embed_share": 0.35, "compile": "auto"},  # both first, so that they could run together
+        {"embed_share": 0.3},
         {"embed_share": 0.97},
     ]
     write_sweep(path, {"cell": cells}, tiny | {"tokens": 4096, "probes": 2})
@@ -150,6 +151,17 @@ def test_cells_at_a_time_have_their_part_of_the_cores(trained):
     assert set(load_runs(outputs).threads) == {max(1, engines.cores() // 2)}
     assert not list((outputs / "notebooks" / "four").glob(".*"))
     assert main(["sweep", str(path), "--jobs", "0"]) == 2
+
+
+def test_one_cell_at_a_time_has_all_cores(tiny, tmp_path):
+    """Without --jobs cells are executed one after the other."""
+    path = tmp_path / "two.yaml"
+    shared = tiny | {"tokens": 2048, "probes": 1}
+    write_sweep(path, {"embed_share": [0.3, 0.35]}, shared)
+    assert main(["sweep", str(path), "--outputs", str(tmp_path / "outputs")]) == 0
+    runs = load_runs(tmp_path / "outputs")
+    assert list(runs.status) == ["completed"] * 2
+    assert set(runs.threads) == {torch.get_num_threads()}
 
 
 def test_cells_that_are_one_run_train_it_once(trained):
