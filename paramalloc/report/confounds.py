@@ -55,15 +55,21 @@ def confound(runs: pd.DataFrame) -> str:
     effects = main_effects(runs)
     if effects.empty:
         return ""
+    claims = effects[(effects.low > 0) | (effects.high < 0)]
+    if len(claims) != 1:
+        return ""
+    claim = claims.iloc[0]
+    if claim.axis != "requested_share" or claim.low <= 0:
+        return ""
     eligible = eligible_runs(runs)
-    worse = list(effects.level[effects.low > 0])
-    heads = eligible.groupby("requested_share").n_heads.max()
-    single_headed = list(heads.index[heads == 1])
-    if len(worse) != 1 or worse != single_headed or eligible.lr.nunique() > 1:
+    single_headed = eligible.n_heads == 1
+    if (single_headed != (eligible.requested_share == claim.level)).any():
+        return ""
+    if eligible.lr.nunique() > 1:
         return ""
     return (
-        f"The one claim, that {100 * worse[0]:g} % is worse, is confounded: only those cells have"
-        " a single attention head, and all cells share one learning rate."
+        f"The one claim, that {100 * claim.level:g} % is worse, is confounded: only those cells"
+        " have a single attention head, and all cells share one learning rate."
     )
 
 
