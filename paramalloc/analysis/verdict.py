@@ -29,6 +29,7 @@ class Verdict:
 
     `close` names the completed cells that may be the best (`may_be_best`), the best one included;
     with one seed, those within CLOSE of it. `n_seeds` is the fewest that any completed cell has.
+    `meaning` holds apart what the last of the `sentences` joins: a main effect each, and so on.
     """
 
     sentences: tuple[str, ...]
@@ -37,6 +38,7 @@ class Verdict:
     baseline_gap: float | None = None
     n_seeds: int = 0
     close: tuple[str, ...] = ()
+    meaning: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return " ".join(self.sentences)
@@ -73,14 +75,15 @@ def reach_verdict(runs: pd.DataFrame) -> Verdict:
         certainty = f"{versus} {_certainty(done, noise, close)}"
     elif next_gap is not None:
         certainty = _certainty_of_one_seed(done, baseline, close, next_gap, baseline_gap)
-    meaning = _meaning(done, _effects(eligible) if noise else "")
+    meaning = _meaning(done, _effects(eligible) if noise else [])
     return Verdict(
-        tuple(text for text in (headline, certainty, meaning) if text),
+        tuple(text for text in (headline, certainty, " ".join(meaning)) if text),
         done.cell[0],
         next_gap,
         baseline_gap,
         int(done.n_seeds.min()),
         close,
+        tuple(meaning),
     )
 
 
@@ -191,7 +194,7 @@ def _certainty_of_one_seed(
     return f"{gaps}. {near}. With {seeds}, differences of this size may be seed noise."
 
 
-def _meaning(done: pd.DataFrame, effects: str) -> str:
+def _meaning(done: pd.DataFrame, effects: list[str]) -> list[str]:
     """What share and expansion do, and that with a tied embedding a share is a shape."""
     if len(done) < 2 or not (done.embedding == "tied").all():
         return effects
@@ -199,15 +202,15 @@ def _meaning(done: pd.DataFrame, effects: str) -> str:
         "With tied embeddings, share is width and GLU is depth, "
         "so this ranks shapes as much as shares."
     )
-    return f"{effects} {tied}".strip()
+    return [*effects, tied]
 
 
-def _effects(eligible: pd.DataFrame) -> str:
+def _effects(eligible: pd.DataFrame) -> list[str]:
     """The main effects in words; without a grid, where a surface has its minimum."""
     effects = main_effects(eligible).dropna(subset=["low", "high"])
     if effects.empty:
         surface = fit_surface(eligible)
-        return surface.text if surface else ""
+        return [surface.text] if surface else []
     sentences = []
     for axis in REQUEST_COLUMNS:
         rows = effects[effects.axis == axis]
@@ -215,7 +218,7 @@ def _effects(eligible: pd.DataFrame) -> str:
             sentences.append(_effect_sentence(axis, rows))
     if len(effects) > 1:
         sentences.append("These 95 % CIs are simultaneous.")
-    return " ".join(sentences)
+    return sentences
 
 
 def _effect_sentence(axis: str, rows: pd.DataFrame) -> str:

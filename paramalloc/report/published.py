@@ -19,6 +19,7 @@ from ..plots import short_count
 from ..runs import read_results
 from ..sweep import load_sweep
 from .confounds import confound
+from .rates import name_union
 from .summary import scale
 
 PUBLISHED = {
@@ -29,6 +30,7 @@ PUBLISHED = {
     "wikitext-2": "three shares on another corpus, with its own tokenizer",
 }
 
+LITTLE = 0.25  # of an effect: what is less explains little of it
 SECONDS = 505  # that an H200 took for the twelve runs of one seed, six at a time (LOG.md)
 
 
@@ -55,13 +57,13 @@ def answer() -> str:
     """The reference grid's main effects, what confounds them, the best cell, and the scale."""
     runs = read_published()
     verdict = reach_verdict(runs)
-    best, *_, effects = verdict.sentences
-    claim, others = effects.split(". ", 1)
+    best = verdict.sentences[0]
+    claim, *others = verdict.meaning
     cells = eligible_runs(runs).cell.nunique()
     noise = f"{len(verdict.close)} of {cells} cells may be the best at this noise."
     return "\n\n".join(
         [
-            paragraph(f"**{claim}.** {others}", _confound(runs)),
+            paragraph(f"**{claim}**", *others, _confound(runs)),
             paragraph(best, noise, str(scale(runs))),
         ]
     )
@@ -120,15 +122,33 @@ def own_rates() -> str:
     chance, _ = by_chance(check, estimate_noise(runs).sigma)
     shares = check.groupby("requested_share").gain.mean()
     rate = eligible_runs(runs).lr.iloc[0]
-    effect = main_effects(runs).difference.max()
+    between = shares.max() - shares.min()
+    effects = main_effects(runs)
+    effect = effects.difference[effects.axis == "requested_share"].abs().max()
     return paragraph(
-        f"The published grid trains all cells at {rate:g}. `lr_check` tried at least five rates",
-        f"for each cell, with {short_count(check.tokens.iloc[0])} tokens and seed 1000.",
+        f"The published grid trains all cells at {rate:g}. `lr_check` tried at least",
+        f"{check.tried.map(len).min()} rates for each cell, with",
+        f"{short_count(check.tokens.iloc[0])} tokens and seed {name_union(check.seeds)}.",
         f"A cell's best rate gains {check.gain.mean():.3f} nats, averaged over {len(check)} cells;",
         f"{chance:.3f} would be chance. The averages of the three shares differ by at most",
-        f"{shares.max() - shares.min():.3f}. So at that budget the rate explains little of the",
-        f"{effect:.3f} nats between shares ([report](../outputs/reference/RESULTS.md)).",
+        f"{between:.3f}.",
+        f"{explain_effect(between, effect)} ([report](../outputs/reference/RESULTS.md)).",
     )
+
+
+def explain_effect(between: float, effect: float) -> str:
+    """How much of the shares' effect the rate may explain, without a full stop.
+
+    `between` is the difference of what a rate of their own gains the shares, in nats as `effect`.
+
+    >>> explain_effect(0.01, 0.1)
+    'So at that budget the rate explains little of the 0.100 nats between shares'
+    >>> explain_effect(0.03, 0.1)
+    'The shares themselves differ by up to 0.100 nats'
+    """
+    if between < LITTLE * effect:
+        return f"So at that budget the rate explains little of the {effect:.3f} nats between shares"
+    return f"The shares themselves differ by up to {effect:.3f} nats"
 
 
 def published_tables() -> str:

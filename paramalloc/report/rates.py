@@ -23,8 +23,8 @@ def describe_choice(runs: pd.DataFrame) -> str:
         return ""
     check = rate_check(runs)
     return (
-        f" Each cell's is the best of those that it tried on seed {_union(check.seeds)},"
-        f" which no mean includes: {_union(check.tried)}."
+        f" Each cell's is the best of those that it tried on seed {name_union(check.seeds)},"
+        f" which no mean includes: {name_union(check.tried)}."
     )
 
 
@@ -53,7 +53,7 @@ def _budget_paragraph(
     tokens: float, check: pd.DataFrame, runs: pd.DataFrame, noise: Noise | None
 ) -> str:
     cells = plural(eligible_runs(runs).cell.nunique(), "cell")
-    rows = f"rows of `tokens` {tokens:.0f} and `seed` {_union(check.seeds)}"
+    rows = f"rows of `tokens` {tokens:.0f} and `seed` {name_union(check.seeds)}"
     most = check.gain.idxmax()
     sentences = [
         f"Was the learning rate fair? {len(check)} of {cells} tried {span(check.tried.map(len))}"
@@ -68,7 +68,7 @@ def _budget_paragraph(
 
 def _other_precisions(check: pd.DataFrame, runs: pd.DataFrame) -> str:
     """The precisions of the check where they are not those of the grid."""
-    tried = _union(check.precisions)
+    tried = name_union(check.precisions)
     used = ", ".join(sorted(eligible_runs(runs).precision.dropna().unique()))
     return "" if tried == used else f", in {tried}"
 
@@ -78,8 +78,8 @@ def _chance_sentence(check: pd.DataFrame, noise: Noise | None) -> str:
         return ""
     mean, most = by_chance(check, noise.sigma)
     return (
-        f"Equally good rates would give {mean:.4f} and {most:.4f} by chance, if noise within a"
-        " cell equals that between cells."
+        f"Equally good rates would give {mean:.4f} and {most:.4f} by chance, if runs of one cell at"
+        " several rates scatter as runs of different cells on one seed do."
     )
 
 
@@ -100,12 +100,13 @@ def _share_sentences(check: pd.DataFrame, noise: Noise | None) -> str:
         error = noise.sigma * np.sqrt(2 / n_runs * (1 / ends["count"]).sum())
         error = f" (standard error about {error:.4f})"
     return (
-        f"By share: {', '.join(by_share)}. These differ by {difference:.4f} at most{error}. Tuned"
-        " rates would move the shares by that much relative to each other."
+        f"By share: {', '.join(by_share)}. These differ by {difference:.4f} at most{error}. At"
+        f" {short_count(check.tokens.iloc[0])} tokens, tuned rates would move the shares by at most"
+        " about that much."
     )
 
 
-def _union(values: pd.Series) -> str:
+def name_union(values: pd.Series) -> str:
     """Every value of these tuples."""
     union = sorted(set().union(*values))
     return ", ".join(value if isinstance(value, str) else f"{value:g}" for value in union)

@@ -79,9 +79,15 @@ def test_the_readme_opens_with_the_answer_of_the_rows():
     """Main effects and best cell with intervals, the scale, how many may be the best, the rows."""
     runs = read_results(ROOT / "outputs" / "reference" / "results.csv")
     verdict = reach_verdict(runs)
-    best, *_, effects = verdict.sentences
-    claim, others = effects.split(". ", 1)
-    assert f"**{claim}.** {others}" in page("README.md")
+    best = verdict.sentences[0]
+    effects = main_effects(runs).set_index("level")
+    worse, similar = effects.loc[0.25], effects.loc[0.45]
+    claim = (
+        f"**Averaged over GLU expansions, a share of 25 % is {worse.difference:.3f} nats worse than"
+        f" 35 % (95 % CI [{worse.low:.3f}, {worse.high:.3f}]); a share of 45 % is not"
+        f" distinguishable from 35 % (95 % CI [−{-similar.low:.3f}, +{similar.high:.3f}]).**"
+    )
+    assert " ".join([claim, *verdict.meaning[1:]]) in page("README.md")
     noise = f"{len(verdict.close)} of 12 cells may be the best at this noise."
     assert f"{best} {noise} {scale(runs)}" in page("README.md")
     grid = runs[(runs.tokens == 5_000_000) & runs.seed.isin([0, 1, 2])]
@@ -135,6 +141,8 @@ def test_what_a_rate_of_its_own_would_gain_a_cell():
     effect = f"the rate explains little of the {main_effects(runs).difference.max():.3f} nats"
     assert effect in text
     assert set(check.tokens) == {1e6}
+    fewest = check.tried.map(len).min()
+    assert f"`lr_check` tried at least {fewest} rates for each cell" in text
     assert "with 1M tokens and seed 1000" in text
 
 

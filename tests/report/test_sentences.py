@@ -102,6 +102,20 @@ def test_a_worse_share_of_single_heads_is_confounded():
     assert not confound(single.assign(n_heads=2))
 
 
+def test_a_worse_share_is_not_called_the_one_claim_where_it_is_not():
+    """Another level is distinguishable as well, or not only the worse share has single heads."""
+    runs = grid(seeds=3)
+    share, glu = runs.requested_share, runs.requested_glu
+    worse = 5 + 0.1 * (share == 0.25)
+    n_heads = 1 + (share > 0.3)
+    for other in (-0.1 * (share == 0.45), 0.1 * (share == 0.45), -0.1 * (glu == 4.0)):
+        assert not confound(noisy(runs.assign(dev_loss=worse + other, n_heads=n_heads), 0.01))
+    single_elsewhere = n_heads.mask((share == 0.45) & (glu == 4.0), 1)
+    assert not confound(noisy(runs.assign(dev_loss=worse, n_heads=single_elsewhere), 0.01))
+    two_heads_once = n_heads.mask((share == 0.25) & (glu == 4.0), 2)
+    assert not confound(noisy(runs.assign(dev_loss=worse, n_heads=two_heads_once), 0.01))
+
+
 def test_speeds_that_do_not_repeat_are_told():
     assert "differ by a factor of" in report.limits(noisy(grid(seeds=2), 0.02))
     assert "differ by a factor of" not in report.limits(grid(seeds=2))
@@ -213,7 +227,7 @@ def test_a_checked_learning_rate_is_not_a_chosen_one():
     shares = "0.0125 at 25 % (1 cell), 0.0000 at 35 % (1 cell), 0.0000 at 45 % (1 cell)"
     error = 2 * estimate_noise(runs).sigma  # of four runs
     difference = f"differ by 0.0125 at most (standard error about {error:.4f})"
-    assert f"By share: {shares}. These {difference}. Tuned rates would move" in text
+    assert f"By share: {shares}. These {difference}. At 100k tokens, tuned rates would" in text
     one_share = runs[(runs.seed < 1000) | (runs.requested_share == 0.25)]
     assert "By share" not in report.certainty(one_share)
     assert "Each cell's is the best" not in report.methods(runs)
