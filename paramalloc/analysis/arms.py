@@ -29,6 +29,7 @@ TRADEOFF_COLUMNS = [
     "difference",
     "difference_low",
     "difference_high",
+    "baseline_share",
 ]
 
 
@@ -114,8 +115,8 @@ def by_tradeoff(runs: pd.DataFrame) -> pd.DataFrame:
     """What the embedding share does, by what gives way as it grows.
 
     Columns traded_against, cell, embed_share, dev_loss, low, high, and difference, difference_low,
-    difference_high to the baseline's share of the same trade-off, seeds paired (NaN for that cell
-    itself).
+    difference_high to the cell at baseline_share of the same trade-off, seeds paired (NaN for that
+    cell itself).
 
     With a tied (or untied) embedding share is width, so width and depth give way; of these only the
     cells at the baseline's GLU expansion. A factorized embedding keeps d_model: with n_layers kept
@@ -150,10 +151,11 @@ def _tradeoff_rows(name: str, eligible: pd.DataFrame, model: Fit) -> pd.DataFram
         differences = compare_with(model, model.cells.index(baseline.iloc[0]))
     differences = differences.set_index("cell")[["difference", "low", "high"]]
     differences.columns = ["difference", "difference_low", "difference_high"]
-    _, baseline_glu = baseline_request(eligible)
+    baseline_share, baseline_glu = baseline_request(eligible)
     at_baseline_glu = np.isclose(eligible.requested_glu, baseline_glu)
     cells = eligible[eligible.requested_glu.isna() | at_baseline_glu].groupby("cell")
     shares = cells.agg(embed_share=("embed_share", "mean"), name=("name", "first"))
     table = mean_table(model).set_index("cell").join(differences).join(shares, how="inner")
-    table = table.assign(traded_against=name).rename(columns={"name": "cell"})
+    table = table.rename(columns={"name": "cell"})
+    table = table.assign(traded_against=name, baseline_share=baseline_share)
     return table[TRADEOFF_COLUMNS].sort_values("embed_share", ignore_index=True)

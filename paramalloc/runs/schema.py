@@ -43,8 +43,10 @@ class Column:
 
     @property
     def title(self) -> str:
-        """The title of its axis: `dev loss (nats per token)`."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
+        """The title of its axis: `dev loss (nats per token)`; the unit once only."""
+        if self.unit in self.label:
+            return self.label
+        return f"{self.label} ({self.unit})"
 
 
 def _column(
@@ -127,7 +129,7 @@ _TABLE = (
             "measured", "quality", better="less", label="dev perplexity"),
     _column("dev_bpb", "float", "bits per byte",
             "nats of the dev split over ln 2 and its UTF-8 bytes",
-            "measured", "quality", better="less", label="dev loss per byte"),
+            "measured", "quality", better="less", label="bits per byte of the dev split"),
     _column("dev_word_ppl", "float", "",
             "perplexity per white-space word (WikiText: plus one per line)",
             "measured", better="less"),

@@ -46,6 +46,7 @@ def test_all_tradeoffs_have_one_baseline():
     without = rows[rows.difference.isna()]
     assert without.traded_against.tolist() == ["width and depth", "the depth"]
     assert without.cell.str.startswith("35 %").all()
+    assert (rows.baseline_share == 0.35).all()
 
 
 def test_an_arm_keeps_its_groups_apart():

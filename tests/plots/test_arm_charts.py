@@ -181,6 +181,15 @@ def test_tradeoffs_of_another_corpus_are_left_out(runs):
     assert set(tradeoffs.traded_against) - set(without.traded_against) == {"the depth"}
 
 
+@pytest.mark.parametrize("share", [0.35, 0.25])
+def test_the_baseline_of_the_tradeoffs_is_that_of_the_runs(runs, share):
+    """In the axis, the subtitle and the table's heading."""
+    spec = drawn(plots.share_tradeoff(runs.assign(baseline_share=share, baseline_glu=2.66)))
+    for words in ("dev loss less that at {}", "less its own {} cell", "less its {} (paired)"):
+        assert words.format(f"{100 * share:g} %") in str(spec)
+    assert ("35 % cell" in str(spec)) == (share == 0.35)
+
+
 def test_document_groups_need_not_be_equal_in_number(all_arms):
     """31 groups of documents at one vocabulary, 32 at the others: drawn, of seeds alone."""
     fewer = all_arms.dev_by_group.map(lambda groups: groups[:31])

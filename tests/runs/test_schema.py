@@ -77,3 +77,9 @@ def test_a_tie_of_baselines_does_not_depend_on_the_order_of_rows(order):
     runs = pd.DataFrame({"baseline_share": shares, "baseline_glu": 2.66})
     assert baseline_request(runs) == (0.35, 2.66)
     assert baseline_request(runs[runs.baseline_share != 0.35]) == (0.25, 2.66)
+
+
+def test_a_title_names_its_unit_once():
+    assert COLUMNS["dev_loss"].title == "dev loss (nats per token)"
+    assert COLUMNS["dev_bpb"].title == "bits per byte of the dev split"
+    assert COLUMNS["dev_ppl"].title == "dev perplexity"
