@@ -22,6 +22,13 @@ drawn from the runs' rows alone: each module prepares its data first, then draws
     exploration  the explorer's chart
 """
 
+# ruff: noqa: E402 - what keeps Altair's import short has to come before it
+import sys
+
+# Altair imports jsonschema, which would build a grammar of web addresses where this package is:
+# over a second at every start.
+sys.modules.setdefault("rfc3987_syntax", None)
+
 from .arms import ARMS, arm_chart
 from .base import (
     VEGALITE,

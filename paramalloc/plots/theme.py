@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import altair as alt
 
 from .labels import WIDTH
-
-# Altair imports jsonschema, which would build a grammar of web addresses where that package is: 2 s
-# at every start.
-sys.modules.setdefault("rfc3987_syntax", None)
 
 INK = "#222222"
 GREY = "#767676"
