@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 NUMBER = set("0123456789.,+−-–—~×%[] kMGTBs")  # a column of these is set to the right
-LONG = 14  # rows from which on a table scrolls within itself
+LONG = 14  # more rows than this: the table scrolls within itself
 
 
 @dataclass(frozen=True)

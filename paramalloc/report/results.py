@@ -119,7 +119,7 @@ def _results_text(runs: pd.DataFrame, figures: dict[str, Picture | Note], comman
         *_figure_parts(figures, FIGURES["share"]),
         *_section("The cells"),
         _table_markdown(cell_results(runs)),
-        _table_markdown(cell_shapes(runs)),
+        *_shapes_part(runs),
         corpus(runs),
         *_evidence_parts(figures),
         "## Methods",
@@ -156,6 +156,14 @@ def _effect_parts(runs: pd.DataFrame) -> list[str]:
     if isinstance(table, Note):
         return [table]
     return [EFFECTS_INTRODUCTION, _table_markdown(table)]
+
+
+def _shapes_part(runs: pd.DataFrame) -> list[str]:
+    """The table of shapes; without cells nothing, as the table before it says why."""
+    table = cell_shapes(runs)
+    if isinstance(table, Note):
+        return []
+    return [_table_markdown(table)]
 
 
 def _evidence_parts(figures: dict[str, Picture | Note]) -> list[str]:

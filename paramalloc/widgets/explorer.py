@@ -202,7 +202,8 @@ def _html_table(columns: dict[str, dict[str, str]]) -> str:
 
 def _table_line(name: str, words: list[str], tag: str = "td") -> str:
     style = "text-align:left;vertical-align:top;padding:1px 10px 1px 0;"
-    first = f"<th style='{style}white-space:nowrap'>{escape(name)}</th>"
+    first_tag = "th" if name else "td"  # an empty cell is no heading
+    first = f"<{first_tag} style='{style}white-space:nowrap'>{escape(name)}</{first_tag}>"
     cells = [
         f"<{tag} style='{style}overflow-wrap:anywhere'>{escape(word)}</{tag}>" for word in words
     ]

@@ -79,6 +79,7 @@ def test_a_pinned_allocation_stays_for_comparison():
     assert (
         "6 layers of width 280" in explorer.table.value
         and "pinned: share 25.6%" in explorer.chart.value
+        and "'></th>" not in explorer.table.value
     )
     explorer.toggle()
     assert "24 layers" not in explorer.table.value and "pinned" not in explorer.chart.value
