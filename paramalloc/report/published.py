@@ -88,13 +88,17 @@ def larger_study() -> str:
     size = (
         f"{short_count(runs[0].total_params)} parameters and {short_count(runs[0].tokens)} tokens"
     )
+    checked = read_published("spot_check")
+    lowest = checked.requested_share[checked.dev_loss.idxmin()]
     missing = paragraph(
         f"The study itself, at {size}, is not done: it needs a GPU, and the rows of a first",
-        "attempt were lost ([log](outputs/reference/LOG.md)).",
+        "attempt were lost ([log](outputs/reference/LOG.md)). The single runs at that size, there",
+        "and in [spot_check](outputs/reference/spot_check/RESULTS.md), are lowest at",
+        f"{lowest:.0%}; one seed claims nothing.".replace("%", " %"),
         f"Its grid is {len(runs)} runs, {flops / 1e15:.0f} PFLOP, about {minutes:.0f} minutes on",
         "an H200:",
     )
-    command = "paramalloc sweep reference --profile study --jobs 6 --yes"
+    command = "paramalloc sweep reference --profile study --dataset YOUR_TEXT --jobs 6 --yes"
     return f"{missing}\n\n```\n{command}\n```"
 
 
