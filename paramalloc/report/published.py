@@ -92,7 +92,8 @@ def larger_study() -> str:
     lowest = checked.requested_share[checked.dev_loss.idxmin()]
     missing = paragraph(
         f"The study itself, at {size}, is not done: it needs a GPU, and the rows of a first",
-        "attempt were lost ([log](outputs/reference/LOG.md)). The single runs at that size, there",
+        "attempt were lost ([log](outputs/reference/LOG.md)). Single runs at",
+        f"{short_count(runs[0].total_params)} parameters, there",
         "and in [spot_check](outputs/reference/spot_check/RESULTS.md), are lowest at",
         f"{lowest:.0%}; one seed claims nothing.".replace("%", " %"),
         f"Its grid is {len(runs)} runs, {flops / 1e15:.0f} PFLOP, about {minutes:.0f} minutes on",
