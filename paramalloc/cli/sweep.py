@@ -2,7 +2,7 @@
 
 import sys
 
-from ..config import as_number, cuda_available
+from ..config import as_number, cores, cuda_available
 from ..errors import UserError
 from .options import add_command, add_overrides, named_values, number_option
 
@@ -131,8 +131,6 @@ def run_sweep(arguments) -> int:
 
 
 def _jobs(text, has_gpu: bool) -> int:
-    from ..sweep import cores
-
     if text == "auto":
         return 1 if has_gpu else min(MAX_JOBS, cores())
     jobs = as_number("--jobs", text, int)

@@ -9,12 +9,14 @@ profiles.py    the sizes that a profile fills, YAML files
 model.py       the shape of a decoder
 train.py       a cell: every parameter of training, and which of them enter the run id
 notebooks.py   the parameters of the other notebooks
+threads.py     the cores of this process; how its threads wait is set when this is imported
 """
 
 from .fields import as_number, convert, is_identity, refuse_unknown
 from .model import EMBEDDINGS, MLPS, ModelConfig
 from .notebooks import AnalysisConfig, DataConfig, ExploreConfig, TransferConfig
 from .profiles import ROOT, cuda_available, load_yaml, profiles
+from .threads import cores, process_environment
 from .train import TUNING_SEED, TrainConfig, load_profile
 
 __all__ = [
@@ -30,10 +32,12 @@ __all__ = [
     "TransferConfig",
     "as_number",
     "convert",
+    "cores",
     "cuda_available",
     "is_identity",
     "load_profile",
     "load_yaml",
+    "process_environment",
     "profiles",
     "refuse_unknown",
 ]

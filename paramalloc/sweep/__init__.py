@@ -19,7 +19,7 @@ where it stopped.
 """
 
 from .dry_run import HOUR, format_plan, predict_sweep, rough_seconds
-from .engines import Engine, Local, Process, cores, papermill_command
+from .engines import Engine, Local, Process, papermill_command
 from .execution import last_line
 from .load import load_sweep
 from .ray_engine import OnRay
@@ -36,7 +36,6 @@ __all__ = [
     "OnRay",
     "Process",
     "Sweep",
-    "cores",
     "describe_failures",
     "execute_sweep",
     "format_plan",

@@ -9,11 +9,10 @@ from typing import Any
 import pandas as pd
 
 from ..allocation import allocation, flops_per_token, memory_bytes
-from ..config import TrainConfig
+from ..config import TrainConfig, cores
 from ..data import Corpus, find
 from ..errors import DataError
 from ..runs import Run
-from .engines import cores
 from .spec import Cell, Sweep
 from .speeds import measure_speeds
 

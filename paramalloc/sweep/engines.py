@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..config import ROOT
+from ..config import ROOT, cores, process_environment
 
 PAPERMILL = Path(__file__).with_name("papermill_process.py")
 
@@ -57,18 +57,10 @@ def papermill_command(source: Path, target: Path, parameters: dict[str, Any]) ->
     return [*program, str(source), str(target), *options]
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def execute(
     source: Path, target: Path, parameters: dict[str, Any], output: Path, threads: int | None
 ) -> "LocalProcess":
     """Start papermill in a process of its own, with so many threads (None: as many as it likes)."""
-    limit = {} if threads is None else {"OMP_NUM_THREADS": str(max(1, threads))}
     with open(output, "w", encoding="utf-8") as file:
         process = subprocess.Popen(
             papermill_command(source, target, parameters),
@@ -76,7 +68,7 @@ def execute(
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
-            env=os.environ | limit,
+            env=os.environ | process_environment(threads),
             start_new_session=True,  # Ctrl-C reaches it once, from here
         )
     return LocalProcess(process)

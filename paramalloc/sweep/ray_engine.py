@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..config import cores
 from ..errors import UserError
-from .engines import cores, execute
+from .engines import execute
 
 RETRIES = 3  # of a cell whose worker or node was lost; it goes on from its checkpoint
 

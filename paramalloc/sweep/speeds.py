@@ -6,9 +6,8 @@ import subprocess
 import sys
 from contextlib import suppress
 
-from ..config import ROOT
+from ..config import ROOT, cores, process_environment
 from ..errors import UserError
-from .engines import cores
 
 
 def measure_speeds(configs: list[str], jobs: int) -> list[dict[str, float]]:
@@ -33,11 +32,11 @@ def measure_speeds(configs: list[str], jobs: int) -> list[dict[str, float]]:
 
 def _start_probe(jobs: int) -> "subprocess.Popen[str]":
     """One of `jobs` probes, with its part of the cores, as a cell would have it."""
-    threads = {} if jobs == 1 else {"OMP_NUM_THREADS": str(max(1, cores() // jobs))}
+    threads = None if jobs == 1 else cores() // jobs
     return subprocess.Popen(
         [sys.executable, "-m", "paramalloc.sweep.probe"],
         cwd=ROOT,
-        env=os.environ | threads,
+        env=os.environ | process_environment(threads),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from paramalloc.cli import main
-from paramalloc.config import ROOT, AnalysisConfig
+from paramalloc.config import ROOT, AnalysisConfig, cores
 from paramalloc.data import prepare
 from paramalloc.errors import ConfigError
 from paramalloc.runs import RESULT_COLUMNS, Run, load_runs, run_id
@@ -148,7 +148,7 @@ def test_a_sweep_trains_nothing_twice(trained, monkeypatch):
 def test_cells_at_a_time_have_their_part_of_the_cores(trained):
     """--jobs 2: each on half of the cores; nothing is left but the notebooks."""
     path, outputs, *_ = trained
-    assert set(load_runs(outputs).threads) == {max(1, engines.cores() // 2)}
+    assert set(load_runs(outputs).threads) == {max(1, cores() // 2)}
     assert not list((outputs / "notebooks" / "four").glob(".*"))
     assert main(["sweep", str(path), "--jobs", "0"]) == 2
 
