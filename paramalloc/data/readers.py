@@ -13,13 +13,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from ..errors import DataError
+from ..packages import require
 
-UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error, pa.ArrowException)
+UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error)
 PARQUET_ROWS = 1000  # read at a time
+PARQUET_TEXT = ("string", "large_string")  # types of a column of text
 
 _TEXT_FILE = re.compile(r"\.((txt|jsonl)(\.(gz|xz|zst))?|parquet)$", re.I)
 _TITLE = re.compile(r" = [^=].* = \r?\n")
@@ -41,6 +40,9 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def _open_zstd(path: Path) -> BinaryIO:
+    require(str(path), "pyarrow")
+    import pyarrow as pa  # only here: no other format needs it
+
     return pa.input_stream(str(path), compression="zstd")
 
 
@@ -151,19 +153,19 @@ def _parse_record(path: Path, number: int, line: str) -> dict:
 
 
 def _read_parquet(path: Path) -> Iterator[str]:
+    require(str(path), "pyarrow")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(path) as file:
             columns = file.schema_arrow
-            strings = [column.name for column in columns if _is_string(column.type)]
+            strings = [column.name for column in columns if str(column.type) in PARQUET_TEXT]
             field = _text_field(path, strings, columns.names)
             for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=[field]):
                 yield from filter(None, batch.column(0).to_pylist())
-    except UNREADABLE as error:
+    except (*UNREADABLE, pa.ArrowException) as error:
         raise DataError(f"cannot read {path}: {error}") from error
-
-
-def _is_string(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _text_field(path: Path, strings: list[str], names: list[str]) -> str:

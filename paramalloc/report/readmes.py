@@ -38,6 +38,7 @@ PAGES = [
 # The rooms of paramalloc/, low to high: an import only ever points to a room above it in this list.
 ROOMS = [
     "errors",
+    "packages",
     "config",
     "allocation",
     "data",
