@@ -7,4 +7,6 @@ the map of the packages.
 from .allocation import allocate
 from .errors import InfeasibleError
 
+__version__ = "0.1.0"  # as in pyproject.toml: for who runs the code without installing it
+
 __all__ = ["InfeasibleError", "allocate"]

@@ -16,6 +16,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from test_structure import MODULES, imports
 
+import paramalloc
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -91,7 +93,7 @@ def test_licence_and_citation_agree():
         licence.startswith("MIT License") and f"(c) {citation['year']} {author['name']}" in licence
     )
     assert cff["license"] == PROJECT["license"] == "MIT"
-    assert cff["version"] == PROJECT["version"]
+    assert cff["version"] == PROJECT["version"] == paramalloc.__version__
     assert cff["authors"] == citation["authors"] == [author] == [{"name": fields["author"]}]
     assert cff["title"] == citation["title"] == fields["title"]
     assert str(citation["year"]) == fields["year"] == "2024"

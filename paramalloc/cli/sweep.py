@@ -41,6 +41,12 @@ def add_sweep(commands) -> None:
         action="store_true",
         help="Start a sweep that takes more than an hour without a GPU.",
     )
+    parser.add_argument(
+        "--commit",
+        default="",
+        metavar="HASH",
+        help="Commit of this code, to be recorded where git is not here to say it.",
+    )
     _add_recipe(parser)
     add_overrides(parser)
 
@@ -106,8 +112,11 @@ def _add_recipe(parser) -> None:
 
 
 def run_sweep(arguments) -> int:
+    from ..runs import say_commit
     from ..sweep import execute_sweep, load_sweep
 
+    if arguments.commit:
+        say_commit(arguments.commit)
     plan = load_sweep(arguments.sweep, **named_values(arguments, OVERRIDES))
     has_gpu = plan.config.device != "cpu" and cuda_available()
     jobs = _jobs(arguments.jobs, has_gpu)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-from importlib import metadata
 
 import pandas as pd
 
 from ..analysis import comparable
 from ..config import AnalysisConfig
+from ..packages import package_version
 from ..runs import Note, current_commit
 from .markup import bullets, code
 
@@ -84,10 +84,5 @@ def _corpora(runs: pd.DataFrame) -> list[tuple]:
 
 
 def _installed_versions() -> list[str]:
-    versions = []
-    for package in VERSIONED:
-        try:
-            versions.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    versions = {package: package_version(package) for package in VERSIONED}
+    return [f"{package} {version}" for package, version in versions.items() if version]

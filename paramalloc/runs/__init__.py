@@ -16,7 +16,7 @@ restore.py     runs of a results.csv, put back as folders
 from .folder import Run, as_json, find_run, read_json, read_metrics, write_json, write_text
 from .identity import identifying_parameters, run_id
 from .lease import Lease, Watch, hold
-from .provenance import current_commit, describe_provenance, describe_run
+from .provenance import current_commit, describe_provenance, describe_run, say_commit
 from .restore import restore_runs
 from .schema import (
     COLUMNS,
@@ -69,6 +69,7 @@ __all__ = [
     "read_results",
     "restore_runs",
     "run_id",
+    "say_commit",
     "summarize_results",
     "write_json",
     "write_text",

@@ -2,19 +2,22 @@
 
 import os
 import platform
+import re
 import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..allocation import Allocation, flops_per_token
 from ..config import ROOT, TrainConfig
+from ..errors import ConfigError
+from ..packages import package_version
 from .identity import RECIPE
 from .schema import column_names
 
 PACKAGES = ("paramalloc", "torch", "tokenizers", "numpy")
+COMMIT_VARIABLE = "PARAMALLOC_COMMIT"  # of the environment: processes that are started inherit it
 
 
 class CorpusRecord(Protocol):
@@ -54,7 +57,7 @@ def describe_run(
         "recipe": RECIPE,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": current_commit(),
-        "torch": version("torch"),
+        "torch": package_version("torch"),
     }
     return recipe | asdict(shape.model) | sizes | origin
 
@@ -63,7 +66,7 @@ def describe_provenance(corpus: CorpusRecord) -> dict[str, Any]:
     """Versions, machine and commit: what a reader needs to train a run again."""
     return {
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: package_version(name) for name in PACKAGES},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "commit": current_commit(),
         "corpus": corpus.folder.name,
@@ -71,8 +74,29 @@ def describe_provenance(corpus: CorpusRecord) -> dict[str, Any]:
 
 
 def current_commit() -> str | None:
+    """The commit of this code, as it was said (`say_commit`), else as git knows it."""
+    return os.environ.get(COMMIT_VARIABLE) or _checkout_commit()
+
+
+def say_commit(commit: str) -> None:
+    """Say the commit of code that lies here without git, to this process and those it starts.
+
+    ConfigError where it is none, or git knows another.
+    """
+    if not re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?", commit):
+        form = "7 to 40 hexadecimal digits, then perhaps -dirty"
+        raise ConfigError(f"commit '{commit}' is not of the form of one: {form}")
+    known = _checkout_commit()
+    if known and known != commit:
+        raise ConfigError(f"git says that this is commit {known}: leave out --commit {commit}")
+    os.environ[COMMIT_VARIABLE] = commit
+
+
+def _checkout_commit() -> str | None:
     """The commit of this checkout, marked `-dirty` where files differ; None outside of git."""
     try:
+        if _git("rev-parse", "--show-prefix"):
+            return None  # a folder in another project's checkout
         commit = _git("rev-parse", "--short=12", "HEAD")
         changes = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
