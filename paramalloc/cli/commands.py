@@ -5,6 +5,7 @@ import signal
 import sys
 
 from ..errors import UserError
+from ..packages import lacks
 from .allocate import add_allocate
 from .evaluate import add_evaluate
 from .export import add_export
@@ -41,6 +42,12 @@ def main(argv: list[str] | None = None) -> int:
         return arguments.command(arguments) or 0
     except UserError as error:
         print(f"paramalloc: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in ("", "paramalloc"):
+            raise  # our own mistake
+        print(f"paramalloc: {lacks('this command', [package])}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(

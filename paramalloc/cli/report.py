@@ -7,7 +7,11 @@ from pathlib import Path
 
 from ..config import ROOT
 from ..errors import UserError
+from ..packages import require
 from .options import add_command, add_overrides
+
+# What the notebook and the page need, beyond what training needs.
+NEEDED = ("papermill", "ipykernel", "altair", "vl_convert", "nbformat", "nbconvert")
 
 
 def add_report(commands) -> None:
@@ -38,6 +42,7 @@ def run_report(arguments) -> None:
     from ..config import AnalysisConfig
     from ..sweep import select_runs
 
+    require("report", *NEEDED)
     name = arguments.name or _default_name(arguments.sweep)
     parameters = {
         "runs": arguments.sweep,

@@ -41,6 +41,28 @@ def test_help_of_a_command_is_sentences(command, capsys):
     assert description.endswith(".") and all(block.endswith((".", "exit")) for block in arguments)
 
 
+@pytest.mark.parametrize("module", ["paramalloc", "paramalloc.cli"])
+def test_the_package_is_a_command(module):
+    """`python -m` does what the command does where it is not installed."""
+    words = [sys.executable, "-m", module, "allocate", "--glu", "abc"]
+    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "--glu" in done.stderr
+
+
+def test_a_missing_package_is_one_line(monkeypatch, capsys):
+    """It is named, with what installs it; a module of our own that is missing is no such thing."""
+
+    def fail(name):
+        raise ModuleNotFoundError(name=name)
+
+    monkeypatch.setattr("paramalloc.cli.export.run_export", lambda _: fail("yaml.nodes"))
+    assert main(["export", "run", "folder"]) == 2
+    assert capsys.readouterr().err == ("paramalloc: this command needs yaml: pip install pyyaml\n")
+    monkeypatch.setattr("paramalloc.cli.export.run_export", lambda _: fail("paramalloc.nothing"))
+    with pytest.raises(ModuleNotFoundError):
+        main(["export", "run", "folder"])
+
+
 @pytest.mark.parametrize("arguments", [["allocate"], ["status", "--outputs", "none"]])
 def test_commands_that_need_no_torch_do_not_wait_for_it(arguments):
     """Allocating and looking at runs begin at once."""

@@ -1,0 +1,48 @@
+"""Commands where little is installed: torch and seven more packages, no metadata, no git."""
+
+import subprocess
+
+import pytest
+from bare import make_bare_python, run_bare
+from test_structure import MODULES, name_of, room_of
+
+from paramalloc.config import ROOT
+from paramalloc.runs import load_runs
+
+TABLE = "outputs/reference/quick/results.csv"
+SHOWING = {"plots", "report", "widgets"}  # what draws needs Altair, Jupyter or both
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    return make_bare_python(tmp_path_factory.mktemp("bare"))
+
+
+def test_only_what_draws_needs_more(python):
+    """Every other module can be imported."""
+    paths = [path for path in MODULES if room_of(path) not in SHOWING]
+    names = [name_of(path).removesuffix(".py").replace("/", ".") for path in paths]
+    code = "\n".join(f"import paramalloc.{name}" for name in names)
+    done = subprocess.run(
+        [python, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_runs_are_restored_and_read(python, tmp_path):
+    """`restore`, `status` and `recommend`, from a table alone."""
+    outputs = ["--outputs", str(tmp_path)]
+    assert "12 runs put back" in run_bare(python, "restore", TABLE, *outputs).stdout
+    assert len(load_runs(tmp_path)) == 12
+    assert run_bare(python, "status", *outputs).returncode == 0
+    budget = ["--total-params", "1e6", "--vocab-size", "4096"]
+    said = run_bare(python, "recommend", *budget, *outputs)
+    assert "12 runs of 12 cells" in said.stdout and not said.stderr
+
+
+def test_a_report_says_in_one_line_what_to_install(python, tmp_path):
+    """All of it at once, by the names that pip knows."""
+    said = run_bare(python, "report", TABLE, "--outputs", str(tmp_path))
+    assert said.returncode == 2 and said.stderr.count("\n") == 1 and not said.stdout
+    assert "pip install papermill ipykernel altair vl-convert-python" in said.stderr
+    assert not list(tmp_path.iterdir())
