@@ -1,4 +1,6 @@
-"""`paramalloc restore`: put the runs of a results.csv back."""
+"""`paramalloc restore`: put the runs of a results.csv or of archives back."""
+
+from pathlib import Path
 
 from ..config import ROOT
 from .options import add_command, add_outputs
@@ -9,17 +11,28 @@ def add_restore(commands) -> None:
         commands,
         "restore",
         run_restore,
-        "Put the runs of a results.csv back, so that sweeps do not train them again.",
-        "Restores results and dev curves; weights are not in a results.csv.",
+        "Put finished runs back, so that sweeps do not train them again.",
+        "A results.csv restores results and dev curves, an archive of `sweep --archive` all small "
+        "files. Weights are in neither.",
     )
-    parser.add_argument("table", metavar="TABLE", help="A results.csv.")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="PATH",
+        help="A results.csv, an archive, or a folder of archives.",
+    )
     add_outputs(parser)
 
 
 def run_restore(arguments) -> None:
     from ..runs import restore_runs
 
-    new, present = restore_runs(ROOT / arguments.table, ROOT / arguments.outputs)
-    print(
-        f"{len(new)} runs put back, {len(present)} were there: results and dev curves, no weights"
-    )
+    for name in arguments.sources:
+        source = Path(name)
+        if not source.exists():
+            source = ROOT / name
+        new, present, held = restore_runs(source, ROOT / arguments.outputs)
+        print(f"{name}: {len(new)} runs put back, {len(present)} were there; no weights")
+        for run_id, holder in held.items():
+            process = f"process {holder['pid']} on {holder['host'].split()[0]}"
+            print(f"left alone: run {run_id}, which {process} holds")

@@ -10,10 +10,20 @@ lease.py       one process at a time writes a run
 process.py     which process this is, and whether another one has ended
 folder.py      a run's folder and its files
 table.py       all runs as a DataFrame, from folders or from a results.csv
-restore.py     runs of a results.csv, put back as folders
+archive.py     the small files of many runs in one zip archive
+restore.py     runs of a results.csv or of archives, put back as folders
 """
 
-from .folder import Run, as_json, find_run, read_json, read_metrics, write_json, write_text
+from .archive import write_archive
+from .folder import (
+    Run,
+    as_json,
+    find_run,
+    read_json,
+    read_metrics,
+    write_json,
+    write_text,
+)
 from .identity import identifying_parameters, run_id
 from .lease import Lease, Watch, hold
 from .provenance import current_commit, describe_provenance, describe_run, say_commit
@@ -71,6 +81,7 @@ __all__ = [
     "run_id",
     "say_commit",
     "summarize_results",
+    "write_archive",
     "write_json",
     "write_text",
 ]

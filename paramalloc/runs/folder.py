@@ -118,11 +118,21 @@ def find_run(run: str, outputs: Path) -> Path:
 # ------------------------------------------------------------------ files
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write another file, then rename it: a reader never sees half a file."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write another file, then rename it: neither a reader nor a power cut leaves half a file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        sync(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as `write_bytes` does."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -11,7 +11,10 @@ import pandas as pd
 from ..config import TrainConfig
 from ..errors import RunError
 from .folder import read_json, read_metrics
-from .schema import METRIC_COLUMNS, RESULT_COLUMNS, TEXT_COLUMNS
+from .schema import COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS, TEXT_COLUMNS
+
+LONGEST_CELL = 2**24  # characters: a curve of 10,000 probes has 300,000, and csv's limit is 131,072
+csv.field_size_limit(LONGEST_CELL)
 
 SUMMARY = [
     "status",
@@ -89,7 +92,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             rows = [_parse_row(row) for row in csv.DictReader(file)]
     except FileNotFoundError:
         raise RunError(f"there is no file {path}") from None
-    except (ValueError, AttributeError, csv.Error):
+    except (ValueError, AttributeError, RecursionError, csv.Error):
         rows = []
     if not rows or not all(row.get("status") for row in rows):
         raise RunError(f"{path} is not a results.csv of this project")
@@ -105,7 +108,11 @@ def _parse_cell(name: str, cell: str) -> Any:
         return None
     if name in TEXT_COLUMNS:
         return cell
-    return json.loads(cell.lower())  # pandas writes True
+    value = json.loads(cell.lower())  # pandas writes True
+    is_count = name in COLUMNS and COLUMNS[name].kind == "int"
+    if is_count and isinstance(value, float) and value.is_integer():
+        return int(value)  # beside an empty cell pandas writes 4096 as 4096.0
+    return value
 
 
 def baseline_request(runs: pd.DataFrame) -> tuple[float, float]:

@@ -166,7 +166,10 @@ def _describe_run(run: Run) -> str:
     speed = "speed not measured"
     if result["tokens_per_s"]:
         speed = f"{result['tokens_per_s']:,.0f} tokens/s"
-    return f"{loss}, {speed}, {result['wall_s']:.0f} s, run {run.id}"
+    seconds = "time not known"  # of a row that was put back without it
+    if result["wall_s"] is not None:
+        seconds = f"{result['wall_s']:.0f} s"
+    return f"{loss}, {speed}, {seconds}, run {run.id}"
 
 
 def _describe_loss(loss: float) -> str:

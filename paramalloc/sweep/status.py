@@ -36,12 +36,19 @@ def status_table(outputs: Path, sweep: Sweep | None = None) -> pd.DataFrame:
     """One row per run: those that a sweep's cells expect, or all runs in the outputs folder."""
     rows: list[dict[str, Any]] = []
     if sweep is None:
-        for path in sorted((outputs / "runs").glob("*/config.json")):
-            rows.append(_run_row(_run_name(read_json(path) or {}), path.parent))
+        for folder in _run_folders(outputs):
+            about = read_json(folder / "config.json") or read_json(folder / "result.json")
+            rows.append(_run_row(_run_name(about or {}), folder))
     else:
         for stage in all_stages(sweep):
             rows += _stage_status(sweep, stage)
     return pd.DataFrame(rows, columns=STATUS_COLUMNS)
+
+
+def _run_folders(outputs: Path) -> list[Path]:
+    """Those of all runs; one that was put back from a table has no config.json."""
+    records = (outputs / "runs").glob("*/*.json")
+    return sorted({path.parent for path in records if path.stem in ("config", "result")})
 
 
 def _stage_status(sweep: Sweep, stage: Cell) -> list[dict[str, Any]]:
@@ -89,6 +96,8 @@ def _run_row(cell: str, folder: Path) -> dict[str, Any]:
     if result := read_json(folder / "result.json"):
         return row | {
             "state": result["status"].replace("_", " "),
+            "tokens": result.get("tokens_trained") or row["tokens"],
+            "of": result.get("tokens") or row["of"],
             "dev ppl": result["dev_ppl"] or row["dev ppl"],
             "tokens/s": result["tokens_per_s"],
         }

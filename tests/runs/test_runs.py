@@ -110,7 +110,7 @@ def test_a_table_puts_its_runs_back(outputs, tmp_path_factory):
     mine = other / "runs" / "00ab45678901"
     mine.mkdir(parents=True)
     (mine / "result.json").write_text(json.dumps(result("00ab45678901", dev_loss=0.25)))
-    assert restore_runs(outputs / "results.csv", other) == (
+    assert restore_runs(outputs / "results.csv", other)[:2] == (
         ["123456789012", "1e5678901234"],
         ["00ab45678901"],
     )
