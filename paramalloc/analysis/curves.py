@@ -97,11 +97,12 @@ def wrong_kills(runs: pd.DataFrame) -> dict | None:
     nothing but their flags): those that it flagged (`flagged`), those of them with a final dev_loss
     at or below the baseline's of the same seed, or its mean (`wrong`), and their `rate` with `low`
     and `high` (95 %, Clopper & Pearson 1934; NaN where none was flagged). None where none was
-    watched or no baseline is complete.
+    watched or no baseline is complete. Older runs recorded a mode only where they were compared.
     """
     eligible = eligible_runs(runs)
     is_baseline = eligible.cell.isin(baseline_cell(eligible).cell)
-    is_watched = (eligible.early_stop == "flag") | (eligible.flagged_at_tokens > 0)
+    was_compared = (eligible.early_stop == "flag") & eligible.compared.ne(False)
+    is_watched = was_compared | (eligible.flagged_at_tokens > 0)
     baseline, watched = eligible[is_baseline], eligible[~is_baseline & is_watched]
     if baseline.empty or watched.empty:
         return None

@@ -29,7 +29,7 @@ NUMBER_COLUMNS = [
     "flagged_at_tokens",
     "flops_per_token",
 ]
-OTHER_COLUMNS = ["early_stop", "precision", "status", "run_id", "created"]
+OTHER_COLUMNS = ["early_stop", "compared", "precision", "status", "run_id", "created"]
 SIZE = 0.1  # totals that lie no farther apart are one size
 
 # Of runs from before these were recorded.

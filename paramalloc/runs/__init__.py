@@ -8,6 +8,7 @@ identity.py    which parameters tell two runs apart, and the run_id
 provenance.py  what is known of a run before training; versions, machine, commit
 lease.py       one process at a time writes a run
 process.py     which process this is, and whether another one has ended
+flags.py       the rule of early stop; which runs it flags, from their curves
 folder.py      a run's folder and its files
 table.py       all runs as a DataFrame, from folders or from a results.csv
 archive.py     the small files of many runs in one zip archive
@@ -15,15 +16,8 @@ restore.py     runs of a results.csv or of archives, put back as folders
 """
 
 from .archive import write_archive
-from .folder import (
-    Run,
-    as_json,
-    find_run,
-    read_json,
-    read_metrics,
-    write_json,
-    write_text,
-)
+from .flags import EarlyStop, with_flags
+from .folder import Run, as_json, find_run, read_json, read_metrics, write_json, write_text
 from .identity import identifying_parameters, run_id
 from .lease import Lease, Watch, hold
 from .provenance import current_commit, describe_provenance, describe_run, say_commit
@@ -55,6 +49,7 @@ __all__ = [
     "MEASURED",
     "METRIC_COLUMNS",
     "RESULT_COLUMNS",
+    "EarlyStop",
     "Lease",
     "Note",
     "Run",
@@ -81,6 +76,7 @@ __all__ = [
     "run_id",
     "say_commit",
     "summarize_results",
+    "with_flags",
     "write_archive",
     "write_json",
     "write_text",

@@ -13,6 +13,7 @@ from ..allocation import Allocation, flops_per_token
 from ..config import ROOT, TrainConfig
 from ..errors import ConfigError
 from ..packages import package_version
+from .flags import describe_early_stop
 from .identity import RECIPE
 from .schema import column_names
 
@@ -59,7 +60,8 @@ def describe_run(
         "commit": current_commit(),
         "torch": package_version("torch"),
     }
-    return recipe | asdict(shape.model) | sizes | origin
+    early_stop = describe_early_stop(config, corpus.fingerprint)
+    return recipe | asdict(shape.model) | sizes | origin | early_stop
 
 
 def describe_provenance(corpus: CorpusRecord) -> dict[str, Any]:

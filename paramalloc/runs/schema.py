@@ -212,9 +212,9 @@ _TABLE = (
     _column("unigram_loss", "float", "nats per token",
             "entropy of the dev split's token frequencies", "realised", label="unigram entropy"),
     _column("early_stop", "text", "",
-            "kill, flag or off; empty where there was no baseline to compare with"),
+            "kill, flag or off; empty in older rows that were not compared"),
     _column("flagged_at_tokens", "int", "tokens",
-            "where early stop would have ended the run, or did"),
+            "where early stop would have ended the run, or did; of `flag`, from the curves"),
     _column("steps", "int", "steps", "optimizer steps that were done"),
     _column("precision", "text", "", "of the matrix products: fp32, bf16 or fp16"),
     _column("device", "text", "", "the CPU or GPU that trained"),
@@ -231,6 +231,15 @@ _TABLE = (
     _column("torch", "text", "", "version of PyTorch"),
     _parameter("baseline_share"),
     _parameter("baseline_glu"),
+
+    # the rule of early stop
+    _column("baseline_run", "text", "",
+            "run_id of the baseline; empty for the baseline itself, and where early stop is off"),
+    _column("compared", "bool", "", "whether the baseline had a probe to compare with"),
+    _column("stop_margin", "float", "",
+            "dev perplexity above the baseline's that counts as worse"),
+    _column("stop_patience", "int", "tokens", "how long it must last"),
+    _column("stop_grace", "int", "tokens", "before which nothing is compared"),
 )
 # fmt: on
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..config import TrainConfig
 from ..errors import RunError
+from .flags import with_flags
 from .folder import read_json, read_metrics
 from .schema import COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS, TEXT_COLUMNS
 
@@ -49,10 +50,13 @@ class Note(str):
 
 
 def load_runs(outputs: Path) -> pd.DataFrame:
-    """One row per finished run under outputs/runs, a column per key of result.json."""
+    """One row per finished run under outputs/runs, a column per key of result.json.
+
+    Flags of early stop are computed now, from the curves.
+    """
     paths = sorted((Path(outputs) / "runs").glob("*/result.json"))
     results = [read_json(path) for path in paths]
-    return as_frame([result for result in results if result])
+    return as_frame(with_flags(filter(None, results), Path(outputs)))
 
 
 def as_frame(results: list[dict[str, Any]]) -> pd.DataFrame:
@@ -82,7 +86,7 @@ def read_results(path: Path) -> pd.DataFrame:
 
     RunError if there is no such file or it is no such table.
     """
-    return as_frame(read_rows(path))
+    return as_frame(with_flags(read_rows(path)))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pandas as pd
 from ..allocation import allocation
 from ..config import ROOT, AnalysisConfig, TrainConfig
 from ..data import Corpus, find
-from ..runs import as_frame, load_runs, read_results, run_id
+from ..runs import as_frame, load_runs, read_results, run_id, with_flags
 from .load import load_sweep
 from .spec import Cell, Sweep
 
@@ -31,7 +31,7 @@ def select_runs(config: AnalysisConfig) -> pd.DataFrame:
     for sweep in sweeps:
         for cell in sweep.cells:
             rows |= _cell_rows(sweep, cell)
-    frame = as_frame(list(rows.values()))
+    frame = as_frame(with_flags(rows.values(), config.output_folder))
     return frame if (frame.status != "missing").any() else frame.iloc[:0]
 
 

@@ -6,7 +6,7 @@ learner       a model with its optimizers: one step, one probe
 feed          batches on the device, and the dev tokens of a probe
 optimizer     AdamW and Muon, their parameter groups, the schedule
 checkpoint    save a run, and go on from there
-early_stop    the rule against the baseline's curve
+early_stop    kill waits for the baseline's curve
 meter         tokens, speed, and the records of progress
 interrupt     SIGTERM and Ctrl-C
 coordinates   the coordinate check: how far a step moves the activations

@@ -20,8 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import RunError
-from ..runs import Run, identifying_parameters, read_json, read_metrics
-from .early_stop import EarlyStop
+from ..runs import EarlyStop, Run, identifying_parameters, read_json, read_metrics
 from .learner import Learner
 from .meter import Meter
 

@@ -1,55 +1,14 @@
-"""Early stop: the rule that compares a run with the baseline at equal tokens.
+"""Early stop while a run trains: `kill` waits for the baseline's curve.
 
-Which run is the baseline, patience and grace are properties of `config.TrainConfig`.
+Which run is the baseline, patience and grace are properties of `config.TrainConfig`; the rule is
+`runs.EarlyStop`. `flag` waits for nothing: `runs.with_flags` compares the curves afterwards.
 """
 
 import time
 from collections.abc import Callable
 
 from ..config import TrainConfig
-from ..runs import Run, Watch
-
-
-class EarlyStop:
-    """Fires when dev perplexity is `margin` above the baseline's for `patience` tokens in a row.
-
-    `baseline(tokens)` is the baseline's dev perplexity after as many tokens, or None. Probes before
-    `grace` tokens, and those that the baseline has none for, do not count.
-
-    >>> stop = EarlyStop({100: 10.0, 200: 9.0, 300: 8.0}.get, margin=0.5, patience=200, grace=100)
-    >>> [stop(tokens, dev_ppl=10.5) for tokens in (100, 200, 300)]
-    [False, False, True]
-    """
-
-    def __init__(
-        self, baseline: Callable[[int], float | None], margin: float, patience: int, grace: int
-    ):
-        self.baseline = baseline
-        self.margin = margin
-        self.patience = patience
-        self.grace = grace
-        self.since: int | None = None  # tokens since which every probe was worse
-        self.fired: int | None = None  # tokens at which the rule fired
-        self.compared = False  # whether the baseline had a probe to compare with
-
-    def __call__(self, tokens: int, dev_ppl: float) -> bool:
-        """Note a probe; whether the rule has fired, now or before."""
-        if tokens >= self.grace:
-            baseline_ppl = self.baseline(tokens)
-            if baseline_ppl is not None:
-                self._compare(tokens, dev_ppl - baseline_ppl)
-        return self.fired is not None
-
-    def _compare(self, tokens: int, difference: float):
-        self.compared = True
-        worse = difference >= self.margin
-        if not worse:
-            self.since = None
-            return
-        if self.since is None:
-            self.since = tokens
-        if tokens - self.since >= self.patience and self.fired is None:
-            self.fired = tokens
+from ..runs import EarlyStop, Run, Watch
 
 
 class Curve:
@@ -91,7 +50,7 @@ class Curve:
 def make_early_stop(
     config: TrainConfig, run: Run, fingerprint: str, interrupted: Callable[[], bool]
 ) -> EarlyStop:
-    """The rule against the baseline run of this corpus.
+    """The rule against the baseline run of this corpus; it compares nothing but under `kill`.
 
     The baseline itself is never stopped. Once `interrupted()` the baseline is not waited for any
     more.
@@ -104,7 +63,7 @@ def _baseline_curve(
     config: TrainConfig, run: Run, fingerprint: str, interrupted: Callable[[], bool]
 ) -> Callable[[int], float | None]:
     baseline = Run(config.baseline(), fingerprint)
-    if config.early_stop == "off" or baseline.id == run.id:
+    if config.early_stop != "kill" or baseline.id == run.id:
         return _no_curve
     return Curve(baseline, interrupted)
 

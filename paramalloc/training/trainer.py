@@ -117,7 +117,7 @@ class Trainer:
     def _resume(self, about: dict):
         """Go on from the newest checkpoint, or begin with `about` as config.json."""
         self.steps, self.losses = self.checkpoints.resume(about)
-        if self.early_stop.fired and self.config.early_stop == "kill":
+        if self.early_stop.fired:
             self.status = "stopped_early"
 
     # ---------------------------------------------------------------- loop
@@ -167,7 +167,7 @@ class Trainer:
             fired = self.early_stop(self.steps * config.batch_tokens, dev["dev_ppl"])
         # after the rule, which may wait for the baseline
         self.meter.record(self.steps, train_loss=train_loss, **dev)
-        if fired and config.early_stop == "kill":
+        if fired:
             self.status = "stopped_early"
 
     # ---------------------------------------------------------- conclusion
@@ -184,7 +184,7 @@ class Trainer:
 
         result = self.columns | self.meter.totals(self.steps)
         result["status"] = status
-        result["early_stop"] = self.config.early_stop if self.early_stop.compared else None
+        result["compared"] = self.early_stop.compared
         result["flagged_at_tokens"] = self.early_stop.fired
         result["train_flops"] = result["flops_per_token"] * result["tokens_trained"]
         result["peak_memory_bytes"] = peak_memory(self.learner.device)

@@ -84,6 +84,14 @@ def test_a_kill_is_wrong_where_the_run_ended_no_worse_than_the_baseline():
     assert [found["low"], found["high"]] == pytest.approx(interval)
 
 
+def test_a_run_without_a_baseline_to_compare_with_is_not_watched():
+    """It asked for a flag and none could come; older runs recorded only who was compared."""
+    runs = grid().assign(early_stop="flag", compared=[True] * 4 + [False] * 8)
+    assert wrong_kills(runs)["watched"] == 4
+    assert wrong_kills(runs.assign(compared=None))["watched"] == 11
+    assert wrong_kills(runs.assign(compared=False)) is None
+
+
 def test_a_sweep_that_flagged_nothing_is_no_sweep_that_watched_nothing():
     """In flag mode without a flag 11 runs were watched and no rate is known; with early stop off,
     or from before it was recorded, none.

@@ -2,42 +2,25 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from paramalloc.config import TrainConfig
-from paramalloc.runs import Run
-from paramalloc.training import train, trainer
-from paramalloc.training.early_stop import Curve, EarlyStop
+from paramalloc.runs import EarlyStop, Run, as_csv, load_runs, restore_runs
+from paramalloc.training import early_stop, train, trainer
+from paramalloc.training.early_stop import Curve
 
 
 def cell(tiny, tmp_path, **values) -> TrainConfig:
     return TrainConfig.from_dict(tiny | {"outputs": str(tmp_path)} | values)
 
 
-def test_early_stop_needs_an_unbroken_stretch_of_patience():
-    """It fires when every probe of `patience` tokens in a row is worse by the margin, and not a
-    probe earlier.
-    """
-    stop = EarlyStop(
-        dict.fromkeys(range(0, 1000, 10), 10.0).get, margin=0.5, patience=40, grace=100
-    )
-    assert not any(stop(tokens, 99.0) for tokens in range(0, 100, 10))  # grace
-    assert not any(stop(tokens, 10.5) for tokens in range(100, 140, 10))  # 30 tokens of it
-    assert not stop(140, 10.4)  # the stretch breaks
-    assert [stop(tokens, 10.6) for tokens in range(150, 200, 10)] == [False] * 4 + [
-        True
-    ] and stop.fired == 190
-
-
-def test_early_stop_compares_at_equal_tokens_only():
-    """A count that the baseline has no probe for says nothing, and a rule that never met one has
-    compared nothing.
-    """
-    stop = EarlyStop({}.get, margin=0.5, patience=10, grace=0)
-    assert not any(stop(tokens, 1e9) for tokens in range(0, 1000, 10)) and not stop.compared
-    once = EarlyStop({500: 10.0}.get, margin=0.5, patience=10, grace=0)
-    assert not any(once(tokens, 1e9) for tokens in range(0, 1000, 10)) and once.compared
+def record_baseline(baseline: Run):
+    """A baseline that no run comes near: its probes, at perplexity 1."""
+    for tokens in range(5_120, 40_961, 5_120):
+        baseline.record(tokens=tokens, dev_loss=0.0, dev_ppl=1.0)
 
 
 @pytest.mark.parametrize(
@@ -51,15 +34,51 @@ def test_a_run_far_above_the_baseline_is_stopped_at_the_count_the_rule_gives(
     baseline = Run(config.baseline(), tiny_corpus.fingerprint)
     with baseline.held():
         baseline.begin({})
-        for tokens in range(5_120, 40_961, 5_120):
-            baseline.record(tokens=tokens, dev_loss=0.0, dev_ppl=1.0)
-    [result] = train(config, tiny_corpus)
+        record_baseline(baseline)
+    train(config, tiny_corpus)
+    [run] = load_runs(tmp_path).to_dict("records")
     expected = 10_240 + 20_480  # the first probe after the grace period, then the patience
-    assert result["status"] == status and result["flagged_at_tokens"] == (
-        None if mode == "off" else expected
-    )
-    assert result["tokens_trained"] == (expected if mode == "kill" else 40_960)
-    assert (result["dev_loss"] is None) == (mode == "kill")
+    assert (run["status"], run["early_stop"]) == (status, mode)
+    assert run["compared"] == (mode != "off")
+    if mode == "off":
+        assert pd.isna(run["flagged_at_tokens"])
+    else:
+        assert run["flagged_at_tokens"] == expected
+    assert run["tokens_trained"] == (expected if mode == "kill" else 40_960)
+    assert pd.isna(run["dev_loss"]) == (mode == "kill")
+
+
+def test_a_run_to_flag_waits_for_nothing_and_is_flagged_once_the_baseline_is_there(
+    tiny, tiny_corpus, tmp_path, monkeypatch
+):
+    """It ends while another process holds a baseline without a probe; its flag comes with the
+    baseline's curve, and stays where a table leaves the baseline behind.
+    """
+
+    def fail(seconds):
+        pytest.fail("a run in flag mode waited for its baseline")
+
+    monkeypatch.setattr(early_stop, "time", SimpleNamespace(sleep=fail))
+    config = cell(tiny, tmp_path, glu=2.0, early_stop="flag", stop_patience=20_480, stop_grace=0)
+    baseline = Run(config.baseline(), tiny_corpus.fingerprint)
+    with baseline.held():
+        baseline.begin({})
+        [result] = train(config, tiny_corpus)
+        [before] = load_runs(tmp_path).to_dict("records")
+        record_baseline(baseline)
+    assert result["status"] == "completed" and result["baseline_run"] == baseline.id
+    assert not before["compared"] and pd.isna(before["flagged_at_tokens"])
+    after = load_runs(tmp_path)
+    assert list(after.compared) == [True] and list(after.flagged_at_tokens) == [25_600]
+    (tmp_path / "results.csv").write_text(as_csv(after), encoding="utf-8")
+    restore_runs(tmp_path / "results.csv", tmp_path / "other")
+    pd.testing.assert_frame_equal(load_runs(tmp_path / "other"), after)
+
+
+def test_the_baseline_is_compared_with_nobody(tiny, tiny_corpus, tmp_path):
+    [result] = train(cell(tiny, tmp_path, tokens=8192, early_stop="flag"), tiny_corpus)
+    assert result["early_stop"] == "flag" and result["compared"] is False
+    assert result["baseline_run"] is result["stop_margin"] is None
 
 
 def test_a_killed_run_is_trained_in_full_by_who_wants_it_whole(tiny, tiny_corpus, tmp_path):
@@ -73,17 +92,6 @@ def test_a_killed_run_is_trained_in_full_by_who_wants_it_whole(tiny, tiny_corpus
         run.finished
         and not Run(cell(tiny, tmp_path, early_stop="off"), tiny_corpus.fingerprint).finished
     )
-
-
-def test_a_probe_that_the_baseline_lacks_does_not_interrupt_the_stretch():
-    """Worse, nothing to compare with, worse: it fires where it would with the missing probe."""
-    known = dict.fromkeys(range(0, 1000, 10), 10.0)
-    gap = EarlyStop(
-        {n: value for n, value in known.items() if n != 120}.get, margin=0.5, patience=40, grace=100
-    )
-    whole = EarlyStop(known.get, margin=0.5, patience=40, grace=100)
-    assert [gap(n, 11.0) for n in range(0, 200, 10)] == [whole(n, 11.0) for n in range(0, 200, 10)]
-    assert gap.fired == whole.fired == 140
 
 
 def test_waiting_for_the_baseline_is_no_training_time(tiny, tiny_corpus, tmp_path, monkeypatch):
