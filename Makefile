@@ -93,9 +93,8 @@ check: $(VENV)/.paramalloc-test  ## format, lint, types and the examples in docs
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q --doctest-modules paramalloc -p no:cacheprovider
 
-# Tests run on all cores, a file on one of them. Threads that wait sleep instead of spinning: beside other work a
-# two-threaded test takes 26 to 50 s instead of 150.
-PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --dist loadscope --durations 10
+# Tests run on all cores, a file on one of them.
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadscope --durations 10
 
 test: $(VENV)/.paramalloc-test  ## the tests but for the slow ones, and every notebook executed
 	$(PYTEST) -m "not slow" tests
@@ -109,7 +108,7 @@ faults: $(VENV)/.paramalloc-test  ## the crash suite alone, with 200 kills (test
 	PARAMALLOC_KILLS=200 $(PYTEST) tests/faults
 
 bench: $(VENV)/.paramalloc-test  ## the benchmarks in tests/bench, on DATASET
-	@set -e; for script in tests/bench/bench_*.py; do $(BIN)/python "$$script" "$(DATASET)"; done
+	@set -e; for script in tests/bench/bench_*.py; do OMP_WAIT_POLICY=PASSIVE $(BIN)/python "$$script" "$(DATASET)"; done
 
 clean:  ## remove .venv and caches; outputs stay
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache "$(VENV)"/.paramalloc*

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from paramalloc.config import ROOT  # before any test imports torch: its threads sleep then
 
 NOUNS = ["cat", "dog", "child", "teacher", "painter", "neighbour", "engineer", "gardener"]
 VERBS = ["sees", "likes", "follows", "paints", "visits"]

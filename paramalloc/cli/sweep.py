@@ -2,7 +2,7 @@
 
 import sys
 
-from ..config import as_number, cores, cuda_available
+from ..config import as_number, cores, cuda_available, overload
 from ..errors import UserError
 from .options import add_command, add_overrides, named_values, number_option
 
@@ -129,6 +129,8 @@ def run_sweep(arguments) -> int:
         f"{plan.name}: {len(plan.cells)} cells, profile {plan.config.profile}, "
         f"{plan.config.tokens:,} tokens a run"
     )
+    if not has_gpu and arguments.engine != "ray" and (note := overload(jobs)):
+        print(f"paramalloc: {note}", file=sys.stderr)
     engine = _engine(arguments, jobs)
     try:
         failures = execute_sweep(plan, engine)

@@ -16,13 +16,14 @@ from .fields import as_number, convert, is_identity, refuse_unknown
 from .model import EMBEDDINGS, MLPS, ModelConfig
 from .notebooks import AnalysisConfig, DataConfig, ExploreConfig, TransferConfig
 from .profiles import ROOT, cuda_available, load_yaml, profiles
-from .threads import cores, process_environment
+from .threads import THREADS_SLEEP, cores, overload, process_environment
 from .train import TUNING_SEED, TrainConfig, load_profile
 
 __all__ = [
     "EMBEDDINGS",
     "MLPS",
     "ROOT",
+    "THREADS_SLEEP",
     "TUNING_SEED",
     "AnalysisConfig",
     "DataConfig",
@@ -37,6 +38,7 @@ __all__ = [
     "is_identity",
     "load_profile",
     "load_yaml",
+    "overload",
     "process_environment",
     "profiles",
     "refuse_unknown",

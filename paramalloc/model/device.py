@@ -5,9 +5,11 @@ import os
 import platform
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 
 import torch
 
+from ..config import THREADS_SLEEP, cores, overload
 from ..errors import ConfigError
 
 try:
@@ -28,7 +30,29 @@ def pick_device(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda":
         _check_cuda(name, device)
+    else:
+        _share_cores()
     return device
+
+
+@cache
+def _share_cores() -> None:
+    """Once a process: use no more threads than cores, and say what makes training slow here."""
+    threads = torch.get_num_threads()
+    notes = [overload()]
+    if threads > cores() and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cores())
+        notes.append(
+            f"{cores()} threads are used, one for each core that this process has, not {threads}"
+        )
+    if threads > 1 and not THREADS_SLEEP:
+        notes.append(
+            "torch was imported before paramalloc, so its threads spin while they wait: beside "
+            "other work training may take ten times as long. Import paramalloc first, or set "
+            "OMP_WAIT_POLICY=PASSIVE"
+        )
+    for note in filter(None, notes):
+        print(f"paramalloc: {note}", file=sys.stderr, flush=True)
 
 
 def _check_cuda(name: str, device: torch.device) -> None:
