@@ -16,14 +16,14 @@
 
 from .finished import read_sample, read_smallbench
 from .measurement import measure, measure_again
-from .perplexity import as_perplexity, mean_loss, split_losses
+from .perplexity import as_perplexity, split_losses, sum_losses
 
 __all__ = [
     "as_perplexity",
-    "mean_loss",
     "measure",
     "measure_again",
     "read_sample",
     "read_smallbench",
     "split_losses",
+    "sum_losses",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..data import EOT
 from ..model import DecoderLM, token_losses
@@ -75,18 +76,18 @@ def split_losses(
     return torch.cat(losses).cpu().numpy()
 
 
-def mean_loss(
+def sum_losses(
     model: DecoderLM,
     tokens: np.ndarray,
     seq_len: int,
     batch_tokens: int = TOKENS_AT_A_TIME,
     compiled: Callable | None = None,
-) -> float:
-    """Nats per token of `tokens` (N,) in the model's own precision: for probes during training.
+) -> Tensor:
+    """Nats of all `tokens` (N,) in the model's own precision, (), float64: for probes in training.
 
-    `compiled` is model.loss, compiled for batches of batch_tokens. Full batches go through that
-    graph. It was made with gradients, so they are scored with gradients on, and none is taken. The
-    rest goes through the model itself.
+    The sum stays on the device: it is not waited for. `compiled` is model.loss, compiled for
+    batches of batch_tokens. Full batches go through that graph. It was made with gradients, so
+    they are scored with gradients on, and none is taken. The rest goes through the model itself.
     """
     device = next(model.parameters()).device
     total = torch.zeros((), dtype=torch.float64, device=device)
@@ -98,7 +99,7 @@ def mean_loss(
         with torch.set_grad_enabled(full):
             loss = score(x, y).detach()  # the graph of one batch is freed before the next
         total += loss.double() * x.numel()
-    return total.item() / len(tokens)
+    return total
 
 
 def as_perplexity(loss: float) -> float:

@@ -3,11 +3,12 @@
 decoder            the model: a Llama-family decoder of a given shape
 kernels            attention and the loss of the head, fast on the CPU
 parametrization    how each weight starts and how fast it learns: standard, CompleteP
-device             device, precision and memory
+device             device, precision, time and memory
 """
 
 from .decoder import NORM_EPS, ROPE_BASE, DecoderLM
 from .device import (
+    Stamp,
     autocast,
     device_memory,
     device_name,
@@ -17,6 +18,8 @@ from .device import (
     pick_device,
     pick_precision,
     reset_peak_memory,
+    seconds_between,
+    stamp,
     synchronize,
 )
 from .kernels import normalizers, token_losses
@@ -27,6 +30,7 @@ __all__ = [
     "ROPE_BASE",
     "TABLES",
     "DecoderLM",
+    "Stamp",
     "autocast",
     "device_memory",
     "device_name",
@@ -38,6 +42,8 @@ __all__ = [
     "pick_precision",
     "reset_peak_memory",
     "rule",
+    "seconds_between",
+    "stamp",
     "synchronize",
     "token_losses",
 ]

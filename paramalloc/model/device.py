@@ -1,9 +1,10 @@
-"""What the hardware can do: device, precision, memory."""
+"""What the hardware can do: device, precision, time, memory."""
 
 import ctypes
 import os
 import platform
 import sys
+import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
@@ -110,6 +111,26 @@ def synchronize(device: torch.device) -> None:
     """Wait until the device has done what it was given; the CPU is never behind."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+Stamp = float | torch.cuda.Event
+
+
+def stamp(device: torch.device) -> Stamp:
+    """The moment when the device has done what it was given so far. It is not waited for."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
+def seconds_between(first: Stamp, last: Stamp) -> float:
+    """Seconds from one stamp of a device to a later one; waits for the later one."""
+    if isinstance(last, float):
+        return last - first
+    last.synchronize()
+    return first.elapsed_time(last) / 1000
 
 
 # Memory

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config import TrainConfig
-from ..evaluation import as_perplexity, mean_loss
+from ..evaluation import sum_losses
 from ..model import DecoderLM, autocast
 from .optimizer import make_optimizers
 
@@ -64,14 +64,13 @@ class Learner:
         self.model.zero_grad()
         return loss.detach()
 
-    def probe(self, tokens: np.ndarray) -> dict[str, float]:
-        """dev_loss (nats per token) and dev_ppl of `tokens` (N,), in the precision of training."""
+    def probe(self, tokens: np.ndarray) -> Tensor:
+        """Nats of all `tokens` (N,) in the precision of training; they stay on the device, ()."""
         batches = {}
         if self.compiled:
             batches = {"batch_tokens": self.config.batch_tokens, "compiled": self.compiled}
         with autocast(self.precision, self.device):
-            loss = mean_loss(self.model, tokens, self.config.seq_len, **batches)
-        return {"dev_loss": loss, "dev_ppl": as_perplexity(loss)}
+            return sum_losses(self.model, tokens, self.config.seq_len, **batches)
 
     def _set_rate(self, lr: float):
         for optimizer in self.optimizers:

@@ -3,7 +3,10 @@
 import time
 from collections.abc import Callable
 
+import torch
+
 from ..config import TrainConfig
+from ..model import Stamp, seconds_between, stamp
 from ..runs import Run
 
 OnRecord = Callable[[dict], None]
@@ -15,13 +18,16 @@ class Meter:
     Start-up, compilation and evaluation are not counted.
     """
 
-    def __init__(self, config: TrainConfig, run: Run, on_record: OnRecord | None):
+    def __init__(
+        self, config: TrainConfig, run: Run, on_record: OnRecord | None, device: torch.device
+    ):
+        self.device = device
         self.config = config
         self.run = run
         self.on_record = on_record
         self.seconds = 0.0  # of the steps that were timed
         self.steps = 0  # how many were timed
-        self.mark: tuple[float, int] | None = None  # when the stretch began, and after which step
+        self.mark: tuple[Stamp, int] | None = None  # when the stretch began, and after which step
         self.wall_before = 0.0  # seconds before an interruption
         self.started = time.perf_counter()
         self.progress = {"run_id": run.id}
@@ -45,13 +51,12 @@ class Meter:
     def resume(self, state: list[float]):
         self.seconds, self.steps, self.wall_before = state
 
-    def lap(self, step: int):
+    def lap(self, step: int, end: Stamp):
         """Close a stretch of steps. The first one, with warm-up and compilation, is not counted."""
-        now = time.perf_counter()
         if self.mark is None:
             return
         began, first = self.mark
-        self.seconds += now - began
+        self.seconds += seconds_between(began, end)
         self.steps += step - first
 
     def record(self, step: int, **values):
@@ -72,7 +77,7 @@ class Meter:
             "done": False,
         } | values
         self._report(self.progress)
-        self.mark = (time.perf_counter(), step)
+        self.mark = (stamp(self.device), step)
 
     def evaluating(self, stage: str, fraction: float):
         """Call `on_record` with what is measured after the last step, and the fraction done."""

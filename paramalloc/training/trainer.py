@@ -11,7 +11,7 @@ from torch import Tensor
 from ..allocation import allocation, peak_flops
 from ..config import TrainConfig
 from ..data import Batches, Corpus
-from ..evaluation import measure
+from ..evaluation import as_perplexity, measure
 from ..model import (
     DecoderLM,
     device_name,
@@ -20,6 +20,7 @@ from ..model import (
     pick_device,
     pick_precision,
     reset_peak_memory,
+    stamp,
 )
 from ..runs import Run, describe_provenance, describe_run
 from .checkpoint import Checkpointer
@@ -58,7 +59,7 @@ class Trainer:
         self.probe = spread_windows(dev_tokens, config.seq_len, config.probe_tokens)  # (N,)
         self.probe_steps = config.probe_steps
         self.early_stop = make_early_stop(config, run, corpus.fingerprint, lambda: interrupt.caught)
-        self.meter = Meter(config, run, on_record)
+        self.meter = Meter(config, run, on_record, learner.device)
         self.checkpoints = Checkpointer(
             run, learner, self.meter, self.early_stop, config.checkpoint_seconds
         )
@@ -152,18 +153,27 @@ class Trainer:
     def _record(self, probing: bool):
         """Record the mean loss since the last record, and a probe of dev; see if the run ends."""
         config = self.config
-        train_loss = torch.stack(self.losses).mean().item()  # only here the device is waited for
-        self.meter.lap(self.steps)
+        learner = self.learner
+
+        # what is asked of the device, which is waited for once
+        trained = stamp(learner.device)  # a probe is no training time
+        asked = [torch.stack(self.losses).mean(), learner.diverged, learner.finite_steps]
+        if probing:
+            asked.append(learner.probe(self.probe))
+        answers = torch.stack([value.double() for value in asked]).tolist()
+        train_loss, diverged, finite_steps, *nats = answers
+        self.meter.lap(self.steps, trained)
         self.losses.clear()
-        if self.learner.diverged:
-            self.steps = int(self.learner.finite_steps) + 1
+        if diverged:
+            self.steps = int(finite_steps) + 1
             self.status = "diverged"
             return
 
         dev = {}
         fired = False
         if probing:
-            dev = self.learner.probe(self.probe)
+            dev_loss = nats[0] / len(self.probe)
+            dev = {"dev_loss": dev_loss, "dev_ppl": as_perplexity(dev_loss)}
             fired = self.early_stop(self.steps * config.batch_tokens, dev["dev_ppl"])
         # after the rule, which may wait for the baseline
         self.meter.record(self.steps, train_loss=train_loss, **dev)

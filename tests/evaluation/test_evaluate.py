@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paramalloc.config import ModelConfig
-from paramalloc.evaluation import mean_loss, split_losses
+from paramalloc.evaluation import split_losses, sum_losses
 from paramalloc.evaluation.perplexity import (
     convert_loss,
     mean_by_decile,
@@ -47,7 +47,7 @@ def test_the_tokens_scored_are_the_splits_tokens(length, seq_len, data, batch_to
 @settings(max_examples=20, deadline=None)
 def test_each_token_after_its_own_window(length, seq_len, stride):
     """split_losses equals scoring every token alone in float64 after the text that its window
-    holds, whatever the batching; mean_loss is their mean where no windows overlap.
+    holds, whatever the batching; sum_losses is their sum where no windows overlap.
     """
     torch.manual_seed(0)
     stride, double = min(stride, seq_len), DecoderLM(TINY).double()
@@ -68,7 +68,8 @@ def test_each_token_after_its_own_window(length, seq_len, stride):
             split_losses(model, tokens, seq_len, stride, batch_tokens), expected, rtol=1e-4
         )
     if stride == seq_len:
-        assert mean_loss(model, tokens, seq_len) == pytest.approx(np.mean(expected), rel=1e-5)
+        total = sum_losses(model, tokens, seq_len).item()
+        assert total == pytest.approx(np.sum(expected), rel=1e-5)
 
 
 def test_losses_by_document(tiny_corpus):

@@ -28,6 +28,7 @@ from paramalloc.training import Learner, loop, train
 from paramalloc.training.feed import Feed, spread_windows
 from paramalloc.training.learner import start_graphs
 from paramalloc.training.optimizer import schedule
+from paramalloc.training.trainer import Trainer
 
 
 def cell(tiny, tmp_path, **values) -> TrainConfig:
@@ -297,6 +298,32 @@ def test_time_outside_the_steps_is_told(tiny, tiny_corpus, tmp_path):
     inside = result["tokens_trained"] / result["tokens_per_s"]
     assert result["outside_steps_share"] == pytest.approx(1 - inside / result["wall_s"], abs=1e-6)
     assert 0 < result["outside_steps_share"] < 1 and result["mfu"] is None
+
+
+def test_a_record_waits_for_the_device_once(tiny, tiny_corpus, tmp_path, monkeypatch):
+    """With a probe or without: every look at a tensor's value is a wait on a GPU."""
+    waits = []
+    per_record = []
+
+    def counted(name):
+        look = getattr(torch.Tensor, name)
+
+        def looked(tensor, *arguments):
+            waits.append(name)
+            return look(tensor, *arguments)
+
+        return looked
+
+    def record(trainer, probing, original=Trainer._record):
+        waits.clear()
+        original(trainer, probing)
+        per_record.append((probing, len(waits)))
+
+    for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__"):
+        monkeypatch.setattr(torch.Tensor, name, counted(name))
+    monkeypatch.setattr(Trainer, "_record", record)
+    train(cell(tiny, tmp_path), tiny_corpus)
+    assert set(per_record) == {(True, 1), (False, 1)}
 
 
 def test_the_probe_is_whole_windows_from_all_of_the_text():
