@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status.
 
     0: done. 1: some cells of a sweep failed. 2: a user's mistake, told in one line on standard
-    error. 130: interrupted.
+    error. 3: the deadline of a sweep left some runs. 130: interrupted.
     """
     arguments = build_parser().parse_args(argv)
     for name in ("SIGTERM", "SIGHUP"):  # they end like Ctrl-C: children first

@@ -4,6 +4,7 @@ import sys
 
 from ..config import as_number, cores, cuda_available, overload
 from ..errors import UserError
+from .machine_end import add_machine_end, make_deadline, make_keeper, print_left
 from .options import add_command, add_overrides, named_values, number_option
 
 MAX_JOBS = 8  # that --jobs auto takes
@@ -25,7 +26,7 @@ def add_sweep(commands) -> None:
         run_sweep,
         "Train the cells of a sweep that are not finished.",
         "It may be interrupted at any time; the same command goes on from there. "
-        "Exit status 1 means that some cells failed.",
+        "Exit status 1 means that some cells failed, 3 that the deadline left some.",
     )
     parser.add_argument(
         "sweep", metavar="SWEEP", help="A YAML file, or the name of one in params/."
@@ -47,6 +48,7 @@ def add_sweep(commands) -> None:
         metavar="HASH",
         help="Commit of this code, to be recorded where git is not here to say it.",
     )
+    add_machine_end(parser)
     _add_recipe(parser)
     add_overrides(parser)
 
@@ -123,22 +125,25 @@ def run_sweep(arguments) -> int:
     if arguments.dry_run:
         _print_plan(plan, jobs)
         return 0
+    deadline = make_deadline(arguments, plan, jobs)
+    keeper = make_keeper(arguments, plan)
     if not arguments.yes and not has_gpu:
-        _refuse_long(plan)
+        _refuse_long(plan, deadline)
     print(
         f"{plan.name}: {len(plan.cells)} cells, profile {plan.config.profile}, "
         f"{plan.config.tokens:,} tokens a run"
     )
     if not has_gpu and arguments.engine != "ray" and (note := overload(jobs)):
         print(f"paramalloc: {note}", file=sys.stderr)
+    keeper.begin()
     engine = _engine(arguments, jobs)
     try:
-        failures = execute_sweep(plan, engine)
+        failures = execute_sweep(plan, engine, deadline, keeper)
     finally:
         engine.close()
     for name, reason in failures.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 1 if failures else 0
+    return print_left(plan, deadline) or (1 if failures else 0)
 
 
 def _jobs(text, has_gpu: bool) -> int:
@@ -156,11 +161,11 @@ def _print_plan(plan, jobs: int) -> None:
     print(format_plan(predict_sweep(plan, jobs), jobs, plan.config.output_folder))
 
 
-def _refuse_long(plan) -> None:
+def _refuse_long(plan, deadline) -> None:
     """A study that was started on a laptop by mistake would run for weeks."""
     from ..sweep import HOUR, rough_seconds
 
-    seconds = rough_seconds(plan)
+    seconds = min(rough_seconds(plan), deadline.left_s)
     if seconds > HOUR:
         raise UserError(
             f"sweep {plan.name} takes about {seconds / HOUR:,.0f} hours on this machine's CPU: "

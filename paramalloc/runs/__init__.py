@@ -21,7 +21,7 @@ from .folder import Run, as_json, find_run, read_json, read_metrics, write_json,
 from .identity import identifying_parameters, run_id
 from .lease import Lease, Watch, hold
 from .provenance import current_commit, describe_provenance, describe_run, say_commit
-from .restore import restore_runs
+from .restore import restore_runs, runs_to_restore
 from .schema import (
     COLUMNS,
     LIST_COLUMNS,
@@ -74,6 +74,7 @@ __all__ = [
     "read_results",
     "restore_runs",
     "run_id",
+    "runs_to_restore",
     "say_commit",
     "summarize_results",
     "with_flags",

@@ -51,6 +51,16 @@ def restore_runs(source: Path, outputs: Path) -> Restored:
     return restored
 
 
+def runs_to_restore(source: Path, outputs: Path) -> list[str]:
+    """Ids of the runs that `restore_runs` would put back; RunError as there."""
+    records = _read_source(source)
+    return [
+        run_id
+        for run_id, files in records.items()
+        if not _is_there(outputs / "runs" / run_id, files)
+    ]
+
+
 def _is_there(folder: Path, files: Files) -> bool:
     """Whether a run is finished, and has its config if the source has it."""
     if read_json(folder / "result.json") is None:
@@ -83,7 +93,7 @@ def _put_back(folder: Path, files: Files) -> Holder | None:
 
 
 def _write_files(lease: Lease, files: Files) -> None:
-    for name in filter(files.get, FILES):
+    for name in filter(files.__contains__, FILES):
         made = lease.desk / name
         made.write_bytes(files[name])
         lease.replace(made, lease.folder / name)

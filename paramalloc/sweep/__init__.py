@@ -10,6 +10,8 @@ where it stopped.
 - `ray_engine`: cells as tasks on a Ray cluster
 - `papermill_process`: papermill that ends with its parent (a program)
 - `execution`: one cell on its way
+- `deadline`: when a sweep has to end, and what is left then
+- `keeper`: finished runs kept outside of the outputs folder
 - `schedule`: all cells of a sweep, so many at a time
 - `dry_run`: what a sweep would do, and what it would take
 - `speeds`: probes side by side
@@ -18,9 +20,11 @@ where it stopped.
 - `selection`: the runs that an analysis is about
 """
 
-from .dry_run import HOUR, format_plan, predict_sweep, rough_seconds
+from .deadline import Deadline, describe_left, seconds_of, seconds_until
+from .dry_run import HOUR, START_S, format_plan, predict_sweep, rough_seconds
 from .engines import Engine, Local, Process, papermill_command
 from .execution import last_line
+from .keeper import Keeper
 from .load import load_sweep
 from .ray_engine import OnRay
 from .schedule import execute_sweep
@@ -30,13 +34,17 @@ from .status import describe_failures, format_status, papermill_words, status_ta
 
 __all__ = [
     "HOUR",
+    "START_S",
     "Cell",
+    "Deadline",
     "Engine",
+    "Keeper",
     "Local",
     "OnRay",
     "Process",
     "Sweep",
     "describe_failures",
+    "describe_left",
     "execute_sweep",
     "format_plan",
     "format_status",
@@ -46,6 +54,8 @@ __all__ = [
     "papermill_words",
     "predict_sweep",
     "rough_seconds",
+    "seconds_of",
+    "seconds_until",
     "select_runs",
     "status_table",
 ]

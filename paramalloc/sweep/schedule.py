@@ -9,27 +9,41 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import CellError
+from .deadline import Deadline
 from .engines import Engine, Local
 from .execution import Execution, plan_execution
+from .keeper import Keeper
 from .spec import Cell, Sweep
 
 POLL_S = 0.2  # seconds between two looks at the cells under way
 GRACE_S = 10  # seconds that an interrupted cell has to keep its run
 
 
-def execute_sweep(sweep: Sweep, engine: Engine | None = None) -> dict[str, str]:
+def execute_sweep(
+    sweep: Sweep,
+    engine: Engine | None = None,
+    deadline: Deadline | None = None,
+    keeper: Keeper | None = None,
+) -> dict[str, str]:
     """Train every cell that is not finished, as many at a time as `engine` takes (default: one).
 
     Returns the failed cells with the reason of each. The first cell is the baseline that early
     stop compares with; the others wait for its curve where they overtake it. All get the same part
     of the cores, so that their speeds compare. A cell of several stages comes back for each.
+
+    At the `deadline` those under way are asked to keep their runs; it then knows what is left. The
+    `keeper` is called whenever runs may have been finished.
     """
+    keeper = keeper or Keeper(sweep.config.output_folder)
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    schedule = Schedule(sweep, engine or Local(), list(enumerate(sweep.cells, 1)))
+    waiting = list(enumerate(sweep.cells, 1))
+    schedule = Schedule(sweep, engine or Local(), waiting, deadline or Deadline())
     with _progress_bar(sweep) as bar:
         try:
-            while schedule.waiting or schedule.running:
+            while schedule.goes_on():
                 schedule.start_waiting()
+                if not schedule.running:  # what waits needs what the deadline left out
+                    break
                 ended = [execution for execution in schedule.running if execution.ended()]
                 schedule.show(bar)
                 for execution in ended:
@@ -37,10 +51,14 @@ def execute_sweep(sweep: Sweep, engine: Engine | None = None) -> dict[str, str]:
                     place = f"[{execution.number}/{len(sweep.cells)}]"
                     tqdm.write(f"{place} {execution.stage.name}: {message}")
                     sys.stdout.flush()
-                if schedule.running and not ended:
+                    if execution.process:
+                        keeper.keep()
+                if not ended:
                     time.sleep(POLL_S)
         finally:
+            schedule.deadline.cut = list(schedule.running)
             _end(schedule.running)
+            keeper.keep()
     return schedule.failed
 
 
@@ -62,9 +80,14 @@ class Schedule:
     sweep: Sweep
     engine: Engine
     waiting: list[tuple[int, Cell]]
+    deadline: Deadline
     running: list[Execution] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     tokens: int = 0  # the budgets of what has ended
+
+    def goes_on(self) -> bool:
+        """Whether anything is left that the deadline allows."""
+        return bool(self.waiting or self.running) and self.deadline.left_s > 0
 
     def start_waiting(self) -> None:
         """Start what can be started, as long as the engine has room."""
@@ -73,6 +96,8 @@ class Schedule:
             if execution is None:
                 return
             self.waiting.remove((execution.number, execution.cell))
+            if not self.deadline.allows(execution):
+                continue
             self.running.append(execution)
             execution.start(self.engine)
 
@@ -84,6 +109,7 @@ class Schedule:
         """
         pending = [cell for _, cell in self.waiting]
         pending += [execution.cell for execution in self.running]
+        pending += [execution.cell for execution, _ in self.deadline.refused]
         executions = (plan_execution(self.sweep, *numbered) for numbered in self.waiting)
         unblocked = (
             execution for execution in executions if not self._is_blocked(execution, pending)
@@ -107,6 +133,7 @@ class Schedule:
     def conclude(self, execution: Execution) -> str:
         """Take an execution that has ended off the schedule; a line that says how it ended."""
         self.running.remove(execution)
+        self.deadline.conclude(execution)
         self.tokens += execution.stage.budget
         try:
             message = execution.outcome()

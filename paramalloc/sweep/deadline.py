@@ -1,0 +1,217 @@
+"""When a sweep has to end: which runs may still start, and what is left when it comes."""
+
+import math
+import re
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..allocation import allocation, flops_per_token
+from ..config import TrainConfig
+from ..errors import ConfigError
+from ..runs import Run, read_json, read_metrics
+from .dry_run import prepared_corpus
+from .execution import Execution
+from .spec import Cell, Sweep
+
+COMPARABLE = 4.0  # a finished run tells of those with up to so many times its training FLOPs
+
+
+def seconds_of(text: str) -> float:
+    """The seconds of a duration; ConfigError if it is none.
+
+    >>> seconds_of("90s"), seconds_of("1h30m")
+    (90.0, 5400.0)
+    """
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text.strip())
+    hours, minutes, seconds = [float(part or 0) for part in match.groups()] if match else [0.0] * 3
+    total = 3600 * hours + 60 * minutes + seconds
+    if not total:
+        raise ConfigError(f"--deadline is a time with its unit, as 90s, 10m or 1h30m, not '{text}'")
+    return total
+
+
+def seconds_until(text: str, now: datetime) -> float:
+    """The seconds until a clock shows this the next time; ConfigError if none ever does.
+
+    >>> seconds_until("14:30", datetime(2026, 1, 1, 14, 0))
+    1800.0
+    """
+    try:
+        at = datetime.strptime(text.strip(), "%H:%M").time()
+    except ValueError:
+        raise ConfigError(f"--until is a time of the day, as 14:30, not '{text}'") from None
+    end = datetime.combine(now.date(), at)
+    if end <= now:
+        end += timedelta(days=1)
+    return end.timestamp() - now.timestamp()
+
+
+class Finished(NamedTuple):
+    """What a finished run took."""
+
+    flops: float
+    seconds: float
+    threads: int | None
+
+
+class Deadline:
+    """Ends a sweep after so many seconds; without them it never does.
+
+    A run is predicted from finished ones that were trained in the same outputs folder: from the
+    nearest in training FLOPs, the slowest of several, with as many threads where there are such.
+    `start_s` is added, which a process takes before it trains. What nothing is known of may start.
+    """
+
+    def __init__(
+        self,
+        seconds: float = math.inf,
+        threads: int | None = None,
+        start_s: float = 0.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.clock = clock
+        self.end = clock() + seconds
+        self.threads = threads
+        self.start_s = start_s
+        self.known: list[Finished] = []
+        self.concluded: list[Execution] = []
+        self.refused: list[tuple[Execution, float]] = []  # with the seconds it would have taken
+        self.cut: list[Execution] = []  # were under way at the deadline
+
+    @property
+    def is_set(self) -> bool:
+        return self.end < math.inf
+
+    @property
+    def left_s(self) -> float:
+        return self.end - self.clock()
+
+    def learn(self, outputs: Path) -> None:
+        """Learn from what was trained in an outputs folder; restored runs are of other machines."""
+        for checkpoint in sorted((outputs / "runs").glob("*/checkpoint")):
+            self._learn(read_json(checkpoint.parent / "result.json") or {})
+
+    def _learn(self, result: dict[str, Any]) -> None:
+        seconds, flops = result.get("wall_s"), result.get("train_flops")
+        if result.get("status") == "completed" and seconds and flops:
+            self.known.append(Finished(flops, seconds, result.get("threads")))
+
+    def conclude(self, execution: Execution) -> None:
+        """Note that an execution has ended, and learn from what it trained."""
+        self.concluded.append(execution)
+        if execution.process:
+            for run in execution.runs:
+                self._learn(run.result or {})
+
+    def allows(self, execution: Execution) -> bool:
+        """Whether it may start: it is predicted to end in time, or nothing is known of it."""
+        if not self.is_set or execution.error or execution.finished:
+            return True
+        seconds = self.predict(execution) or 0.0
+        if seconds < self.left_s:
+            return True
+        self.refused.append((execution, seconds))
+        return False
+
+    def predict(self, execution: Execution) -> float | None:
+        """Seconds that the unfinished runs of an execution take, or None."""
+        seconds = self.start_s
+        for config, run in zip(execution.stage.valid_config.runs(), execution.runs, strict=True):
+            if run.finished:
+                continue
+            flops = train_flops(config)
+            pace = self._seconds_per_flop(flops)
+            if pace is None:
+                return None
+            seconds += flops * pace * _part_left(config, run)
+        return seconds
+
+    def _seconds_per_flop(self, flops: float) -> float | None:
+        def distance(run: Finished) -> float:
+            return abs(math.log(run.flops / flops))
+
+        near = [run for run in self.known if distance(run) <= math.log(COMPARABLE)]
+        near = [run for run in near if run.threads == self.threads] or near
+        nearest = min(map(distance, near), default=None)
+        paces = [run.seconds / run.flops for run in near if distance(run) == nearest]
+        return max(paces, default=None)
+
+
+def train_flops(config: TrainConfig) -> float:
+    """Of a whole run, as its result will have them."""
+    per_token = flops_per_token(allocation(config).model, config.seq_len)["train"]
+    return float(config.steps * config.batch_tokens * per_token)
+
+
+def _part_left(config: TrainConfig, run: Run) -> float:
+    """The part of a run that is still to be trained; one without a checkpoint begins anew."""
+    records = read_metrics(run.folder) if (run.folder / "checkpoint").is_dir() else []
+    trained = records[-1]["tokens"] if records else 0
+    return max(0.0, 1 - trained / config.tokens)
+
+
+# ---- what is left
+
+
+def describe_left(sweep: Sweep, deadline: Deadline) -> str:
+    """How many runs are done and how many are left, in a line; empty where none is left."""
+    runs = expected_runs(sweep)
+    total, done = len(runs), sum(runs.values())
+    cut = {run.id for one in deadline.cut for run in one.runs if _is_begun(run)}
+    failed = _unfinished(deadline.concluded)
+    waiting = total - done - len(cut) - len(failed)
+    if not cut and not waiting:
+        return ""
+    parts = [f"{done} of {total} runs are done"]
+    if failed:
+        parts.append(f"{len(failed)} failed")
+    if cut:
+        parts.append(f"the deadline ended {len(cut)}, whose checkpoints are kept")
+    if waiting:
+        parts.append(f"{waiting} not begun")
+    return f"{', '.join(parts)}; {_describe_next(deadline)}"
+
+
+def _describe_next(deadline: Deadline) -> str:
+    """What to do next: a deadline that no run fits needs another one."""
+    is_progress = deadline.cut or any(execution.process for execution in deadline.concluded)
+    if is_progress or not deadline.refused:
+        return "the same command goes on"
+    seconds = min(seconds for _, seconds in deadline.refused)
+    return f"no run is predicted to end in time: the shortest takes {seconds:,.0f} s"
+
+
+def _unfinished(executions: list[Execution]) -> set[str]:
+    return {run.id for one in executions for run in one.runs if not run.finished}
+
+
+def _is_begun(run: Run) -> bool:
+    return not run.finished and (run.folder / "config.json").exists()
+
+
+def expected_runs(sweep: Sweep) -> dict[str, bool]:
+    """Each run that a sweep expects, as far as it is known, and whether it is finished."""
+    corpora: dict[tuple[Any, ...], Any] = {}
+    runs: dict[str, bool] = {}
+    for cell in sweep.cells:
+        if cell.config is None:
+            continue
+        config = cell.config
+        text = (config.dataset, config.vocab_size, config.tokens)
+        if text not in corpora:  # a corpus is hashed once, however many cells read it
+            corpora[text] = prepared_corpus(config)
+        for stage in sweep.stages(cell, corpora[text]):
+            runs |= _stage_runs(stage, corpora[text])
+    return runs
+
+
+def _stage_runs(stage: Cell, corpus: Any) -> dict[str, bool]:
+    """A run without an id, whose corpus or learning rate is not known, has its cell's name."""
+    if stage.config is None:
+        return {}
+    runs = {run.id: run.finished for run in stage.runs(corpus)}
+    unknown = {f"{stage.name} {number}": False for number in range(len(stage.config.runs()))}
+    return runs or unknown
