@@ -115,7 +115,7 @@ def _add_recipe(parser) -> None:
 
 def run_sweep(arguments) -> int:
     from ..runs import say_commit
-    from ..sweep import execute_sweep, load_sweep
+    from ..sweep import describe_flags, execute_sweep, load_sweep
 
     if arguments.commit:
         say_commit(arguments.commit)
@@ -141,6 +141,8 @@ def run_sweep(arguments) -> int:
         failures = execute_sweep(plan, engine, deadline, keeper)
     finally:
         engine.close()
+    if flags := describe_flags(plan):
+        print(flags)
     for name, reason in failures.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     return print_left(plan, deadline) or (1 if failures else 0)

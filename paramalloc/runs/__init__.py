@@ -16,7 +16,7 @@ restore.py     runs of a results.csv or of archives, put back as folders
 """
 
 from .archive import write_archive
-from .flags import EarlyStop, with_flags
+from .flags import EarlyStop, read_probes, with_flags
 from .folder import Run, as_json, find_run, read_json, read_metrics, write_json, write_text
 from .identity import identifying_parameters, run_id
 from .lease import Lease, Watch, hold
@@ -71,6 +71,7 @@ __all__ = [
     "load_runs",
     "read_json",
     "read_metrics",
+    "read_probes",
     "read_results",
     "restore_runs",
     "run_id",

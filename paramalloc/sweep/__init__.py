@@ -28,7 +28,7 @@ from .keeper import Keeper
 from .load import load_sweep
 from .ray_engine import OnRay
 from .schedule import execute_sweep
-from .selection import select_runs
+from .selection import describe_flags, select_runs
 from .spec import Cell, Sweep
 from .status import describe_failures, format_status, papermill_words, status_table
 
@@ -44,6 +44,7 @@ __all__ = [
     "Process",
     "Sweep",
     "describe_failures",
+    "describe_flags",
     "describe_left",
     "execute_sweep",
     "format_plan",

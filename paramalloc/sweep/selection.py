@@ -27,12 +27,34 @@ def select_runs(config: AnalysisConfig) -> pd.DataFrame:
         load_sweep(name, profile=config.profile, dataset=config.dataset, outputs=config.outputs)
         for name in names
     ]
+    frame = as_frame(with_flags(_expected_rows(sweeps), config.output_folder))
+    return frame if (frame.status != "missing").any() else frame.iloc[:0]
+
+
+def describe_flags(sweep: Sweep) -> str:
+    """How many finished runs of a sweep early stop flags, in a line; empty where none asks for it.
+
+    A run whose baseline has no probe to compare with is counted apart.
+    """
+    rows = with_flags(_expected_rows([sweep]), sweep.config.output_folder)
+    asked = [row for row in rows if row.get("early_stop") == "flag" and row.get("baseline_run")]
+    if not asked:
+        return ""
+    compared = [row for row in asked if row["compared"]]
+    flagged = [row for row in compared if row["flagged_at_tokens"]]
+    line = f"early stop would have ended {len(flagged)} of the {len(compared)} runs it compared"
+    if len(compared) < len(asked):
+        line += f"; {len(asked) - len(compared)} have no baseline to compare with yet"
+    return line
+
+
+def _expected_rows(sweeps: list[Sweep]) -> list[dict[str, Any]]:
+    """One row for each run of the sweeps."""
     rows: dict[str, dict[str, Any]] = {}
     for sweep in sweeps:
         for cell in sweep.cells:
             rows |= _cell_rows(sweep, cell)
-    frame = as_frame(with_flags(rows.values(), config.output_folder))
-    return frame if (frame.status != "missing").any() else frame.iloc[:0]
+    return list(rows.values())
 
 
 def _cell_rows(sweep: Sweep, cell: Cell) -> dict[str, dict[str, Any]]:

@@ -9,12 +9,23 @@ from typing import Any
 
 import pandas as pd
 
-from ..runs import Run, read_json, read_metrics
+from ..runs import Run, read_json, read_metrics, read_probes, with_flags
 from .dry_run import all_stages, format_seconds, prepared_corpus
 from .execution import last_line
 from .spec import Cell, Sweep
 
-STATUS_COLUMNS = ["cell", "run", "state", "tokens", "of", "dev ppl", "tokens/s", "left", "where"]
+STATUS_COLUMNS = [
+    "cell",
+    "run",
+    "state",
+    "tokens",
+    "of",
+    "dev ppl",
+    "flagged at",
+    "tokens/s",
+    "left",
+    "where",
+]
 LOG_LINES = 5  # that are shown of a failed cell
 LOG_TAIL = 40  # lines of a log that are searched for the reason
 
@@ -83,6 +94,7 @@ def _run_name(config: dict[str, Any]) -> str:
 def _run_row(cell: str, folder: Path) -> dict[str, Any]:
     """The state of one run and how far it is."""
     config = read_json(folder / "config.json") or {}
+    result = read_json(folder / "result.json")
     metrics = read_metrics(folder)
     last = metrics[-1] if metrics else {}
     row: dict[str, Any] = {
@@ -92,8 +104,9 @@ def _run_row(cell: str, folder: Path) -> dict[str, Any]:
         "of": config.get("tokens"),
         "tokens/s": last.get("tokens_per_s"),
         "dev ppl": _last_dev_ppl(metrics),
+        "flagged at": _flagged_at(result or config, folder),
     }
-    if result := read_json(folder / "result.json"):
+    if result:
         return row | {
             "state": result["status"].replace("_", " "),
             "tokens": result.get("tokens_trained") or row["tokens"],
@@ -110,6 +123,13 @@ def _run_row(cell: str, folder: Path) -> dict[str, Any]:
     if row["tokens/s"]:
         row["left"] = (row["of"] - row["tokens"]) / row["tokens/s"]
     return row | {"state": "running"}
+
+
+def _flagged_at(record: dict[str, Any], folder: Path) -> float | None:
+    """Tokens at which early stop would have ended a run, or did, as far as it has come."""
+    probes = {"dev_curve": read_probes(folder)}
+    [row] = with_flags([probes | record], folder.parents[1])
+    return row.get("flagged_at_tokens")
 
 
 def _last_dev_ppl(metrics: list[dict[str, Any]]) -> float | None:
@@ -167,16 +187,23 @@ def papermill_words(sweep: Sweep, cell: Cell) -> list[str]:
 
 
 def format_status(frame: pd.DataFrame) -> str:
-    """The table of `status_table` as text; what is not known is left empty."""
+    """The table of `status_table` as text; what is not known is left empty.
+
+    The column of flags is there where one is.
+    """
     if frame.empty:
         return "no runs yet"
     formats = {
         "tokens": _number_format(",.0f"),
         "of": _number_format(",.0f"),
         "dev ppl": _number_format(",.1f"),
+        "flagged at": _number_format(",.0f"),
         "tokens/s": _number_format(",.0f"),
         "left": format_seconds,
     }
+    if frame["flagged at"].isna().all():
+        frame = frame.drop(columns="flagged at")
+        del formats["flagged at"]
     columns = {name: frame[name].map(to_text) for name, to_text in formats.items()}
     text = frame.assign(**columns).astype(object).fillna("").to_string(index=False)
     counts = [f"{count} {state}" for state, count in frame.state.value_counts().items()]

@@ -6,7 +6,8 @@ import yaml
 from paramalloc.cli import main
 from paramalloc.data import prepare
 from paramalloc.runs import Run
-from paramalloc.sweep import load_sweep, status_table
+from paramalloc.runs.flags import describe_early_stop
+from paramalloc.sweep import describe_flags, format_status, load_sweep, status_table
 from paramalloc.sweep.status import reason_of
 
 
@@ -69,6 +70,44 @@ def test_every_state_is_named(plan, tmp_path, capsys):
     assert "1 completed" in capsys.readouterr().out
     assert main(["status", "--outputs", str(tmp_path / "none")]) == 0
     assert "no runs yet" in capsys.readouterr().out
+
+
+def test_a_flag_is_shown_as_soon_as_the_curves_give_one(plan, tmp_path):
+    """Of a run in training and of a finished one, and counted once the baseline is there."""
+    path, _, corpus = plan
+    sweep = load_sweep(str(path), outputs=str(tmp_path), early_stop="flag")
+    configs = {cell.parameters["embed_share"]: cell.config for cell in sweep.cells}
+    runs = {share: Run(configs[share], corpus.fingerprint) for share in (0.2, 0.25, 0.3, 0.35)}
+
+    def begin(share: float, loss: float, probes: int) -> dict:
+        about = describe_early_stop(configs[share], corpus.fingerprint)
+        runs[share].begin(about | {"tokens": 40_960})
+        counts = [(n + 1) * 5_120 for n in range(probes)]
+        for tokens in counts:
+            runs[share].record(tokens=tokens, dev_loss=loss, dev_ppl=2.0)
+        return about | {"dev_curve": [[tokens, loss] for tokens in counts]}
+
+    def finish(share: float, result: dict):
+        runs[share].finish(result | {"run_id": runs[share].id, "status": "completed"})
+
+    with runs[0.2].held(), runs[0.25].held(), runs[0.3].held():
+        finish(0.2, begin(0.2, 3.0, 8))
+        begin(0.25, 3.0, 6)
+        finish(0.3, begin(0.3, 1.0, 8))
+        before = status_table(tmp_path, sweep)
+        assert before["flagged at"].isna().all() and "flagged at" not in format_status(before)
+        assert describe_flags(sweep) == (
+            "early stop would have ended 0 of the 0 runs it compared; "
+            "2 have no baseline to compare with yet"
+        )
+        with runs[0.35].held():
+            finish(0.35, begin(0.35, 1.0, 8))
+        after = status_table(tmp_path, sweep)
+    expected = 5_120 + 4 * 5_120  # from the first probe on, four of patience
+    assert list(after["flagged at"].dropna()) == [expected, expected]
+    assert set(after.run[after["flagged at"].notna()]) == {runs[0.2].id, runs[0.25].id}
+    assert format_status(after).count(f"{expected:,}") == 2
+    assert describe_flags(sweep) == "early stop would have ended 1 of the 2 runs it compared"
 
 
 @pytest.mark.parametrize(
