@@ -5,6 +5,7 @@
 Contestants, each in a process of its own: torch's default, in which threads spin; paramalloc's, in
 which they sleep; and with `--also` any other setting. They take turns in random order, so that what
 else the machine does meets them all. At 10M parameters (profile study) and at profile quick's.
+Beside the busy core there are a quarter of the rounds: a step with spinning threads takes a minute.
 """
 
 import argparse
@@ -30,13 +31,14 @@ def work(profile: str, seconds: float) -> None:
 
     from paramalloc.allocation import allocation
     from paramalloc.config import TrainConfig
-    from paramalloc.model import DecoderLM, keep_freed_memory
+    from paramalloc.model import DecoderLM, keep_freed_memory, pick_device, pick_precision
     from paramalloc.training import Learner
 
     keep_freed_memory()
-    config = TrainConfig.from_dict({"profile": profile, "seq_len": 512})
-    cpu = torch.device("cpu")
-    learner = Learner(config, DecoderLM(allocation(config).model), cpu, "bf16")
+    config = TrainConfig.from_dict({"profile": profile})
+    cpu = pick_device("cpu")
+    model = DecoderLM(allocation(config).model)
+    learner = Learner(config, model, cpu, pick_precision("auto", cpu))
     x, y = torch.randint(config.vocab_size, (2, 4, config.seq_len))
     for _ in sys.stdin:
         steps = 0
@@ -80,7 +82,7 @@ def measure(profile: str, names: list[str], arguments: argparse.Namespace) -> No
     contestants = {name: start_contestant(name, profile, arguments.seconds) for name in names}
     quiet = take_turns(contestants, arguments.rounds)
     burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    busy = take_turns(contestants, arguments.rounds)
+    busy = take_turns(contestants, max(2, arguments.rounds // 4))
     for process in (burner, *contestants.values()):
         process.kill()
     for name in names:
