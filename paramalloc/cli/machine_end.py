@@ -1,5 +1,6 @@
 """Options of a sweep on a machine that ends: when it does, and where finished runs are kept."""
 
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -35,12 +36,15 @@ def add_machine_end(parser) -> None:
     )
 
 
-def make_deadline(arguments, plan, jobs: int):
-    """The Deadline of the arguments, which knows what was trained before."""
+def make_deadline(arguments, plan, jobs: int, began: float):
+    """The Deadline of the arguments, for a command that began at `began`.
+
+    It knows what was trained before.
+    """
     from ..sweep import START_S, Deadline, seconds_of, seconds_until
 
     if arguments.deadline:
-        seconds = seconds_of(arguments.deadline)
+        seconds = seconds_of(arguments.deadline) + began - time.time()
     elif arguments.until:
         seconds = seconds_until(arguments.until, datetime.now())
     else:

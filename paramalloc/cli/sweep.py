@@ -1,6 +1,7 @@
 """`paramalloc sweep`: train the cells of a sweep."""
 
 import sys
+import time
 
 from ..config import as_number, cores, cuda_available, overload
 from ..errors import UserError
@@ -114,6 +115,7 @@ def _add_recipe(parser) -> None:
 
 
 def run_sweep(arguments) -> int:
+    began = time.time()  # before seconds of imports
     from ..runs import say_commit
     from ..sweep import describe_flags, execute_sweep, load_sweep
 
@@ -125,7 +127,7 @@ def run_sweep(arguments) -> int:
     if arguments.dry_run:
         _print_plan(plan, jobs)
         return 0
-    deadline = make_deadline(arguments, plan, jobs)
+    deadline = make_deadline(arguments, plan, jobs, began)
     keeper = make_keeper(arguments, plan)
     if not arguments.yes and not has_gpu:
         _refuse_long(plan, deadline)

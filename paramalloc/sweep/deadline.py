@@ -78,7 +78,7 @@ class Deadline:
         self.start_s = start_s
         self.known: list[Finished] = []
         self.concluded: list[Execution] = []
-        self.refused: list[tuple[Execution, float]] = []  # with the seconds it would have taken
+        self.refused: list[tuple[Execution, float]] = []  # with its seconds, 0 where unknown
         self.cut: list[Execution] = []  # were under way at the deadline
 
     @property
@@ -111,7 +111,7 @@ class Deadline:
         if not self.is_set or execution.error or execution.finished:
             return True
         seconds = self.predict(execution) or 0.0
-        if seconds < self.left_s:
+        if self.left_s > seconds:
             return True
         self.refused.append((execution, seconds))
         return False
@@ -160,7 +160,7 @@ def describe_left(sweep: Sweep, deadline: Deadline) -> str:
     """How many runs are done and how many are left, in a line; empty where none is left."""
     runs = expected_runs(sweep)
     total, done = len(runs), sum(runs.values())
-    cut = {run.id for one in deadline.cut for run in one.runs if _is_begun(run)}
+    cut = {run.id for one in deadline.cut for run in one.runs if _is_kept(run)}
     failed = _unfinished(deadline.concluded)
     waiting = total - done - len(cut) - len(failed)
     if not cut and not waiting:
@@ -178,18 +178,18 @@ def describe_left(sweep: Sweep, deadline: Deadline) -> str:
 def _describe_next(deadline: Deadline) -> str:
     """What to do next: a deadline that no run fits needs another one."""
     is_progress = deadline.cut or any(execution.process for execution in deadline.concluded)
-    if is_progress or not deadline.refused:
+    shortest = min((seconds for _, seconds in deadline.refused), default=0.0)
+    if is_progress or not shortest:
         return "the same command goes on"
-    seconds = min(seconds for _, seconds in deadline.refused)
-    return f"no run is predicted to end in time: the shortest takes {seconds:,.0f} s"
+    return f"no run is predicted to end in time: the shortest takes {shortest:,.0f} s"
 
 
 def _unfinished(executions: list[Execution]) -> set[str]:
     return {run.id for one in executions for run in one.runs if not run.finished}
 
 
-def _is_begun(run: Run) -> bool:
-    return not run.finished and (run.folder / "config.json").exists()
+def _is_kept(run: Run) -> bool:
+    return not run.finished and (run.folder / "checkpoint").is_dir()
 
 
 def expected_runs(sweep: Sweep) -> dict[str, bool]:

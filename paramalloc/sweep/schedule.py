@@ -56,7 +56,7 @@ def execute_sweep(
                 if not ended:
                     time.sleep(POLL_S)
         finally:
-            schedule.deadline.cut = list(schedule.running)
+            schedule.deadline.cut += schedule.running
             _end(schedule.running)
             keeper.keep()
     return schedule.failed

@@ -18,6 +18,7 @@ from paramalloc.sweep import (
     Keeper,
     describe_left,
     execute_sweep,
+    execution,
     load_sweep,
     schedule,
     seconds_of,
@@ -221,6 +222,14 @@ def test_a_deadline_that_no_run_fits_says_so(sweep, clock):
         "1 of 4 runs are done, 3 not begun; "
         "no run is predicted to end in time: the shortest takes 15 s"
     )
+
+
+def test_a_deadline_that_came_while_a_corpus_was_prepared(sweep, clock, monkeypatch):
+    """Nothing begins, and the next command has time for it."""
+    monkeypatch.setattr(execution, "prepare", lambda *args: clock.sleep(9) or prepare(*args))
+    started, left = execute(sweep, clock, 5)
+    assert started == []
+    assert left == "0 of 4 runs are done, 4 not begun; the same command goes on"
 
 
 def test_runs_of_other_machines_and_sizes_predict_nothing(tiny, tmp_path, clock):
