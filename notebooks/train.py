@@ -60,6 +60,7 @@ precision: str = "auto"  # auto, bf16, fp16 or fp32
 profile: str = "auto"  # what fills the sizes left open: study, quick, reference or auto
 device: str = "auto"  # auto, cpu, cuda or cuda:N
 compile: str = "auto"  # torch.compile on, off, or auto (on with CUDA)
+graph: str = "auto"  # a step as one CUDA graph, on, off, or auto (on with CUDA, bf16 and adamw)
 outputs: str = "outputs"  # folder of everything that is written
 
 # %%

@@ -129,6 +129,7 @@ class TrainConfig(FromProfile):
     )
     device: str = text("auto", pattern=r"auto|cpu|cuda(:\d+)?", identity=False)
     compile: str = text("auto", ("auto", "on", "off"), identity=False)
+    graph: str = text("auto", ("auto", "on", "off"), identity=False)
     outputs: str = text("outputs", identity=False)
 
     @classmethod

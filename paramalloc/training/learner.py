@@ -3,8 +3,6 @@
 Shapes: B sequences of T = seq_len tokens; B T = batch_tokens.
 """
 
-import functools
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,7 +10,9 @@ from torch import Tensor
 from ..config import TrainConfig
 from ..evaluation import sum_losses
 from ..model import DecoderLM, autocast
+from .compiled import compile_loss
 from .optimizer import make_optimizers
+from .step_graph import CudaRecorder, StepGraph, wants_graph
 
 
 class Learner:
@@ -27,12 +27,15 @@ class Learner:
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.compiled = None
         if config.compile == "on" or (config.compile == "auto" and device.type == "cuda"):
-            # What determines the static shapes of the graph; weights are inputs of it.
-            start_graphs(model.config, config.seq_len, config.batch_tokens, precision, device)
-            self.compiled = torch.compile(model.loss)
+            self.compiled = compile_loss(
+                model, config.seq_len, config.batch_tokens, precision, device
+            )
         self.loss = self.compiled or model.loss
         self.diverged = torch.zeros((), device=device)  # 1 from the first value that is not finite
         self.finite_steps = torch.zeros((), device=device)  # how many steps there were before it
+        self.graph = None
+        if wants_graph(config, device, precision, self.compiled is not None):
+            self.graph = StepGraph(self, CudaRecorder(device))
 
     def step(self, x: Tensor, y: Tensor, lr: float) -> Tensor:
         """One update at rate `lr` on tokens x and targets y (B, T); returns the loss.
@@ -42,8 +45,20 @@ class Learner:
         `diverged` is 1 then, and `finite_steps` counts the steps before. (float16 has infinite
         gradients now and then; its scaler leaves those steps out.)
         """
-        self._set_rate(lr)
+        if self.graph is not None:
+            return self.graph.step(x, y, lr)
+        return self.ordinary_step(x, y, lr)
 
+    def ordinary_step(self, x: Tensor, y: Tensor, lr: float) -> Tensor:
+        """A step whose kernels are launched one by one."""
+        self.set_rates(lr)
+        return self.update(x, y)
+
+    def update(self, x: Tensor, y: Tensor) -> Tensor:
+        """A step at the rates that are set: nothing but work for the device, which counts in place.
+
+        So it can be recorded (step_graph.py).
+        """
         # forward and backward
         with autocast(self.precision, self.device):
             loss = self.loss(x, y)
@@ -54,7 +69,7 @@ class Learner:
 
         # note whether all is finite
         finite = torch.isfinite(loss.detach()) & (self.scaler.is_enabled() | torch.isfinite(norm))
-        self.diverged = torch.maximum(self.diverged, (~finite).float())
+        torch.maximum(self.diverged, (~finite).float(), out=self.diverged)
         self.finite_steps += 1 - self.diverged
 
         # update
@@ -72,10 +87,30 @@ class Learner:
         with autocast(self.precision, self.device):
             return sum_losses(self.model, tokens, self.config.seq_len, **batches)
 
-    def _set_rate(self, lr: float):
+    def set_rates(self, lr: float):
+        """Set the rate of each group; where it is a tensor, in place."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = lr * group["lr_scale"]
+                rate = lr * group["lr_scale"]
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
+
+    def state(self) -> list[Tensor]:
+        """All that a step changes: weights, moments, counts."""
+        moments = []
+        for optimizer in self.optimizers:
+            for state in optimizer.state.values():
+                moments += state.values()
+        weights = [weight.detach() for weight in self.model.parameters()]
+        return [*weights, *moments, self.diverged, self.finite_steps]
+
+    def release(self):
+        """Give the memory of a recorded step back; steps after this one are ordinary."""
+        if self.graph is not None:
+            self.graph.release()
+            self.graph = None
 
     def _update(self, optimizer: torch.optim.Optimizer):
         if not self.scaler.is_enabled():
@@ -84,12 +119,3 @@ class Learner:
             elif self.diverged:  # Muon does not ask: here the device is waited for
                 return
         self.scaler.step(optimizer)
-
-
-@functools.lru_cache(maxsize=1)
-def start_graphs(*key) -> None:
-    """Drop the graphs that torch holds for this process, unless this was the last key as well.
-
-    After eight graphs torch would quietly stop compiling. Runs of one key share theirs.
-    """
-    torch.compiler.reset()

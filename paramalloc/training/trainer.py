@@ -199,6 +199,7 @@ class Trainer:
         result["train_flops"] = result["flops_per_token"] * result["tokens_trained"]
         result["peak_memory_bytes"] = peak_memory(self.learner.device)
 
+        self.learner.release()
         if status == "completed":
             result |= self._measure()
         if status == "diverged":

@@ -25,8 +25,8 @@ from paramalloc.runs import (
     run_id,
 )
 from paramalloc.training import Learner, loop, train
+from paramalloc.training.compiled import forget_compiled
 from paramalloc.training.feed import Feed, spread_windows
-from paramalloc.training.learner import start_graphs
 from paramalloc.training.optimizer import schedule
 from paramalloc.training.trainer import Trainer
 
@@ -125,6 +125,7 @@ def test_where_a_run_is_computed_is_not_what_it_is(tiny):
         for change in (
             {"glu": "2.660"},
             {"compile": "on"},
+            {"graph": "on"},
             {"outputs": "elsewhere"},
             {"early_stop": "kill"},
         )
@@ -256,15 +257,14 @@ def test_runs_of_a_shape_share_one_compiled_graph(tiny, tiny_corpus, tmp_path, r
     torch.set_num_threads(1)
     short = {"tokens": 4096, "probes": 2, "compile": "on"}
     listed = cell(tiny, tmp_path / "a", seed=[0, 1], **short)
-    torch.compiler.reset()
-    start_graphs.cache_clear()
+    forget_compiled()
     started = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     train(listed.runs()[0], tiny_corpus)
     before = torch._dynamo.utils.counters["stats"]["unique_graphs"] - started
     assert before == 1, "the probes were not scored through the graph of training"
     train(listed, tiny_corpus)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] - started == before
-    torch.compiler.reset()
+    forget_compiled()
     alone = cell(tiny, tmp_path / "b", seed=1, **short)
     train(alone, tiny_corpus)
     first, second = weights(listed.runs()[1], tiny_corpus), weights(alone, tiny_corpus)

@@ -1,0 +1,234 @@
+"""The whole step of a learner as one CUDA graph: recorded once, then replayed.
+
+A deep and narrow model launches a thousand short kernels a step, and the host falls behind. A graph
+is launched as one. What it reads and writes has to stay where it is: batches are copied into two
+buffers, learning rates are tensors that are filled, and the learner counts in place.
+
+The first steps are ordinary ones: they compile, tune kernels and make the optimizer's moments. The
+next one is recorded, and taken twice from the same state: replayed, and as an ordinary step. Where
+the two disagree, or the step cannot be recorded, all further steps are ordinary too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..config import TrainConfig
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from .learner import Learner
+
+ORDINARY_STEPS = 3
+# How far apart a replayed step and an ordinary one may be, as a part of how far the step goes. The
+# order in which a GPU adds up moves it by far less, a rate or a batch of another step by more.
+TOLERANCE = 0.1
+
+
+def wants_graph(config: TrainConfig, device: torch.device, precision: str, compiled: bool) -> bool:
+    """Whether steps are to be recorded; ConfigError where `graph` is on and they cannot be."""
+    obstacle = _find_obstacle(config, device, precision)
+    if config.graph == "on" and obstacle:
+        raise ConfigError(f"graph is on, but {obstacle}: use graph auto or off")
+    if config.graph == "auto":
+        return obstacle is None and compiled and precision == "bf16"
+    return config.graph == "on"
+
+
+def _find_obstacle(config: TrainConfig, device: torch.device, precision: str) -> str | None:
+    """Why steps cannot be recorded; None where they can."""
+    if device.type != "cuda":
+        return f"only a CUDA device records steps, and this is the {device.type.upper()}"
+    if config.optimizer != "adamw":
+        return f"{config.optimizer} waits for the device at every step"
+    if precision == "fp16":
+        return "float16 waits for the device at every step, to find a scale for its gradients"
+    return None
+
+
+class StepGraph:
+    """Takes the steps of a learner: the first ones as they are, then by replaying a recording.
+
+    `recorder` is a `CudaRecorder`, or what stands in for one in a test.
+    """
+
+    def __init__(self, learner: Learner, recorder):
+        self.learner = learner
+        self.recorder = recorder
+        self.ordinary_steps = 0
+        self.replay: Callable[[], None] | None = None
+
+        # What the recording reads and writes
+        self.x: Tensor
+        self.y: Tensor
+        self.rates: list[Tensor] = []
+        self.loss: Tensor | None = None
+
+    def step(self, x: Tensor, y: Tensor, lr: float) -> Tensor:
+        """As `Learner.step`."""
+        if self.ordinary_steps < ORDINARY_STEPS:
+            self.ordinary_steps += 1
+            with self.recorder.beside():
+                return self.learner.ordinary_step(x, y, lr)
+        if self.replay is None or self._is_outdated():
+            return self._begin(x, y, lr)
+        return self._replay(x, y, lr).clone()
+
+    def release(self) -> None:
+        """Give the recording's memory back."""
+        self.replay = None
+        self.loss = None
+        self.recorder.release()
+
+    def _is_outdated(self) -> bool:
+        """Whether a checkpoint was loaded since: the optimizer has other tensors then."""
+        rates = [group["lr"] for group in self._groups()]
+        return any(now is not then for now, then in zip(rates, self.rates, strict=True))
+
+    def _replay(self, x: Tensor, y: Tensor, lr: float) -> Tensor:
+        self.x.copy_(x)
+        self.y.copy_(y)
+        self.learner.set_rates(lr)
+        self.replay()
+        return self.loss
+
+    # ----------------------------------------------------------- recording
+
+    def _begin(self, x: Tensor, y: Tensor, lr: float) -> Tensor:
+        """Record the step, and prove it by this one; without a proof the learner goes on alone."""
+        loss = None
+        try:
+            self._record(x, y)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        else:
+            proven, loss = self._prove(x, y, lr)
+            if proven:
+                return loss
+            reason = "a replayed step differs from an ordinary one"
+
+        print(f"graph: the steps of this run are launched one by one ({reason})", flush=True)
+        self.release()
+        self._use_numbers()
+        self.learner.graph = None
+        if loss is None:
+            loss = self.learner.ordinary_step(x, y, lr)
+        return loss
+
+    def _record(self, x: Tensor, y: Tensor) -> None:
+        self.x = x.clone()
+        self.y = y.clone()
+        self._use_tensors()
+        try:
+            self._set_capturable(True)
+            self.replay = self.recorder.record(self._recorded)
+        finally:
+            self._set_capturable(False)  # torch warns of ordinary steps that have it
+            self.learner.model.zero_grad()
+
+    def _recorded(self) -> None:
+        self.loss = self.learner.update(self.x, self.y)
+
+    def _prove(self, x: Tensor, y: Tensor, lr: float) -> tuple[bool, Tensor]:
+        """(whether a replayed step ends where an ordinary one does, the loss of the latter)."""
+        state = self.learner.state()
+        before = _copies(state)
+        self._replay(x, y, lr)
+        replayed = _copies(state)
+        for value, start in zip(state, before, strict=True):
+            value.copy_(start)
+        loss = self.learner.ordinary_step(x, y, lr)
+
+        moved = torch.stack(_distances(state, before))
+        apart = torch.stack(_distances(state, replayed))
+        return bool((apart <= TOLERANCE * moved).all()), loss
+
+    # -------------------------------------------------------- the optimizer
+
+    def _groups(self) -> list[dict]:
+        return [group for each in self.learner.optimizers for group in each.param_groups]
+
+    def _use_tensors(self) -> None:
+        """Rates as tensors: a number would be recorded as it is now.
+
+        They hold float32, as torch's kernel takes them; a number is taken in float64. So the rate
+        of a replayed step may differ from that of an ordinary one by 6e-8 of itself.
+        """
+        self.rates = [torch.zeros((), device=self.learner.device) for _ in self._groups()]
+        for group, rate in zip(self._groups(), self.rates, strict=True):
+            group["lr"] = rate
+
+    def _use_numbers(self) -> None:
+        for group in self._groups():
+            group["lr"] = 0.0
+
+    def _set_capturable(self, capturable: bool) -> None:
+        for group in self._groups():
+            group["capturable"] = capturable
+
+
+class CudaRecorder:
+    """Records what is given to a CUDA device, on a stream of its own."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.stream = torch.cuda.Stream(device)
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """What is given to the device here runs on the stream of the recording.
+
+        What torch makes once for each stream, such as the workspaces of products, is made before.
+        """
+        here = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(here)
+        with torch.cuda.stream(self.stream):
+            yield
+        here.wait_stream(self.stream)
+
+    def record(self, body: Callable[[], None]) -> Callable[[], None]:
+        """What does again, at each call, all that `body()` gives to the device.
+
+        Nothing of it is done while it is recorded.
+        """
+        self.graph = torch.cuda.CUDAGraph()
+        pool = torch.cuda.graph_pool_handle()
+        try:
+            recording = torch.cuda.graph(self.graph, pool=pool, stream=self.stream)
+            # The first context puts the stream back where the second one fails to.
+            with torch.cuda.stream(self.stream), recording:
+                body()
+        except Exception:
+            self._stop_recording(pool)
+            raise
+        return self.graph.replay
+
+    def release(self) -> None:
+        """Give the memory of the recording back to this process."""
+        torch.cuda.synchronize(self.device)
+        self.graph = None
+        with suppress(RuntimeError):  # after a recording that failed, torch may refuse
+            torch.cuda.empty_cache()
+
+    def _stop_recording(self, pool) -> None:
+        """Up to torch 2.11 the allocator is not told when a recording fails (pytorch PR 180395)."""
+        device = self.device.index
+        if device is None:
+            device = torch.cuda.current_device()
+        with suppress(Exception):
+            torch._C._cuda_endAllocateToPool(device, pool)
+
+
+def _copies(tensors: list[Tensor]) -> list[Tensor]:
+    return [tensor.clone() for tensor in tensors]
+
+
+def _distances(some: list[Tensor], others: list[Tensor]) -> list[Tensor]:
+    pairs = zip(some, others, strict=True)
+    return [torch.linalg.vector_norm(one - other) for one, other in pairs]

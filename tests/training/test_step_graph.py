@@ -1,0 +1,328 @@
+"""A step that is recorded and replayed is the step itself.
+
+No CUDA here: `Recorder` stands in for a CUDA graph. It keeps the operations of a step with the very
+tensors and numbers that they got, and does them again: what was baked in stays baked in.
+"""
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from paramalloc.allocation import allocation
+from paramalloc.config import TrainConfig
+from paramalloc.errors import ConfigError, InterruptedRunError
+from paramalloc.model import DecoderLM
+from paramalloc.training import Learner, compiled, learner, train
+from paramalloc.training.step_graph import ORDINARY_STEPS, StepGraph, wants_graph
+
+CPU = torch.device("cpu")
+STEPS = 8
+RATES = [2.0**-n for n in (10, 9, 8, 7, 6, 7, 8, 9)]  # float32 holds each exactly
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The models are tiny: threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Recording(TorchDispatchMode):
+    """What was done under it, to be undone and to be done again."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+        self.before = {}  # of each place that was not made here, what it held
+        self.made = set()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if operation is torch.ops.aten._local_scalar_dense.default:
+            raise RuntimeError("the device is waited for")
+        for tensor in tensors((args, kwargs)):
+            place = tensor.untyped_storage().data_ptr()
+            if place not in self.made:
+                self.before.setdefault(place, (tensor, tensor.detach().clone()))
+        out = operation(*args, **kwargs)
+        self.made |= {tensor.untyped_storage().data_ptr() for tensor in tensors(out)}
+        self.calls.append((operation, args, kwargs, out))
+        return out
+
+    @torch.no_grad()
+    def undo(self):
+        for tensor, value in self.before.values():
+            tensor.copy_(value)
+
+    @torch.no_grad()
+    def replay(self):
+        for operation, args, kwargs, out in self.calls:
+            again = operation(*args, **kwargs)
+            for old, new in zip(tensors(out), tensors(again), strict=True):
+                old.copy_(new)
+
+
+def tensors(tree) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+class Recorder:
+    """The interface of CudaRecorder."""
+
+    def beside(self):
+        return nullcontext()
+
+    def record(self, body):
+        with Recording() as recording:
+            body()
+        recording.undo()
+        return recording.replay
+
+    def release(self):
+        pass
+
+
+class Failing(Recorder):
+    """The recording breaks off."""
+
+    def record(self, body):
+        with Recording() as recording:
+            body()
+        recording.undo()
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+
+class Empty(Recorder):
+    """A replay does nothing."""
+
+    def record(self, body):
+        super().record(body)
+        return lambda: None
+
+
+class Doubled(Recorder):
+    """A replay takes the step twice."""
+
+    def record(self, body):
+        replay = super().record(body)
+        return lambda: (replay(), replay())
+
+
+class Baked(Recorder):
+    """A replay reads the batch of the recording, whatever is copied in afterwards."""
+
+    def record(self, body):
+        with Recording() as recording:
+            body()
+        recording.undo()
+        [(x, _)] = [kept for kept in recording.before.values() if kept[0].dtype == torch.int64][:1]
+        other = torch.zeros_like(x)
+        return lambda: (x.copy_(other), recording.replay())
+
+
+def make_learner(tiny, recorder=None) -> Learner:
+    config = TrainConfig.from_dict(tiny | {"parametrization": "standard", "embed_lr": 8.0})
+    torch.manual_seed(0)
+    made = Learner(config, DecoderLM(allocation(config).model), CPU, "fp32")
+    if recorder:
+        made.graph = StepGraph(made, recorder)
+    return made
+
+
+def batches(tiny):
+    torch.manual_seed(1)
+    shape = (STEPS, 2, 4, tiny["seq_len"])
+    return torch.randint(tiny["vocab_size"], shape)
+
+
+def take(one: Learner, tiny, rates=RATES, poisoned=()) -> list[float]:
+    """The losses of all steps; before a poisoned one a gain becomes NaN."""
+    losses = []
+    for step, (x, y) in enumerate(batches(tiny)):
+        if step in poisoned:
+            one.model.norm.weight.data[0] = torch.nan
+        losses.append(one.step(x, y, rates[step]))
+    return losses
+
+
+def assert_equal(some, others):
+    for one, other in zip(some, others, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("poisoned", [(), (6,)], ids=["finite", "diverged"])
+def test_a_replayed_step_is_an_ordinary_one(poisoned, tiny):
+    """Losses, weights, moments and counts agree bit for bit, at rates that change; also after a
+    loss that is not finite. All steps but the first are replayed.
+    """
+    ordinary, recorded = make_learner(tiny), make_learner(tiny, Recorder())
+    updates, update = [], recorded.update
+    recorded.update = lambda x, y: (updates.append(1), update(x, y))[1]
+    assert_equal(take(ordinary, tiny, poisoned=poisoned), take(recorded, tiny, poisoned=poisoned))
+    assert_equal(ordinary.state(), recorded.state())
+    assert recorded.graph.replay and len(updates) == ORDINARY_STEPS + 2  # recorded, proven
+    assert bool(recorded.diverged) == bool(poisoned)
+    assert recorded.finite_steps == (poisoned[0] if poisoned else STEPS)
+
+
+def test_any_rate_is_taken_to_the_precision_of_float32(tiny):
+    """A rate is a float32 tensor in a recording: weights end within 1e-5 of those of numbers."""
+    rates = [1e-3 / 3 * step for step in range(1, STEPS + 1)]
+    ordinary, recorded = make_learner(tiny), make_learner(tiny, Recorder())
+    take(ordinary, tiny, rates)
+    take(recorded, tiny, rates)
+    for one, other in zip(ordinary.state(), recorded.state(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("recorder", [Failing, Empty, Doubled, Baked])
+def test_a_recording_that_fails_or_is_wrong_is_not_used(recorder, tiny, capsys):
+    """One line says so, and the run is the ordinary one, bit for bit."""
+    ordinary, recorded = make_learner(tiny), make_learner(tiny, recorder())
+    assert_equal(take(ordinary, tiny), take(recorded, tiny))
+    assert_equal(ordinary.state(), recorded.state())
+    assert recorded.graph is None
+    [line] = capsys.readouterr().out.splitlines()
+    reason = "not permitted" if recorder is Failing else "differs from an ordinary one"
+    assert line.startswith("graph: the steps of this run are launched one by one")
+    assert reason in line
+
+
+def test_after_a_checkpoint_is_loaded_the_step_is_recorded_again(tiny):
+    """`load_state_dict` gives an optimizer other tensors, which an old recording would not move."""
+    ordinary, recorded = make_learner(tiny), make_learner(tiny, Recorder())
+    for one in (ordinary, recorded):
+        take(one, tiny)
+        [optimizer] = one.optimizers
+        optimizer.load_state_dict(optimizer.state_dict())
+    assert_equal(take(ordinary, tiny), take(recorded, tiny))
+    assert_equal(ordinary.state(), recorded.state())
+    assert recorded.graph.replay
+
+
+def test_a_released_learner_goes_on_with_ordinary_steps(tiny):
+    """A run that has ended holds no recording, and can still be trained."""
+    ordinary, recorded = make_learner(tiny), make_learner(tiny, Recorder())
+    for one in (ordinary, recorded):
+        take(one, tiny)
+        one.release()
+    assert recorded.graph is None
+    assert_equal(take(ordinary, tiny), take(recorded, tiny))
+
+
+@pytest.mark.parametrize(
+    "values, device, precision, wanted",
+    [
+        ({}, "cuda", "bf16", True),
+        ({"graph": "off"}, "cuda", "bf16", False),
+        ({"compile": "off"}, "cuda", "bf16", False),
+        ({"compile": "off", "graph": "on"}, "cuda", "fp32", True),
+        ({"optimizer": "muon"}, "cuda", "bf16", False),
+        ({}, "cuda", "fp16", False),
+        ({}, "cuda", "fp32", False),
+        ({}, "cpu", "bf16", False),
+        ({"graph": "on"}, "cpu", "bf16", "only a CUDA device records steps, and this is the CPU"),
+        ({"graph": "on", "optimizer": "muon"}, "cuda", "bf16", "muon waits for the device"),
+        ({"graph": "on"}, "cuda", "fp16", "float16 waits for the device"),
+    ],
+    ids=str,
+)
+def test_steps_are_recorded_where_they_can_be(values, device, precision, wanted, tiny):
+    """Alone with CUDA, bfloat16, AdamW and a compiled loss; where `on` cannot be it says why."""
+    config = TrainConfig.from_dict(tiny | values)
+    arguments = (torch.device(device), precision, config.compile != "off")
+    if isinstance(wanted, bool):
+        assert wants_graph(config, *arguments) == wanted
+        return
+    with pytest.raises(ConfigError, match=f"^graph is on, but {wanted}.*: use graph auto or off$"):
+        wants_graph(config, *arguments)
+
+
+def test_a_graph_that_cannot_be_is_refused_before_anything_is_written(tiny, tiny_corpus, tmp_path):
+    """The run's folder holds no config."""
+    config = TrainConfig.from_dict(tiny | {"graph": True, "outputs": str(tmp_path)})
+    with pytest.raises(ConfigError, match="graph is on"):
+        train(config, tiny_corpus)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["graph first", "graph second"])
+def test_a_run_goes_on_with_a_graph_or_without(first, tiny, tiny_corpus, tmp_path, monkeypatch):
+    """Whether steps are recorded is not what a run is: its checkpoint is taken up either way, and
+    leads to the same losses.
+    """
+    graphs = []
+
+    def with_graph(wanted):
+        monkeypatch.setattr(learner, "wants_graph", lambda *arguments: wanted)
+        monkeypatch.setattr(learner, "CudaRecorder", lambda device: Recorder())
+
+    def stop(record):
+        if record["tokens"] == 8 * 1024:
+            raise InterruptedRunError("enough")
+
+    release = StepGraph.release
+    monkeypatch.setattr(StepGraph, "release", lambda self: (graphs.append(1), release(self)))
+    values = {"tokens": 12 * 1024, "probes": 3, "checkpoint_seconds": 0, "precision": "fp32"}
+    config = TrainConfig.from_dict(tiny | values | {"outputs": str(tmp_path / "a")})
+    with_graph(first)
+    with pytest.raises(InterruptedRunError):
+        train(config, tiny_corpus, stop)
+    with_graph(not first)
+    [found] = train(config, tiny_corpus)
+    with_graph(False)
+    [expected] = train(replace(config, outputs=str(tmp_path / "b")), tiny_corpus)
+    assert found["dev_loss"] == pytest.approx(expected["dev_loss"], abs=1e-4)
+    assert found["run_id"] == expected["run_id"] and found["steps"] == 12
+    assert len(graphs) == (not first)  # released at the end of the run, where it has one
+
+
+def test_compiled_graphs_of_several_shapes_are_kept(tiny, monkeypatch):
+    """Shapes that return reset nothing, one more than `KEPT_SHAPES` does. Torch may hold all."""
+    resets = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(1))
+    monkeypatch.setattr(torch, "compile", lambda loss, dynamic: loss)
+    monkeypatch.setattr(compiled, "_kept", set())
+    model = make_learner(tiny).model
+    for _ in range(2):
+        for seq_len in range(compiled.KEPT_SHAPES):
+            compiled.compile_loss(model, seq_len)
+    assert not resets
+    compiled.compile_loss(model, compiled.KEPT_SHAPES)
+    assert resets == [1]
+    assert torch._dynamo.config.recompile_limit >= compiled.KEPT_SHAPES
+
+
+@pytest.mark.slow
+def test_a_shape_that_returns_is_not_compiled_again(tiny, tiny_corpus, tmp_path):
+    """Seed after seed over two shapes: two graphs in all."""
+    compiled.forget_compiled()
+    counters = torch._dynamo.utils.counters["stats"]
+    started = counters["unique_graphs"]
+    values = {"tokens": 4096, "probes": 2, "compile": "on", "outputs": str(tmp_path)}
+    for seed in (0, 1):
+        for glu in (2.0, 4.0):
+            config = TrainConfig.from_dict(tiny | values | {"seed": seed, "glu": glu})
+            train(config, tiny_corpus)
+    assert counters["unique_graphs"] - started == 2
+
+
+@pytest.mark.gpu
+def test_a_recorded_run_on_cuda_agrees_with_an_ordinary_one(tiny, tiny_corpus, tmp_path, capsys):
+    """The dev loss of a run whose steps are one CUDA graph is that of single launches within 0.01
+    nats, and nothing fell back.
+    """
+    found = {}
+    for graph in ("on", "off"):
+        values = {"device": "cuda", "graph": graph, "outputs": str(tmp_path / graph)}
+        config = TrainConfig.from_dict(tiny | values)
+        [result] = train(config, tiny_corpus)
+        found[graph] = result["dev_loss"]
+    assert "one by one" not in capsys.readouterr().out
+    assert found["on"] == pytest.approx(found["off"], abs=0.01)
