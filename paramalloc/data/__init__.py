@@ -18,7 +18,7 @@ from .batches import Batches
 from .corpus import Corpus, Progress, find, prepare
 from .description import describe, frequent_tokens, longest_tokens, token_counts
 from .hub import explain_hub_errors, revision_on_hub
-from .readers import UNREADABLE, is_text_file, open_file
+from .readers import UNREADABLE, hash_file, is_text_file, open_file
 from .tokenizer import EOT, EOT_TEXT
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "explain_hub_errors",
     "find",
     "frequent_tokens",
+    "hash_file",
     "is_text_file",
     "longest_tokens",
     "open_file",

@@ -5,11 +5,13 @@
 - `perplexity`: losses of a split, in nats, bits per byte and perplexity; by document and frequency
 - `smallbench`: SmallBench: BLiMP and three diagnostic sets, with its controls
 - `sets`: the items of SmallBench, from a folder or the hub
+- `kept`: arrays that are made once and kept beside the corpus
 - `scoring`: from items and log-probabilities to outcomes
 - `estimates`: from outcomes to accuracies with standard errors
-- `controls`: outcomes of n-gram models of the training text
+- `controls`: outcomes of the untrained model and of n-gram models of the training text
 - `ngram`: the unigram and the Kneser-Ney model
-- `likelihood`: log-probabilities of many short texts, as trees
+- `trees`: many short texts as trees of tokens
+- `likelihood`: log-probabilities of them
 - `generation`: sampling with a cache of keys and values
 - `inference`: latency, throughput and memory of generation
 """

@@ -1,21 +1,27 @@
-"""SmallBench's n-gram controls: what counts of the training text alone reach."""
+"""SmallBench's controls: what counts of the training text reach, and the model before training.
 
-import hashlib
-import json
-import os
-from pathlib import Path
+Their outcomes are kept beside the corpus: all its runs share them.
+"""
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
 import pandas as pd
-from safetensors.numpy import load_file, save_file
+import torch
 
-from ..data import Corpus
-from ..runs import hold
+from ..config import ModelConfig
+from ..data import Corpus, Progress
+from ..model import DecoderLM, device_name
+from .kept import Arrays, digest_of, keep_arrays
+from .likelihood import log_likelihoods
 from .ngram import KneserNey, Unigram
-from .scoring import OUTCOME_COLUMNS, as_arrays, ngram_score, score_items
+from .scoring import OUTCOME_COLUMNS, as_arrays, as_outcomes, encode, ngram_log_likelihoods
 from .sets import Set
+from .trees import TREES_VERSION, kept_trees
 
 CONTROLS_VERSION = 1
+UNTRAINED_VERSION = 1
 ORDER = 5
 NGRAM_TOKENS = 25_000_000  # of the training text, at most: they take 4 GB while they are counted
 CONTROL_NAMES = ("unigram", f"{ORDER}-gram")
@@ -23,57 +29,97 @@ CONTROL_NAMES = ("unigram", f"{ORDER}-gram")
 Outcomes = dict[tuple[str, str], pd.DataFrame]  # of each (model, set)
 
 
+def score_network(
+    name: str,
+    network: DecoderLM,
+    corpus: Corpus,
+    sets: list[Set],
+    seq_len: int,
+    progress: Progress,
+) -> Outcomes:
+    """Outcomes of a network: the model, or the untrained one."""
+    outcomes = {}
+    for part in sets:
+        trees = kept_trees(corpus, part, seq_len)
+        stage = f"SmallBench, {part.name}"
+        if name != "model":
+            stage += f" {name}"
+        greedy = bool((part.choices == 1).any())
+        log_p, likeliest = log_likelihoods(network, trees, greedy, partial(progress, stage))
+        outcomes[name, part.name] = as_outcomes(part, log_p, likeliest)
+    return outcomes
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """The model of a shape before its first step, on the device where it is measured."""
+
+    shape: ModelConfig
+    parametrization: str
+    seed: int
+    device: torch.device
+
+    def build(self) -> DecoderLM:
+        """Its weights are those that training starts from."""
+        torch.manual_seed(self.seed)
+        return DecoderLM(self.shape, self.parametrization).to(self.device)
+
+    def digest(self, *content) -> str:
+        """12 hex digits over all that its outcomes depend on to the last digit, and `content`."""
+        machine = [torch.__version__, device_name(self.device)]
+        if self.device.type == "cpu":
+            machine += [torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
+        start = [asdict(self.shape), self.parametrization, self.seed]
+        return digest_of(UNTRAINED_VERSION, TREES_VERSION, start, machine, *content)
+
+
+def score_untrained(
+    untrained: Untrained, corpus: Corpus, sets: list[Set], seq_len: int, progress: Progress
+) -> Outcomes:
+    """Outcomes of the untrained model; those of one start are computed once."""
+    key = untrained.digest(corpus.fingerprint, seq_len, [part.sha256 for part in sets])
+
+    def make() -> Arrays:
+        network = untrained.build()
+        return as_arrays(score_network("untrained", network, corpus, sets, seq_len, progress))
+
+    arrays = keep_arrays(corpus.folder / f"untrained-{key}.safetensors", make)
+    return _from_arrays(arrays, ["untrained"], sets)
+
+
 def score_controls(corpus: Corpus, sets: list[Set], seq_len: int) -> Outcomes:
     """Outcomes of the unigram and the 5-gram model of a corpus.
 
-    They are kept beside it: all its runs share them. Several runs that end at once do not count the
-    same text side by side.
+    Several runs that end at once do not count the same text side by side.
     """
-    path = corpus.folder / f"smallbench-{_key(sets, seq_len)}.safetensors"
-    if not path.exists():
-        try:
-            with hold(corpus.folder / "lease"):
-                if not path.exists():
-                    save_arrays(path, as_arrays(_compute(corpus, sets, seq_len)))
-        except OSError:  # a corpus that may only be read
-            return _compute(corpus, sets, seq_len)
-    return _read_outcomes(path, sets)
-
-
-def save_arrays(path: Path, arrays: dict[str, np.ndarray]):
-    """Write beside, then rename: a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(arrays, temporary)
-    os.replace(temporary, path)
-
-
-def _key(sets: list[Set], seq_len: int) -> str:
-    """12 hex digits over what the outcomes depend on, next to the corpus."""
     digests = [part.sha256 for part in sets]
-    content = json.dumps([CONTROLS_VERSION, ORDER, NGRAM_TOKENS, seq_len, digests])
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+    key = digest_of(CONTROLS_VERSION, ORDER, NGRAM_TOKENS, seq_len, digests)
+    path = corpus.folder / f"smallbench-{key}.safetensors"
+    arrays = keep_arrays(
+        path, lambda: as_arrays(_count(corpus, sets, seq_len)), corpus.folder / "lease"
+    )
+    return _from_arrays(arrays, CONTROL_NAMES, sets)
 
 
-def _compute(corpus: Corpus, sets: list[Set], seq_len: int) -> Outcomes:
+def _count(corpus: Corpus, sets: list[Set], seq_len: int) -> Outcomes:
     tokens = corpus.split("train")[:NGRAM_TOKENS]
     models = (
         Unigram(corpus.counts("train")),
         KneserNey(tokens, corpus.meta["vocab_size"], ORDER),
     )
     outcomes = {}
-    for name, model in zip(CONTROL_NAMES, models, strict=True):
-        for part in sets:
-            score = ngram_score(model)
-            outcomes[name, part.name] = score_items(part, corpus.tokenizer, seq_len, score)
+    for part in sets:
+        texts, scored = encode(part, corpus.tokenizer, seq_len)
+        for name, model in zip(CONTROL_NAMES, models, strict=True):
+            log_p = ngram_log_likelihoods(model, texts, scored)
+            outcomes[name, part.name] = as_outcomes(part, log_p)
     return outcomes
 
 
-def _read_outcomes(path: Path, sets: list[Set]) -> Outcomes:
-    arrays = load_file(path)
+def _from_arrays(arrays: Arrays, names: Sequence[str], sets: list[Set]) -> Outcomes:
     outcomes = {}
-    for name in CONTROL_NAMES:
+    for name in names:
         for part in sets:
             columns = {column: arrays[f"{name}.{part.name}.{column}"] for column in OUTCOME_COLUMNS}
-            groups = [item.group for item in part.items]
-            outcomes[name, part.name] = pd.DataFrame({"group": groups} | columns)
+            outcomes[name, part.name] = pd.DataFrame({"group": part.groups} | columns)
     return outcomes

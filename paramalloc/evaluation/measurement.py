@@ -13,10 +13,11 @@ from ..data import EOT, Corpus, Progress
 from ..errors import RunError, UserError
 from ..model import DecoderLM, device_name, pick_device
 from ..runs import MEASURED, RESULT_COLUMNS, Lease, as_json, hold, read_json
-from .controls import save_arrays
+from .controls import Untrained
 from .finished import load_trained, open_corpus
 from .generation import generate
 from .inference import inference_cost
+from .kept import save_arrays
 from .perplexity import (
     convert_loss,
     mean_by_decile,
@@ -193,8 +194,8 @@ def _measure_smallbench(
 def _score_sets(
     model: DecoderLM, config: TrainConfig, corpus: Corpus, sets: list[Set], progress: Progress
 ) -> Measurement:
-    torch.manual_seed(config.seed)
-    untrained = DecoderLM(model.config, config.parametrization).to(next(model.parameters()).device)
+    device = next(model.parameters()).device
+    untrained = Untrained(model.config, config.parametrization, config.seed, device)
     summary, arrays = run_smallbench(
         model, untrained, corpus, config.seq_len, sets, config.smallbench, progress
     )

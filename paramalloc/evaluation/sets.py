@@ -1,13 +1,24 @@
 """SmallBench's sets, from a local folder or the Hugging Face hub, in one form."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from ..config import ROOT
-from ..data import UNREADABLE, explain_hub_errors, is_text_file, open_file, revision_on_hub
+from ..data import (
+    UNREADABLE,
+    explain_hub_errors,
+    hash_file,
+    is_text_file,
+    open_file,
+    revision_on_hub,
+)
 from ..errors import DataError
 
 
@@ -28,11 +39,39 @@ class Set:
     name: str
     items: list[Choices]
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """64 hex digits over the items: equal items, equal digits."""
         rows = [[item.group, item.context, item.choices, item.gold] for item in self.items]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """The group of each item."""
+        return [item.group for item in self.items]
+
+    @cached_property
+    def choices(self) -> np.ndarray:
+        """How many choices each item has, (items,)."""
+        return np.array([len(item.choices) for item in self.items])
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Where the right choice of each item stands among the choices of all, (items,)."""
+        starts = self.choices.cumsum() - self.choices
+        return starts + [item.gold for item in self.items]
+
+    @cached_property
+    def characters(self) -> np.ndarray:
+        """The length of each choice of all items, at least 1, (choices,)."""
+        return np.array(
+            [max(1, len(choice.strip())) for item in self.items for choice in item.choices]
+        )
+
+    @cached_property
+    def right_bytes(self) -> np.ndarray:
+        """The UTF-8 bytes of the right choice of each item, (items,)."""
+        return np.array([len(item.choices[item.gold].encode()) for item in self.items])
 
 
 @dataclass(frozen=True)
@@ -121,8 +160,10 @@ def load_sets(source: str) -> tuple[list[Set], dict[str, str]]:
     missing = {}
     for name, where in SETS.items():
         try:
-            rows = _hub_rows(name, where) if source == "hub" else _local_rows(where, ROOT / source)
-            sets.append(Set(name, _read_items(where, rows)))
+            if source == "hub":
+                sets.append(_read_hub(name, where))
+            else:
+                sets.append(_find_local(name, where, ROOT / source))
         except DataError as error:
             missing[name] = str(error)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -146,8 +187,8 @@ def _is_decidable(item: Choices) -> bool:
     return bool(item.context) or len(set(item.choices)) == len(item.choices)
 
 
-def _local_rows(where: SetSource, folder: Path) -> list[dict]:
-    """The rows of a set's files; DataError where there are none, or a file is there twice."""
+def _find_local(name: str, where: SetSource, folder: Path) -> Set:
+    """A set of a folder; DataError where there are no files of it, or a file is there twice."""
     pattern = where.files.rstrip("*")
     files = [path for path in sorted(folder.glob(where.files)) if is_text_file(path)]
     names = [path.name.split(".jsonl")[0] for path in files]
@@ -161,16 +202,31 @@ def _local_rows(where: SetSource, folder: Path) -> list[dict]:
             f"or set smallbench_data to hub (then {where.hub} is downloaded)"
         )
     try:
-        texts = [_read_bytes(path) for path in files]
-        return [json.loads(line) for text in texts for line in text.splitlines()]
-    except (*UNREADABLE, ValueError) as error:
+        digests = [hash_file(path) for path in files]
+        return _read_local_files(name, where, tuple(files), tuple(digests))
+    except (*UNREADABLE, json.JSONDecodeError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"cannot read {files[0].parent}: {reason}") from None
+
+
+@functools.lru_cache(maxsize=8)  # a process reads the same files once
+def _read_local_files(
+    name: str, where: SetSource, files: tuple[Path, ...], digests: tuple[str, ...]
+) -> Set:
+    """The set in `files`, whose content has the sha256 `digests`."""
+    lines = [line for path in files for line in _read_bytes(path).splitlines()]
+    return Set(name, _read_items(where, [json.loads(line) for line in lines]))
 
 
 def _read_bytes(path: Path) -> bytes:
     with open_file(path) as file:
         return file.read()
+
+
+@functools.lru_cache(maxsize=8)
+def _read_hub(name: str, where: SetSource) -> Set:
+    """A set of the hub; a process loads it once."""
+    return Set(name, _read_items(where, _hub_rows(name, where)))
 
 
 def _hub_rows(name: str, where: SetSource) -> list[dict]:

@@ -8,16 +8,15 @@ these sizes they are near chance.
 
 import math
 from collections import Counter
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from ..data import Corpus, Progress
 from ..model import DecoderLM
-from .controls import score_controls
+from .controls import Untrained, score_controls, score_network, score_untrained
 from .estimates import compare, summarise
-from .scoring import as_arrays, model_score, score_items
+from .scoring import as_arrays
 from .sets import Set
 
 SMALLBENCH_VERSION = 1
@@ -31,7 +30,7 @@ SUBSETS = {
 
 def run_smallbench(
     model: DecoderLM,
-    untrained: DecoderLM,
+    untrained: Untrained,
     corpus: Corpus,
     seq_len: int,
     sets: list[Set],
@@ -45,15 +44,8 @@ def run_smallbench(
     "model.set.column".
     """
     sets = take_subset(sets, size)
-    networks = {"model": model, "untrained": untrained}
-    outcomes = {}
-    for name, network in networks.items():
-        for part in sets:
-            stage = f"SmallBench, {part.name}"
-            if name == "untrained":
-                stage += " untrained"
-            score = model_score(network, partial(progress, stage))
-            outcomes[name, part.name] = score_items(part, corpus.tokenizer, seq_len, score)
+    outcomes = score_network("model", model, corpus, sets, seq_len, progress)
+    outcomes |= score_untrained(untrained, corpus, sets, seq_len, progress)
     arrays = as_arrays(outcomes)
     progress("SmallBench, n-gram models of the training text", 0.0)
     outcomes |= score_controls(corpus, sets, seq_len)
@@ -83,6 +75,8 @@ def take_subset(sets: list[Set], size: str) -> list[Set]:
 
 
 def _first_of_groups(part: Set, limit: float) -> Set:
+    if limit == math.inf:
+        return part  # with what it knows of itself already
     counts: Counter = Counter()
     items = []
     for item in part.items:

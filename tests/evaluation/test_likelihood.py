@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from paramalloc.config import ModelConfig
-from paramalloc.evaluation import likelihood
-from paramalloc.evaluation.likelihood import log_likelihoods, packs
+from paramalloc.evaluation import trees
+from paramalloc.evaluation.likelihood import log_likelihoods
+from paramalloc.evaluation.trees import packs, plant
 from paramalloc.model import DecoderLM
 
 SHAPE = ModelConfig(
@@ -49,11 +50,13 @@ def test_a_tree_gives_what_each_text_gives_alone(model, texts, monkeypatch):
         expected.append(sum(log_p[i, text[i + 1]].item() for i in at))
         likeliest.append(all(log_p[i].argmax() == text[i + 1] for i in at))
     for nodes, batch in ((128, 8192), (20, 100), (10_000, 1)):
-        monkeypatch.setattr(likelihood, "NODES", nodes)
-        monkeypatch.setattr(likelihood, "BATCH_NODES", batch)
-        found, best = log_likelihoods(model, texts, scored, greedy=True)
+        monkeypatch.setattr(trees, "NODES", nodes)
+        monkeypatch.setattr(trees, "BATCH_NODES", batch)
+        fractions = []
+        found, best = log_likelihoods(model, plant(texts, scored), True, fractions.append)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         assert list(best) == likeliest and 60 <= sum(best) < 120
+        assert fractions == sorted(fractions) and fractions[-1] == 1.0
 
 
 def test_a_tree_holds_a_common_beginning_once(texts):
@@ -64,4 +67,5 @@ def test_a_tree_holds_a_common_beginning_once(texts):
     for pack in found:
         assert len(set(zip(pack.parents, pack.tokens, strict=True))) == len(pack.tokens)
     assert sum(len(pack.tokens) for pack in found) < 0.7 * sum(map(len, texts))
-    assert sorted(text for pack in found for text, _ in pack.places) == list(range(len(texts)))
+    assert sorted(text for pack in found for text in pack.texts) == list(range(len(texts)))
+    assert sum(len(pack.places) for pack in found) == len(texts)

@@ -8,11 +8,11 @@ import pytest
 
 from paramalloc.evaluation.estimates import compare, estimate, headline, summarise
 from paramalloc.evaluation.ngram import Unigram
-from paramalloc.evaluation.scoring import encode, ngram_score, score_items
+from paramalloc.evaluation.scoring import as_outcomes, encode, ngram_log_likelihoods
 from paramalloc.evaluation.sets import Choices, Set
 
 
-def test_outcomes_by_hand(tiny_corpus):
+def test_outcomes_by_hand():
     """The likelier is right, a tie is half right; per character a longer sentence may win; bits are
     those of the right one.
     """
@@ -25,9 +25,7 @@ def test_outcomes_by_hand(tiny_corpus):
         ],
     )
     log_p = np.array([-3.0, -4.0, -2.0, -2.0, -6.0, -5.0])
-    found = score_items(
-        part, tiny_corpus.tokenizer, 32, lambda texts, scored, greedy: (log_p, None)
-    )
+    found = as_outcomes(part, log_p)
     assert list(found.correct) == [1, 0.5, 1] and list(found.correct_norm) == [0, 0.5, 0]
     assert list(found.bits * math.log(2)) == pytest.approx([3, 2, 5]) and list(found.bytes) == [
         2,
@@ -39,6 +37,19 @@ def test_outcomes_by_hand(tiny_corpus):
         (0.75 + 1) / 2 * 2 - 1
     )
     assert said["phenomena"]["a"]["accuracy"] == 0.75 and said["paradigms"]["y"]["accuracy"] == 1
+
+
+def test_outcomes_of_items_of_any_size():
+    """Two of three that tie share the credit; a single choice is right where it is the likeliest,
+    and unknown where nobody tells.
+    """
+    choices = [("a", "b", "c"), ("d",), ("e", "f"), ("g",)]
+    part = Set("x", [Choices("g", "context", some) for some in choices])
+    log_p = np.array([-1.0, -2.0, -1.0, -9.0, -4.0, -3.0, -2.0])
+    likeliest = np.array([False, False, False, True, False, False, False])
+    assert list(as_outcomes(part, log_p, likeliest).correct) == [0.5, 1, 0, 0]
+    unknown = as_outcomes(part, log_p)
+    assert list(unknown.correct.isna()) == list(unknown.correct_norm.isna()) == [False, True] * 2
 
 
 def test_what_is_scored_is_the_choice_alone(tiny_corpus):
@@ -101,7 +112,8 @@ def test_ngram_scores_are_sums(tiny_corpus):
     the words.
     """
     model = Unigram(tiny_corpus.counts("train"))
-    found, _ = ngram_score(model)([[0, 5, 6, 7], [9, 5], [0, 7, 6, 5]], [3, 1, 2])
+    texts = [[0, 5, 6, 7], [9, 5], [0, 7, 6, 5]]
+    found = ngram_log_likelihoods(model, texts, [3, 1, 2])
     assert list(found) == pytest.approx(
         [model.log_p[[5, 6, 7]].sum(), model.log_p[5], model.log_p[[6, 5]].sum()]
     )

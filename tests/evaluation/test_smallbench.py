@@ -13,9 +13,10 @@ from paramalloc.config import TrainConfig
 from paramalloc.evaluation import read_smallbench
 from paramalloc.evaluation.estimates import headline
 from paramalloc.evaluation.finished import load_trained
-from paramalloc.evaluation.scoring import model_score, score_items
+from paramalloc.evaluation.likelihood import log_likelihoods
+from paramalloc.evaluation.scoring import as_outcomes, encode
 from paramalloc.evaluation.sets import Set, load_sets
-from paramalloc.evaluation.smallbench import run_smallbench
+from paramalloc.evaluation.trees import plant
 from paramalloc.export import export_run
 from paramalloc.runs import Run, read_json
 from paramalloc.training import train
@@ -163,17 +164,6 @@ def test_a_finished_run_is_measured_again(measured, small_sets, tmp_path, capsys
     )
 
 
-def test_the_ngram_controls_are_computed_once(measured, tiny_corpus, small_sets, monkeypatch):
-    """A second run of the same corpus and sets takes them from the file beside the corpus."""
-    assert list(tiny_corpus.folder.glob("smallbench-*.safetensors"))
-    monkeypatch.setattr("paramalloc.evaluation.controls.KneserNey", None)
-    model = load_trained(measured[0])
-    sets = load_sets(str(small_sets))[0]
-    summary, _ = run_smallbench(model, model, tiny_corpus, 128, sets, "full", lambda *_: None)
-    assert summary["results"]["5-gram"] == measured[2]["smallbench"]["results"]["5-gram"]
-    assert summary["above"]["untrained"] == {"smallbench": 0, "se": 0}
-
-
 @pytest.mark.slow
 def test_lm_evaluation_harness_agrees(measured, shared_data, tmp_path, monkeypatch):
     """On the exported run and four paradigms of BLiMP, lm-eval's accuracy is ours but for at most 2
@@ -209,6 +199,7 @@ def test_lm_evaluation_harness_agrees(measured, shared_data, tmp_path, monkeypat
 
     for name in paradigms:
         own = Set("blimp", [item for item in part.items if item.group.endswith("/" + name)])
-        found = score_items(own, Corpus.open(corpus).tokenizer, 128, model_score(model))
+        trees = plant(*encode(own, Corpus.open(corpus).tokenizer, 128))
+        found = as_outcomes(own, *log_likelihoods(model, trees))
         counted = (found["correct"] > 0).sum() + 1000 - len(own.items)  # to lm-eval a tie is right
         assert abs(counted - 1000 * theirs["results"][f"local_{name}"]["acc,none"]) <= 2, name

@@ -1,0 +1,83 @@
+"""Arrays that cost seconds to make: kept in a file beside the corpus, and in the process."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ..runs import hold
+
+Arrays = dict[str, np.ndarray]
+
+REMEMBERED = 24  # files that a process keeps in memory: 2 to 15 MB each
+_memory: dict[Path, Arrays] = {}
+
+
+def keep_arrays(path: Path, make: Callable[[], Arrays], lease: Path | None = None) -> Arrays:
+    """The arrays of the file `path`, made where it is missing or damaged.
+
+    They are kept if that is possible: a folder may be closed to writers, a disk full. With a
+    `lease` processes that miss the same file wait for one that makes it. The name of a file holds
+    a digest of what its arrays depend on (`digest_of`).
+    """
+    if path not in _memory:
+        if len(_memory) >= REMEMBERED:
+            del _memory[next(iter(_memory))]
+        _memory[path] = read_arrays(path) or _make(path, make, lease)
+    return _memory[path]
+
+
+def _make(path: Path, make: Callable[[], Arrays], lease: Path | None) -> Arrays:
+    with ExitStack() as stack:
+        if lease:
+            with suppress(OSError):  # a folder that may only be read
+                stack.enter_context(hold(lease))
+            if arrays := read_arrays(path):
+                return arrays  # made while this process waited
+        arrays = make()
+        with suppress(OSError, SafetensorError):
+            save_arrays(path, arrays, sha256=_sha256(arrays))
+    return arrays
+
+
+def read_arrays(path: Path) -> Arrays | None:
+    """The arrays of a file; None where it is missing, torn, or not what was written."""
+    try:
+        with safe_open(path, framework="np") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            written = (file.metadata() or {}).get("sha256")
+    except (OSError, SafetensorError):
+        return None
+    if written not in (None, _sha256(arrays)):
+        return None
+    return arrays
+
+
+def save_arrays(path: Path, arrays: Arrays, **metadata: str):
+    """Write beside, then rename: a reader never sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(arrays, temporary, metadata or None)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def digest_of(*content) -> str:
+    """12 hex digits over what the content of a file depends on."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+
+
+def _sha256(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
