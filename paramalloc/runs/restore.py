@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import RunError
+from ..errors import DiskError, RunError
 from .archive import FILES, Files, read_archive
 from .folder import Run, as_json, read_json
 from .lease import Holder, Lease, hold, sync
@@ -34,20 +34,27 @@ def restore_runs(source: Path, outputs: Path) -> Restored:
     its small files. Neither has weights: a sweep does not train it again, early stop compares with
     it, a report counts it; it can neither be evaluated again nor exported. What is there stays,
     but for a run of a table, which an archive completes. A run that another process holds is left
-    alone. RunError, before anything is written, if the source is no such file.
+    alone. RunError, before anything is written, if the source is no such file; DiskError.
     """
     records = _read_source(source)
+    try:
+        return _put_all_back(records, outputs / "runs")
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise DiskError(f"cannot restore {source}: {reason}; the same command goes on") from None
+
+
+def _put_all_back(records: dict[str, Files], runs: Path) -> Restored:
     restored = Restored([], [], {})
     for run_id, files in records.items():
-        folder = outputs / "runs" / run_id
-        if _is_there(folder, files):
+        if _is_there(runs / run_id, files):
             restored.present.append(run_id)
-        elif holder := _put_back(folder, files):
+        elif holder := _put_back(runs / run_id, files):
             restored.held[run_id] = holder
         else:
             restored.new.append(run_id)
     if restored.new:
-        sync(outputs / "runs")
+        sync(runs)
     return restored
 
 
@@ -103,7 +110,14 @@ def _write_files(lease: Lease, files: Files) -> None:
 
 
 def _read_source(source: Path) -> dict[str, Files]:
-    """The files of each run, checked, in the order in which they are written."""
+    """The files of each run, checked."""
+    try:
+        return _read_any(source)
+    except OSError as error:
+        raise RunError(f"cannot read {source}: {error.strerror}") from None
+
+
+def _read_any(source: Path) -> dict[str, Files]:
     if source.is_dir():
         archives = sorted(source.glob("*.zip"))
         if not archives:
@@ -190,11 +204,16 @@ def _may_be(name: str, value: Any) -> bool:
     kind = COLUMNS[name].kind
     if isinstance(value, bool) or value is None:
         return value is None or kind == "bool"
-    return isinstance(value, TYPES[kind]) and _is_finite(value)
+    return isinstance(value, TYPES[kind]) and _is_json(value)
 
 
-def _is_finite(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
+def _is_json(value: Any) -> bool:
+    """Whether no number in it is infinite or NaN."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_curve(result: dict[str, Any]) -> bool:

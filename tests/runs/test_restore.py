@@ -4,11 +4,12 @@ import json
 import os
 import stat
 import zipfile
+from random import Random
 
 import pytest
 
 from paramalloc.cli import main
-from paramalloc.errors import RunError
+from paramalloc.errors import DiskError, RunError
 from paramalloc.runs import (
     RESULT_COLUMNS,
     as_csv,
@@ -17,6 +18,7 @@ from paramalloc.runs import (
     load_runs,
     read_json,
     restore_runs,
+    runs_to_restore,
     write_archive,
 )
 from paramalloc.runs import archive as archives
@@ -191,6 +193,7 @@ def test_links_copies_bombs_and_damage_in_an_archive_are_refused(tmp_path, monke
         ("dev_curve", "[[1024]]"),
         ("dev_curve", '[["a", 1]]'),
         ("dev_curve", "[[1024, 1e9]]"),
+        ("dev_by_frequency", "[[1, 1e999]]"),
         ("compiled", "3"),
     ],
 )
@@ -200,6 +203,32 @@ def test_a_value_that_cannot_be_is_refused(outputs, tmp_path, column, value):
     frame.loc[1, column] = value
     (tmp_path / "bad.csv").write_text(as_csv(frame), encoding="utf-8")
     refused(tmp_path / "bad.csv", f"bad.csv: run 000000000002 cannot have {column}")
+
+
+def test_random_damage_ends_in_one_line(outputs, tmp_path):
+    """Of a table and of an archive, 200 each: bits flipped, bytes lost or doubled."""
+    (tmp_path / "whole.csv").write_text(as_csv(load_runs(outputs)), encoding="utf-8")
+    write_archive(tmp_path / "whole.zip", folders(outputs))
+    random = Random(3)
+    for suffix in [".csv", ".zip"] * 200:
+        content = bytearray((tmp_path / f"whole{suffix}").read_bytes())
+        place = random.randrange(len(content))
+        content[place] ^= 1 << random.randrange(8)
+        place = random.randrange(len(content))
+        content[place : place + random.choice([0, 1, 1000])] = b"9" * random.choice([0, 1, 100])
+        bad = tmp_path / f"bad{suffix}"
+        bad.write_bytes(content)
+        try:
+            runs_to_restore(bad, tmp_path / "there")
+        except RunError as error:
+            assert "\n" not in str(error)
+
+
+def test_a_disk_that_cannot_be_written_is_one_line(outputs, tmp_path):
+    write_archive(tmp_path / "seed-1.zip", folders(outputs))
+    (tmp_path / "there").write_text("")
+    with pytest.raises(DiskError, match="the same command goes on"):
+        restore_runs(tmp_path / "seed-1.zip", tmp_path / "there")
 
 
 def test_the_longest_curve_is_read_again(outputs, tmp_path):
