@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import ModelConfig, TrainConfig
-from ..model import DecoderLM
+from ..model import DecoderLM, pick_device
 from .learner import Learner
 
 VOCABULARY = 256
@@ -84,7 +84,7 @@ def _measure_changes(shape: ModelConfig, config: TrainConfig, lr: float, seed: i
     """Train on one random batch again and again; a row for each checked step and activation."""
     torch.manual_seed(seed)
     model = DecoderLM(shape, config.parametrization)
-    learner = Learner(config, model, torch.device("cpu"), "fp32")
+    learner = Learner(config, model, pick_device("cpu"), "fp32")
     random = np.random.default_rng(seed)
     x, y = torch.from_numpy(random.integers(0, VOCABULARY, (2, CHECK_BATCH, CHECK_SEQ_LEN)))
 
