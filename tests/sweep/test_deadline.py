@@ -133,7 +133,14 @@ class FakeEngine:
     started: list = field(default_factory=list)
     look: object = None  # is called before every start
 
-    def start(self, source, target, parameters, output):
+    def ready(self, waiting):
+        return waiting
+
+    def start(self, *what):
+        """A task and what waits, or notebook, target, parameters and output."""
+        is_task = len(what) == 2
+        parameters = what[0].cell.parameters if is_task else what[2]
+        output = what[0].output if is_task else what[3]
         if self.look:
             self.look()
         config = TrainConfig.from_dict(parameters)
