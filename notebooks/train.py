@@ -112,7 +112,8 @@ show(loss_curve(load_metrics(config.output_folder, run_id)))
 # %% [markdown]
 # ## What came out?
 # Losses are in nats per token. `unigram_loss` is what word frequencies alone reach: a language
-# model must beat it.
+# model must beat it. `tokens_per_s` is of this training, beside whatever else ran:
+# `paramalloc time` measures how fast a shape trains and generates alone.
 
 # %%
 from paramalloc.runs import summarize_results

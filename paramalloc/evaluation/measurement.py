@@ -12,11 +12,11 @@ from ..config import TrainConfig
 from ..data import EOT, Corpus, Progress
 from ..errors import RunError, UserError
 from ..model import DecoderLM, device_name, pick_device
-from ..runs import MEASURED, RESULT_COLUMNS, Lease, as_json, hold, read_json
+from ..runs import MEASURED, RESULT_COLUMNS, TIMED, Lease, as_json, hold, read_json
 from .controls import Untrained
 from .finished import load_trained, open_corpus
 from .generation import generate
-from .inference import inference_cost
+from .inference import inference_cost, inference_dtype, stored_bytes
 from .kept import save_arrays
 from .perplexity import (
     convert_loss,
@@ -29,7 +29,6 @@ from .sets import Set, load_sets
 from .smallbench import run_smallbench
 
 SCORED_SPLITS = {"valid": "dev", "test": "test"}  # a corpus' name of a split -> the columns' prefix
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # else float32
 
 
 @dataclass
@@ -57,12 +56,14 @@ def measure(
     lease: Lease,
     precision: str = "fp32",
     progress: Progress | None = None,
+    with_inference: bool = False,
 ) -> dict:
     """The measured columns of result.json; what is behind them goes into files of the run's folder.
 
     The files are evaluation.json and items.safetensors. All is in float32, but inference on a GPU
     in the `precision` of training. {"status": "diverged"} where a loss is not finite. If a later
-    part fails, its reason goes to `failed` in evaluation.json and its columns stay empty.
+    part fails, its reason goes to `failed` in evaluation.json and its columns stay empty. Times of
+    inference mean something only where nothing else runs: training leaves them out.
     """
     progress = progress or _silent
     model.eval()
@@ -71,7 +72,11 @@ def measure(
         return {"status": "diverged"}
     measured.columns |= _dev_lists(measured)
     measured |= _attempt("smallbench", _measure_smallbench, model, config, corpus, progress)
-    measured |= _attempt("inference", _measure_inference, model, config, precision, progress)
+    measured.columns |= stored_bytes(
+        model, inference_dtype(next(model.parameters()).device, precision)
+    )
+    if with_inference:
+        measured |= _attempt("inference", _measure_inference, model, config, precision, progress)
     measured |= _attempt("sample", _write_sample, model, config, corpus)
 
     with lease.fenced():
@@ -108,7 +113,7 @@ def measure_again(
         return _measure_perplexities(model, corpus, config.seq_len, progress, stride).columns
 
     with hold(folder / "lease") as lease:
-        columns = measure(model, config, corpus, lease, about["precision"], progress)
+        columns = measure(model, config, corpus, lease, about["precision"], progress, True)
         if "status" in columns:
             raise RunError(
                 f"a loss of run {folder.name} is not finite on this machine: "
@@ -120,8 +125,12 @@ def measure_again(
 
 
 def _replace_measured(result: dict, columns: dict) -> dict:
-    """A result with other measured columns, in the order of result.json."""
-    merged = result | {name: columns.get(name) for name in MEASURED}
+    """A result with other measured columns, in the order of result.json.
+
+    What `paramalloc time` measured stays: it is of many rounds.
+    """
+    kept = TIMED if result.get("speeds") == "alone" else []
+    merged = result | {name: columns.get(name) for name in MEASURED if name not in kept}
     return {name: merged.get(name) for name in RESULT_COLUMNS}
 
 
@@ -222,18 +231,16 @@ def _smallbench_columns(results: dict[str, dict]) -> dict[str, float]:
 def _measure_inference(
     model: DecoderLM, config: TrainConfig, precision: str, progress: Progress
 ) -> Measurement:
-    """The cost on the CPU, and on the GPU where the model is on one; the columns are of the latter.
-
-    The CPU's is always in float32: it decodes faster there, 8.5 against 9.1 ms at 10M.
-    """
+    """The cost on the CPU, and on the GPU where the model is on one, whose the columns are then."""
     device = next(model.parameters()).device
-    places = [("cpu", torch.device("cpu"), torch.float32)]
+    places = {"cpu": torch.device("cpu")}
     if device.type != "cpu":
-        places.append((device_name(device), device, DTYPES.get(precision, torch.float32)))
+        places[device_name(device)] = device
     costs: dict = {"threads": torch.get_num_threads()}
     measured = Measurement(details={"inference": costs})
-    for name, place, dtype in places:
+    for name, place in places.items():
         progress(f"inference cost, {name}", 0.0)
+        dtype = inference_dtype(place, precision)
         cost = _attempt("inference", _measure_cost, model, config.seq_len, dtype, place)
         if cost.failed:
             return measured | cost  # with the costs of the places before it

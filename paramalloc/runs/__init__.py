@@ -20,6 +20,7 @@ from .flags import EarlyStop, read_probes, with_flags
 from .folder import Run, as_json, find_run, read_json, read_metrics, write_json, write_text
 from .identity import identifying_parameters, run_id
 from .lease import Lease, Watch, hold
+from .process import myself
 from .provenance import current_commit, describe_provenance, describe_run, say_commit
 from .restore import restore_runs, runs_to_restore
 from .schema import (
@@ -28,6 +29,7 @@ from .schema import (
     MEASURED,
     METRIC_COLUMNS,
     RESULT_COLUMNS,
+    TIMED,
     column_names,
     columns,
     data_dictionary,
@@ -49,6 +51,7 @@ __all__ = [
     "MEASURED",
     "METRIC_COLUMNS",
     "RESULT_COLUMNS",
+    "TIMED",
     "EarlyStop",
     "Lease",
     "Note",
@@ -69,6 +72,7 @@ __all__ = [
     "identifying_parameters",
     "load_metrics",
     "load_runs",
+    "myself",
     "read_json",
     "read_metrics",
     "read_probes",

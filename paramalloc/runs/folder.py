@@ -103,12 +103,15 @@ class Run:
         return [row for row in read_metrics(self.folder) if "dev_ppl" in row]
 
 
-def find_run(run: str, outputs: Path) -> Path:
-    """The folder of a run, given as a folder or as the beginning of its id."""
-    if (Path(run) / "config.json").exists():
+def find_run(run: str, outputs: Path, file: str = "config.json") -> Path:
+    """The folder of a run that has this file, given as a folder or as the beginning of its id.
+
+    A restored run has a result.json, and no config.json.
+    """
+    if (Path(run) / file).exists():
         return Path(run).resolve()
     runs = outputs / "runs"
-    paths = sorted(runs.glob(f"{run}*/config.json")) if run.isalnum() else []
+    paths = sorted(runs.glob(f"{run}*/{file}")) if run.isalnum() else []
     if len(paths) == 1:
         return paths[0].parent
     count = f"{len(paths)} runs" if paths else "no run"

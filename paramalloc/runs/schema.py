@@ -24,6 +24,7 @@ Role = Literal[
     "measured",  # of a trained model; `paramalloc evaluate` measures it again
     "quality",  # outcome whose seed noise is shared by all cells
     "speed",  # timing; summarised by the median
+    "timed",  # `paramalloc time` measures it, alone on the machine
 ]
 
 
@@ -166,21 +167,22 @@ _TABLE = (
             "measured", better="less"),
     _column("decode_ms_per_token", "float", "milliseconds",
             "time between two tokens of one sequence",
-            "measured", "speed", better="less", label="decoding one token"),
+            "measured", "timed", "speed", better="less", label="decoding one token"),
     _column("decode_ms_per_token_32", "float", "milliseconds", "the same, of 32 sequences together",
-            "measured", better="less"),
+            "measured", "timed", better="less"),
     _column("time_to_first_token_ms", "float", "milliseconds",
-            "from one prompt (half a window) to its first new token", "measured", better="less"),
+            "from one prompt (half a window) to its first new token",
+            "measured", "timed", better="less"),
     _column("prefill_tokens_per_s", "float", "tokens per second",
-            "prompt tokens, 32 sequences together", "measured", better="more"),
+            "prompt tokens, 32 sequences together", "measured", "timed", better="more"),
     _column("kv_bytes_per_token", "int", "bytes per token", "key-value cache",
-            "measured", "realised", better="less", label="key-value cache"),
+            "measured", "timed", "realised", better="less", label="key-value cache"),
     _column("weight_bytes", "int", "bytes", "the weights in memory at inference",
-            "measured", better="less"),
+            "measured", "timed", better="less"),
     _column("inference_memory_bytes", "int", "bytes",
             "the most held at a time at inference, 32 sequences together",
-            "measured", better="less"),
-    _column("inference_device", "text", "", "where inference was measured", "measured"),
+            "measured", "timed", better="less"),
+    _column("inference_device", "text", "", "where inference was measured", "measured", "timed"),
     _column("out_of_domain", "bool", "",
             "whether the corpus is tokenised text, which SmallBench's is not", "measured"),
     _column("dev_by_frequency", "list", "tokens, nats per token",
@@ -195,9 +197,10 @@ _TABLE = (
             better="less", label="training compute"),
     _column("tokens_per_s", "float", "tokens per second",
             "of training steps, without compilation and evaluation",
-            "speed", better="more", label="training speed"),
+            "speed", "timed", better="more", label="training speed"),
     _column("mfu", "float", "",
-            "FLOPs per second as part of the device's peak, where that is known", better="more"),
+            "FLOPs per second as part of the device's peak, where that is known",
+            "timed", better="more"),
     _column("outside_steps_share", "float", "", "part of wall_s that was not spent on steps",
             better="less"),
     _column("peak_memory_bytes", "int", "bytes", "the most held at a time in training",
@@ -240,6 +243,12 @@ _TABLE = (
             "dev perplexity above the baseline's that counts as worse"),
     _column("stop_patience", "int", "tokens", "how long it must last"),
     _column("stop_grace", "int", "tokens", "before which nothing is compared"),
+
+    # who measured the speeds
+    _column("speeds", "text", "",
+            "alone: by `paramalloc time`; training: of the run itself, beside what else ran",
+            "timed"),
+    _column("speeds_threads", "int", "", "CPU threads that measured the speeds alone", "timed"),
 )
 # fmt: on
 
@@ -275,6 +284,7 @@ def column_names(kind: Kind | None = None, role: Role | None = None) -> list[str
 
 RESULT_COLUMNS = column_names()  # the keys of result.json
 MEASURED = column_names(role="measured")
+TIMED = column_names(role="timed")
 # These stay text, however much an id of hex digits looks like a number.
 TEXT_COLUMNS = column_names(kind="text")
 LIST_COLUMNS = column_names(kind="list")  # JSON text in results.csv

@@ -29,8 +29,6 @@ SUMMARY = [
     "unigram_loss",
     "smallbench",
     "tokens_per_s",
-    "decode_ms_per_token",
-    "decode_ms_per_token_32",
     "wall_s",
     "precision",
     "device",

@@ -99,6 +99,7 @@ class Meter:
             "steps": step,
             "tokens_trained": step * self.config.batch_tokens,
             "tokens_per_s": self.tokens_per_s,
+            "speeds": "training",
             "dev_curve": curve,
         }
 

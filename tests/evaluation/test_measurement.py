@@ -64,3 +64,13 @@ def test_inference_is_measured_in_the_precision_of_training(
     assert measured.columns == {"dtype": dtype, "inference_device": "a GPU"}
     assert measured.details["inference"]["cpu"] == {"dtype": torch.float32}
     assert measured.failed == {}
+
+
+def test_what_was_timed_alone_outlasts_an_evaluation():
+    """Its rounds are worth more than one measurement; what a run timed itself is replaced."""
+    columns = {"dev_loss": 2.0, "decode_ms_per_token": 9.0, "inference_device": "cpu"}
+    timed = {"dev_loss": 3.0, "decode_ms_per_token": 5.0, "tokens_per_s": 100.0}
+    alone = measurement._replace_measured(timed | {"speeds": "alone"}, columns)
+    assert alone["dev_loss"] == 2.0 and alone["decode_ms_per_token"] == 5.0
+    other = measurement._replace_measured(timed | {"speeds": "training"}, columns)
+    assert other["decode_ms_per_token"] == 9.0 and other["tokens_per_s"] == 100.0
