@@ -8,6 +8,7 @@ runs, so that `paramalloc allocate` does not wait for torch.
 - `allocate`: the shape for a budget
 - `sweep`: train the cells of a sweep
 - `status`: what runs, how far it is, what failed and why
+- `time`: measure the speeds of finished runs alone
 - `report`: execute the analysis notebook
 - `evaluate`: measure a finished run again
 - `export`: a run as a Hugging Face folder

@@ -14,12 +14,14 @@ from .report import add_report
 from .restore import add_restore
 from .status import add_status
 from .sweep import add_sweep
+from .time import add_time
 
 # In the order of the help.
 COMMANDS = (
     add_allocate,
     add_sweep,
     add_status,
+    add_time,
     add_report,
     add_evaluate,
     add_export,

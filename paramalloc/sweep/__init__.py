@@ -15,7 +15,9 @@ where it stopped.
 - `schedule`: all cells of a sweep, so many at a time
 - `dry_run`: what a sweep would do, and what it would take
 - `speeds`: probes side by side
-- `probe`: seconds of a training step (a program; the only module here with torch)
+- `probe`: seconds of a training step (a program; with torch, as `stopwatch`)
+- `timing`: speeds of finished runs, one shape at a time, in rounds
+- `stopwatch`: a shape's speeds on this machine
 - `status`: what runs, how far it is, what failed and why
 - `selection`: the runs that an analysis is about
 """
@@ -31,10 +33,19 @@ from .schedule import execute_sweep
 from .selection import describe_flags, select_runs
 from .spec import Cell, Sweep
 from .status import describe_failures, format_status, papermill_words, status_table
+from .timing import (
+    WIDTH,
+    group_by_shape,
+    known_speeds,
+    record_speeds,
+    refuse_company,
+    time_shapes,
+)
 
 __all__ = [
     "HOUR",
     "START_S",
+    "WIDTH",
     "Cell",
     "Deadline",
     "Engine",
@@ -49,14 +60,19 @@ __all__ = [
     "execute_sweep",
     "format_plan",
     "format_status",
+    "group_by_shape",
+    "known_speeds",
     "last_line",
     "load_sweep",
     "papermill_command",
     "papermill_words",
     "predict_sweep",
+    "record_speeds",
+    "refuse_company",
     "rough_seconds",
     "seconds_of",
     "seconds_until",
     "select_runs",
     "status_table",
+    "time_shapes",
 ]

@@ -38,12 +38,8 @@ def probe_speed(config: TrainConfig) -> dict[str, float]:
     probed = rows
     if device.type == "cpu":
         probed = max(1, min(rows, STEP_TOKENS // config.seq_len))
-    x, y = torch.randint(shape.vocab_size, (2, probed, config.seq_len), device=device)
-
-    def step() -> None:
-        learner.step(x, y, 1e-6)
-
-    seconds = [measure_seconds(device, step) for _ in range(PROBED_STEPS)]
+    steps = Steps(learner, probed)
+    seconds = [measure_seconds(device, steps) for _ in range(PROBED_STEPS)]
 
     # Scoring, after one pass that warms up.
     tokens = np.random.default_rng(0).integers(1, shape.vocab_size, SCORED_TOKENS)
@@ -56,6 +52,20 @@ def probe_speed(config: TrainConfig) -> dict[str, float]:
         "step_s": statistics.median(seconds[1:]) * rows / probed,
         "score_s": measure_seconds(device, score) / SCORED_TOKENS,
     }
+
+
+class Steps:
+    """Training steps of a learner on a batch of random tokens, `rows` windows of them."""
+
+    def __init__(self, learner: Learner, rows: int) -> None:
+        self.learner = learner
+        size = (2, rows, learner.config.seq_len)
+        vocab_size = learner.model.config.vocab_size
+        self.x, self.y = torch.randint(vocab_size, size, device=learner.device)
+
+    def __call__(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.learner.step(self.x, self.y, 1e-6)
 
 
 def measure_seconds(device: torch.device, work: Callable[[], None]) -> float:

@@ -10,7 +10,17 @@ from paramalloc.allocation import allocate
 from paramalloc.cli import main
 from paramalloc.config import ROOT
 
-COMMANDS = ["allocate", "sweep", "status", "report", "evaluate", "export", "restore", "recommend"]
+COMMANDS = [
+    "allocate",
+    "sweep",
+    "status",
+    "time",
+    "report",
+    "evaluate",
+    "export",
+    "restore",
+    "recommend",
+]
 
 
 def test_help_lists_the_commands(capsys):
