@@ -42,7 +42,14 @@ from .fronts import (
     pareto_front,
     screening,
 )
-from .groups import GROUP_COLUMNS, comparable, comparable_groups, with_defaults
+from .groups import (
+    GROUP_COLUMNS,
+    SPEED_COLUMNS,
+    comparable,
+    comparable_groups,
+    lacks_speeds,
+    with_defaults,
+)
 from .noise import Noise, estimate_noise, fit, means
 from .power import LEVEL
 from .rates import by_chance, rate_check
@@ -60,6 +67,7 @@ __all__ = [
     "NOTHING",
     "NO_RUNS",
     "QUALITY_SENSE",
+    "SPEED_COLUMNS",
     "STATUSES",
     "Floor",
     "Noise",
@@ -84,6 +92,7 @@ __all__ = [
     "fit_surface",
     "front_probability",
     "front_table",
+    "lacks_speeds",
     "linked",
     "losses_by_frequency",
     "main_effects",

@@ -60,11 +60,12 @@ def fit_decode_time(runs: pd.DataFrame) -> DecodeTime | None:
     """Decode time from the completed runs, no term below zero (Lawson & Hanson 1974).
 
     Of the inference device that most were measured on. None with fewer than 4 such runs. Runs of
-    one size say nothing of its cost: that term is left out.
+    one size say nothing of its cost: that term is left out. A timing that runs share counts once.
     """
     timed = runs[(runs.status == "completed") & (runs.decode_ms_per_token > 0)]
     if "inference_device" in timed and timed.inference_device.notna().any():
         timed = timed[timed.inference_device == timed.inference_device.mode()[0]]
+    timed = timed.drop_duplicates(["n_layers", "total_params", "decode_ms_per_token"])
     if len(timed) < 4:
         return None
     varies = bool(np.ptp(np.log(timed.total_params)) > 0.2)

@@ -29,7 +29,15 @@ NUMBER_COLUMNS = [
     "flagged_at_tokens",
     "flops_per_token",
 ]
-OTHER_COLUMNS = ["early_stop", "compared", "precision", "status", "run_id", "created"]
+OTHER_COLUMNS = [
+    "early_stop",
+    "compared",
+    "precision",
+    "speeds",
+    "status",
+    "run_id",
+    "created",
+]
 SIZE = 0.1  # totals that lie no farther apart are one size
 
 # Of runs from before these were recorded.
@@ -39,13 +47,27 @@ DEFAULTS = {column.name: column.before for column in columns() if column.before 
 def with_all_columns(runs: pd.DataFrame) -> pd.DataFrame:
     """All columns that the analysis reads, numbers as float64.
 
-    What is null or absent is NaN, or the default of old runs.
+    What is null or absent is NaN, or the default of old runs. So are speeds that were not measured
+    alone, in a table that says which were (`speeds`).
     """
     runs = runs.reset_index(drop=True)
     names = (*NUMBER_COLUMNS, *LABEL_COLUMNS, *OTHER_COLUMNS)
     runs = runs.reindex(columns=[*runs, *(name for name in names if name not in runs)])
     numbers = {name: pd.to_numeric(runs[name]).astype(float) for name in NUMBER_COLUMNS}
-    return with_defaults(runs.assign(**numbers))
+    return with_defaults(_with_speeds_alone(runs.assign(**numbers)))
+
+
+def _with_speeds_alone(runs: pd.DataFrame) -> pd.DataFrame:
+    """Without the speeds that were taken while other runs trained. Older tables are as they are."""
+    if runs.speeds.isna().all():
+        return runs
+    alone = runs.speeds == "alone"
+    return runs.assign(**{name: runs[name].where(alone) for name in SPEED_COLUMNS})
+
+
+def lacks_speeds(runs: pd.DataFrame) -> bool:
+    """Whether runs trained, and none of their speeds was measured alone yet."""
+    return "speeds" in runs and runs.speeds.notna().any() and not (runs.speeds == "alone").any()
 
 
 def with_defaults(runs: pd.DataFrame) -> pd.DataFrame:

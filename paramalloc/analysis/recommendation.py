@@ -156,8 +156,8 @@ def recommend(
     decode = fit_decode_time(runs)
     if max_ms is not None and decode is None:
         raise UserError(
-            "no run measured decode_ms_per_token, so max_ms cannot be judged: "
-            "`paramalloc evaluate RUN` measures it"
+            "no run measured decode_ms_per_token alone, so max_ms cannot be judged: "
+            "`paramalloc time SWEEP` measures it"
         )
     for wider in (0.0, WIDER_SEARCH):
         shapes = candidates(eligible, surface, total_params, vocab_size, decode, wider)

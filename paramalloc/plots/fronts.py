@@ -10,9 +10,11 @@ import pandas as pd
 from ..analysis import (
     COST_SENSE,
     QUALITY_SENSE,
+    SPEED_COLUMNS,
     cells_table,
     completed_cells,
     front_probability,
+    lacks_speeds,
     means,
     pareto_front,
     screening,
@@ -68,10 +70,7 @@ def pareto(runs: pd.DataFrame, cost: str, quality: str = "dev_loss"):
     cells = completed_cells(table).dropna(subset=[cost, quality])
     axis = COST_AXES[cost]
     if cells.empty:
-        return Note(
-            f"No completed cell has {COLUMNS[quality].title} and {axis.title}:"
-            " there is no front of them yet."
-        )
+        return Note(_no_front(runs, cost, quality))
     cells, xs, ys = _placed(cells, cost, quality, front_probability(runs, cost, quality))
     intervals = means(runs, quality)[["cell", "low", "high"]]
     rows, tips, numbers = describe_rows(
@@ -115,6 +114,19 @@ def _padded_range(values: pd.Series) -> list[float]:
 
 
 # ---------------------------------------------------------------- words
+
+
+def _no_front(runs: pd.DataFrame, cost: str, quality: str) -> str:
+    """Why there is no front, and for a speed what measures it."""
+    if cost in SPEED_COLUMNS and lacks_speeds(runs):
+        return (
+            f"No cell's {COLUMNS[cost].label} was measured alone: `paramalloc time SWEEP` does, and"
+            " then there is a front against it."
+        )
+    return (
+        f"No completed cell has {COLUMNS[quality].title} and {COST_AXES[cost].title}:"
+        " there is no front of them yet."
+    )
 
 
 def _front_columns(axis: CostAxis, quality: str) -> dict[str, str]:

@@ -9,12 +9,13 @@ from ..analysis import (
     comparable,
     completed_cells,
     eligible_runs,
+    lacks_speeds,
 )
 from ..config import load_profile
 from ..plots import short_count
 from ..runs import Note
 from .confounds import comparison_limits
-from .markup import bullets
+from .markup import bullets, code
 from .open_runs import differences_from, no_cells
 
 BUILTIN = (
@@ -25,6 +26,16 @@ TOKENIZER = "Token perplexities compare only under this tokenizer; bits per byte
 DECODING = (
     "A decoding time is one timing of one sequence after each run. Where fewer layers take"
     " longer, that is its noise."
+)
+
+
+NOT_ALONE = (
+    "Fronts against speed are left out: the runs trained beside others. `paramalloc time SWEEP`"
+    " measures the speeds of each shape alone."
+)
+ALONE = (
+    "Speeds of training and decoding are medians over rounds, one shape at a time with nothing else"
+    " running, on {}. Another machine may rank the cells differently."
 )
 
 
@@ -81,13 +92,23 @@ def _corpus(done: pd.DataFrame) -> str:
 
 def _about_the_measurements(runs: pd.DataFrame, done: pd.DataFrame) -> list[str]:
     used = runs[runs.run_id.isin(done.run_ids.explode())]
+    lines = _about_the_speeds(runs, used, done)
+    if "out_of_domain" in used and used.out_of_domain.eq(True).any():
+        lines.append("The text is tokenised, so SmallBench is out of domain.")
+    return lines
+
+
+def _about_the_speeds(runs: pd.DataFrame, used: pd.DataFrame, done: pd.DataFrame) -> list[str]:
+    if lacks_speeds(used):
+        return [NOT_ALONE]
+    if "speeds" in used and (used.speeds == "alone").any():
+        devices = used.inference_device[used.speeds == "alone"].unique()
+        return [ALONE.format(" and ".join(map(code, sorted(devices))))]
     lines = []
     if done.tokens_per_s.notna().any():
         lines.append(_training_speeds(runs, used))
     if done.decode_ms_per_token.notna().any():
         lines.append(DECODING + _repeatability(runs, "decode_ms_per_token"))
-    if "out_of_domain" in used and used.out_of_domain.eq(True).any():
-        lines.append("The text is tokenised, so SmallBench is out of domain.")
     return lines
 
 

@@ -7,11 +7,13 @@ import pandas as pd
 from ..analysis import (
     COST_SENSE,
     NOTHING,
+    SPEED_COLUMNS,
     cells_table,
     completed_cells,
     eligible_runs,
     front_probability,
     front_table,
+    lacks_speeds,
     main_effects,
     means,
     screening,
@@ -74,7 +76,8 @@ def cell_results(runs: pd.DataFrame) -> Table | Note:
         seeds=cells.n_seeds.where(cells.n_seeds > 0),
     )
     frame = _format_columns(cells, RESULT_TEXTS)
-    unmeasured = [name for name in OPTIONAL if set(frame[name]) == {"—"}]
+    optional = [*OPTIONAL, "tokens/s"] if lacks_speeds(runs) else OPTIONAL
+    unmeasured = [name for name in optional if set(frame[name]) == {"—"}]
     return Table(frame.drop(columns=unmeasured), "What the cells reached")
 
 
@@ -154,6 +157,8 @@ def fronts(runs: pd.DataFrame) -> Table | Note:
     costs = [cost for cost in COST_AXES if not (one_budget and cost == "total_params")]
     stopped = screening(table)
     against = f"Screening only, {name_stopped(stopped)}: against" if stopped else "against"
+    if lacks_speeds(runs):
+        costs = [cost for cost in costs if cost not in SPEED_COLUMNS]
     columns = {against: [f"{COLUMNS[cost].label} ({COST_SENSE[cost]} is better)" for cost in costs]}
     for quality in QUALITY_HEADINGS:
         fronts_of_costs = [_front(runs, table, cost, quality) for cost in costs]

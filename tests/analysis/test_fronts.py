@@ -17,7 +17,8 @@ from paramalloc.analysis import (
     front_table,
     pareto_front,
 )
-from paramalloc.report import limits
+from paramalloc.plots import pareto
+from paramalloc.report import fronts, limits
 
 COSTS = st.one_of(
     st.sampled_from([0.0, 1.0, 1.005, 1.012, 2.0, 3.0]), st.just(math.nan)
@@ -179,3 +180,40 @@ def test_cells_without_a_common_seed_are_not_on_one_front():
     )
     assert "40 % × 2.66, 45 % × 2.66: no seed in common" in str(limits(pd.DataFrame(rows)))
     assert "no seed in common" not in str(limits(grid(seeds=2)))
+
+
+# ---------------------------------------------------------------- speeds that count
+
+
+def test_only_speeds_taken_alone_count():
+    """A table without the column is as it was; of one that has it, the rows alone: a cell without
+    any has no speed, and the others' are those of their rows alone.
+    """
+    runs = grid(seeds=2)
+    older = cells_table(runs)
+    assert cells_table(runs.assign(speeds=None)).equals(older)
+    first_seed = runs.seed == runs.seed.min()
+    mixed = runs.assign(
+        speeds=first_seed.map({True: "alone", False: "training"}),
+        tokens_per_s=runs.tokens_per_s.where(first_seed, 1e9),
+    )
+    assert cells_table(mixed).tokens_per_s.equals(cells_table(runs[first_seed]).tokens_per_s)
+    dropped = mixed.requested_glu == 4.0
+    partly = cells_table(mixed.assign(speeds=mixed.speeds.where(~dropped, None)))
+    assert partly.tokens_per_s.isna().tolist() == (partly.requested_glu == 4.0).tolist()
+    assert partly.dev_loss.equals(older.dev_loss)
+
+
+@pytest.mark.parametrize("cost", ["tokens_per_s", "decode_ms_per_token"])
+def test_without_speeds_alone_a_report_names_the_command(cost):
+    """In place of the front and among the limits; the table has no row of speeds."""
+    runs = noisy(grid(seeds=2)).assign(decode_ms_per_token=2.0, inference_device="cpu")
+    training = runs.assign(speeds="training")
+    assert "`paramalloc time SWEEP`" in pareto(training, cost)
+    assert "`paramalloc time SWEEP`" in limits(training)
+    assert not any("speed" in row or "decoding" in row for row in fronts(training).frame.iloc[:, 0])
+    for timed in (runs, runs.assign(speeds="alone")):
+        assert not isinstance(pareto(timed, cost), str)
+        assert "paramalloc time" not in limits(timed)
+        assert any("training speed" in row for row in fronts(timed).frame.iloc[:, 0])
+    assert "nothing else running, on `cpu`" in limits(runs.assign(speeds="alone"))
