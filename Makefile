@@ -23,13 +23,14 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: all setup data train-embedding-sweep train-glu-sweep grid reference reports published lab check test test-slow
-.PHONY: docs faults bench clean help
+.PHONY: all setup data train-embedding-sweep train-glu-sweep grid reference speeds reports published lab check test
+.PHONY: test-slow docs faults bench clean help
 
 all: setup  ## set up, then the quick grid on the built-in corpus and its report
 	@# Cells may fail: the report shows the others, and the exit status still tells. SmallBench would take two more minutes.
 	$(BIN)/paramalloc sweep params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --jobs auto --smallbench off; \
 	swept=$$?; \
+	$(BIN)/paramalloc time params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --seconds 4; \
 	$(BIN)/paramalloc report params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --name quick \
 	    && exit $$swept
 
@@ -44,8 +45,9 @@ STUDY = --profile "$(PROFILE)" --dataset "$(DATASET)" --outputs "$(OUTPUTS)"
 SWEEP = $(STUDY) --jobs $(JOBS) $(if $(YES),--yes)
 
 # The reference study: profile reference without a GPU, else PROFILE=study; its corpus, unless DATASET names another.
-REFERENCE = --profile "$(PROFILE:auto=reference)" --dataset "$(DATASET:builtin=../shared/data/wiki-news)" \
-    --outputs "$(OUTPUTS)" --jobs $(JOBS) --early-stop flag --yes
+PUBLISHED = --profile "$(PROFILE:auto=reference)" --dataset "$(DATASET:builtin=../shared/data/wiki-news)" \
+    --outputs "$(OUTPUTS)"
+REFERENCE = $(PUBLISHED) --jobs $(JOBS) --early-stop flag --yes
 
 train-embedding-sweep: setup  ## three embedding shares at one GLU expansion
 	$(BIN)/paramalloc sweep params/embedding_sweep.yaml $(SWEEP)
@@ -63,7 +65,11 @@ reference: setup  ## the published study, in an order that may be cut off anywhe
 	for name in lr_check lr_check_full embed_lr_check; do run $$name --early-stop off --smallbench off; done; run noise_floor --seed 3,4,5,6,7,8 --smallbench off; \
 	for seed in 0 1 2; do for name in factorized_mlp factorized_depth; do run $$name --seed $$seed --smallbench off; done; done; \
 	for name in low_share tying gate sizes budget; do run $$name --smallbench off; done; \
-	run vocabulary --smallbench off --early-stop off
+	run vocabulary --smallbench off --early-stop off; \
+	$(BIN)/paramalloc time reference $(PUBLISHED)
+
+speeds: setup  ## how fast each shape of the grid trains and generates, measured alone
+	$(BIN)/paramalloc time params/grid.yaml $(STUDY)
 
 reports: setup  ## RESULTS.md and report.html of the three
 	@set -e; for name in embedding_sweep glu_sweep grid; do \
