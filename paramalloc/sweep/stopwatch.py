@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..allocation import count_parameters
+from ..allocation import memory_bytes
 from ..config import TrainConfig
 from ..evaluation.inference import (
     SERVED,
@@ -25,52 +25,60 @@ from ..model import (
     pick_precision,
 )
 from ..training import Learner
+from ..training.step_graph import ORDINARY_STEPS
 from .probe import Steps, measure_seconds
 from .timing import Speeds, TimedShape
 
 STRETCH_S = 0.25  # seconds of training that are timed together, at the least
-BYTES = 20  # of a parameter: weights, gradients, two moments, the copy that serves
 
 
 class Stopwatch:
-    """Measures one shape at a time on a device."""
+    """Measures one shape at a time on a device.
+
+    Models are kept for their next visit where all fit into half of the memory, as they train.
+    """
 
     def __init__(self, device: str, shapes: list[TimedShape]) -> None:
         self.device = pick_device(device)
         self.name = device_name(self.device)
         self.threads = torch.get_num_threads()
         self.kept: dict[int, Bench] = {}
-        needed = BYTES * sum(count_parameters(shape.model)["total"] for shape in shapes)
+        needed = sum(training_bytes(shape) for shape in shapes)
         self.keeps = needed < (device_memory(self.device) or math.inf) / 2
         keep_freed_memory()
 
     def visit(self, shape: TimedShape) -> Speeds:
         """The speeds of a shape, measured once."""
-        return self._bench(shape).visit()
+        bench = self._take(shape)
+        speeds = bench.visit()
+        if self.keeps:
+            self.kept[id(shape)] = bench
+        else:
+            bench.learner.release()
+        return speeds
 
     def columns(self, shape: TimedShape) -> dict[str, Any]:
         """What is recorded of a shape that was visited; its model is let go."""
-        bench = self._bench(shape)
-        self.kept.pop(id(shape), None)
+        bench = self._take(shape)
+        memory = bench.memory()
+        bench.learner.release()
         place = {
             "inference_device": self.name,
             "speeds": "alone",
             "speeds_threads": self.threads,
         }
-        return shape.speeds | bench.memory() | place
+        return shape.speeds | memory | place
 
-    def _bench(self, shape: TimedShape) -> "Bench":
-        """The model of a shape, ready to be measured.
+    def _take(self, shape: TimedShape) -> "Bench":
+        """The model of a shape that was kept, or a new one."""
+        kept = self.kept.pop(id(shape), None)
+        return kept or Bench(shape, self.device)
 
-        It is kept for the next visit where all fit into half of the memory. A compiled one is not:
-        torch keeps the graphs of a few shapes at a time.
-        """
-        if id(shape) in self.kept:
-            return self.kept[id(shape)]
-        bench = Bench(shape, self.device)
-        if self.keeps and bench.learner.compiled is None:
-            self.kept[id(shape)] = bench
-        return bench
+
+def training_bytes(shape: TimedShape) -> int:
+    """Memory to train a shape, by the ledger."""
+    recipe = shape.recipe
+    return memory_bytes(shape.model, recipe["seq_len"], recipe["batch_tokens"])["training"]
 
 
 class Bench:
@@ -100,7 +108,8 @@ class Bench:
         """Tokens per second of whole training steps."""
         device = self.learner.device
         if not self.count:
-            self.steps(2)  # a graph is compiled, the optimizer makes its moments
+            # a graph is compiled and recorded, the optimizer makes its moments
+            self.steps(2 if self.learner.graph is None else ORDINARY_STEPS + 2)
             self.count = math.ceil(STRETCH_S / measure_seconds(device, self.steps))
         elif self.count > 1:
             self.steps()

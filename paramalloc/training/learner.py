@@ -106,7 +106,7 @@ class Learner:
         weights = [weight.detach() for weight in self.model.parameters()]
         return [*weights, *moments, self.diverged, self.finite_steps]
 
-    def release(self):
+    def release(self) -> None:
         """Give the memory of a recorded step back; steps after this one are ordinary."""
         if self.graph is not None:
             self.graph.release()
