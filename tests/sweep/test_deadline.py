@@ -233,7 +233,7 @@ def test_a_deadline_that_no_run_fits_says_so(sweep, clock):
 
 def test_a_deadline_that_came_while_a_corpus_was_prepared(sweep, clock, monkeypatch):
     """Nothing begins, and the next command has time for it."""
-    monkeypatch.setattr(execution, "prepare", lambda *args: clock.sleep(9) or prepare(*args))
+    monkeypatch.setattr(execution.Execution, "held_elsewhere", lambda _: clock.sleep(9))
     started, left = execute(sweep, clock, 5)
     assert started == []
     assert left == "0 of 4 runs are done, 4 not begun; the same command goes on"
