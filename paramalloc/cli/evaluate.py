@@ -44,7 +44,7 @@ def add_evaluate(commands) -> None:
 
 def run_evaluate(arguments) -> None:
     from ..evaluation import measure_again
-    from ..runs import LIST_COLUMNS, MEASURED, find_run, read_json
+    from ..runs import LIST_COLUMNS, MEASURED, TimeLeft, describe_stage, find_run, read_json
 
     folder = find_run(arguments.run, ROOT / arguments.outputs)
     stride = number_option(arguments, "stride", int)
@@ -52,10 +52,11 @@ def run_evaluate(arguments) -> None:
     changes = {name: value for name, value in options.items() if value}
 
     # Measure, with a line on a terminal that says how far it is.
+    time_left = TimeLeft()
     bar = tqdm(bar_format="{desc}", disable=not sys.stderr.isatty(), leave=False)
 
     def show(stage: str, fraction: float) -> None:
-        bar.set_description_str(f"{stage} {fraction:.0%}")
+        bar.set_description_str(describe_stage(stage, fraction, time_left(stage, fraction)))
 
     result = measure_again(folder, stride, show, **changes)
     bar.close()

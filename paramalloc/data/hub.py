@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from ..errors import DataError
+from ..errors import DataError, UserError
 from .readers import cut_articles
 from .splits import SPLITS, Opened, Part, Source
 
@@ -143,6 +143,8 @@ def explain_hub_errors(name: str, instead: str) -> Iterator[None]:
     """Turn whatever fails on the way to the hub into one line that says what to do `instead`."""
     try:
         yield
+    except UserError:  # interrupted
+        raise
     except Exception as error:  # whatever the network, the hub and three libraries may raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         advice = f"check the network or {instead}"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -164,9 +165,10 @@ def _measure_perplexities(
     measured = Measurement()
     counts = corpus.counts("train")
     for split, prefix in SCORED_SPLITS.items():
-        progress(f"perplexity of {prefix}", 0.0)
+        told = partial(progress, f"perplexity of {prefix}")
+        told(0.0)
         tokens = np.asarray(corpus.split(split))
-        losses = split_losses(model, tokens, seq_len, stride)
+        losses = split_losses(model, tokens, seq_len, stride, progress=told)
         loss = float(losses.mean(dtype=np.float64))
         units = convert_loss(loss, corpus.meta["splits"][split])
         measured.columns |= {f"{prefix}_{name}": value for name, value in units.items()}

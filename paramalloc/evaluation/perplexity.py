@@ -61,18 +61,23 @@ def split_losses(
     seq_len: int,
     stride: int | None = None,
     batch_tokens: int = TOKENS_AT_A_TIME,
+    progress: Callable[[float], None] | None = None,
 ) -> np.ndarray:
     """Nats of each of `tokens` (N,), float32, in windows of seq_len.
 
     A smaller `stride` gives each token more context, at the price of seq_len / stride times the
-    work.
+    work. `progress` is told the fraction done.
     """
     device = next(model.parameters()).device
     losses = []
+    done = 0
     for x, y, new in windows(tokens, seq_len, stride, batch_tokens):
         hidden = model.read_out(torch.from_numpy(x).to(device))[:, -new:].flatten(0, 1)
         targets = torch.from_numpy(y[:, -new:].flatten()).to(device)
         losses.append(token_losses(hidden, model.tables[-1], targets))
+        done += len(targets)
+        if progress:
+            progress(done / len(tokens))
     return torch.cat(losses).cpu().numpy()
 
 

@@ -19,7 +19,7 @@ from ..data import (
     open_file,
     revision_on_hub,
 )
-from ..errors import DataError
+from ..errors import DataError, UserError
 
 
 @dataclass(frozen=True)
@@ -166,6 +166,8 @@ def load_sets(source: str) -> tuple[list[Set], dict[str, str]]:
                 sets.append(_find_local(name, where, ROOT / source))
         except DataError as error:
             missing[name] = str(error)
+        except UserError:  # interrupted
+            raise
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
             missing[name] = f"{name} is not in the form that is read here ({reason})"

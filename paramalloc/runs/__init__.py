@@ -10,6 +10,7 @@ lease.py       one process at a time writes a run
 process.py     which process this is, and whether another one has ended
 flags.py       the rule of early stop; which runs it flags, from their curves
 folder.py      a run's folder and its files
+progress.py    how long a stage of measuring still takes
 table.py       all runs as a DataFrame, from folders or from a results.csv
 archive.py     the small files of many runs in one zip archive
 restore.py     runs of a results.csv or of archives, put back as folders
@@ -21,6 +22,7 @@ from .folder import Run, as_json, find_run, read_json, read_metrics, write_json,
 from .identity import identifying_parameters, run_id
 from .lease import Lease, Watch, hold
 from .process import myself
+from .progress import TimeLeft, describe_seconds, describe_stage
 from .provenance import current_commit, describe_provenance, describe_run, say_commit
 from .restore import restore_runs, runs_to_restore
 from .schema import (
@@ -56,6 +58,7 @@ __all__ = [
     "Lease",
     "Note",
     "Run",
+    "TimeLeft",
     "Watch",
     "as_csv",
     "as_frame",
@@ -67,6 +70,8 @@ __all__ = [
     "data_dictionary",
     "describe_provenance",
     "describe_run",
+    "describe_seconds",
+    "describe_stage",
     "find_run",
     "hold",
     "identifying_parameters",

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,17 @@ class Run:
             path = self.folder / "metrics.jsonl"
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         self.lease.check()
+
+    def note(self, **values: Any) -> None:
+        """Tell `status` what is done now; it is forgotten when the run is not held any more."""
+        with suppress(OSError):  # no run ends because of it
+            write_json(self.lease.desk / "stage.json", values)
+
+    @staticmethod
+    def noted(folder: Path) -> dict[str, Any]:
+        """What the holder of the run in `folder` noted last; empty if nothing."""
+        notes = sorted((folder / "lease").glob("*/stage.json"))
+        return (read_json(notes[-1]) if notes else None) or {}
 
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Write result.json, with a null for each column that `result` lacks."""

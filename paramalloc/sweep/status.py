@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..runs import Run, read_json, read_metrics, read_probes, with_flags
+from ..runs import Run, describe_stage, read_json, read_metrics, read_probes, with_flags
 from .dry_run import all_stages, format_seconds, prepared_corpus
 from .execution import last_line
 from .spec import Cell, Sweep
@@ -119,10 +119,18 @@ def _run_row(cell: str, folder: Path) -> dict[str, Any]:
         return row | {"state": "interrupted" if config else "missing", "where": None}
     row["where"] = f"process {holder['pid']} on {holder['host'].split()[0]}"
     if (folder / "checkpoint" / "final").exists():
-        return row | {"state": "measuring"}
+        return row | {"state": "measuring"} | _stage_cells(row["where"], Run.noted(folder))
     if row["tokens/s"]:
         row["left"] = (row["of"] - row["tokens"]) / row["tokens/s"]
     return row | {"state": "running"}
+
+
+def _stage_cells(where: str, stage: dict[str, Any]) -> dict[str, Any]:
+    """What is measured of a run, and how long that stage still takes."""
+    if not stage:
+        return {}
+    words = describe_stage(stage["stage"], stage["fraction"], None)
+    return {"where": f"{where}: {words}", "left": stage["time_left_s"]}
 
 
 def _flagged_at(record: dict[str, Any], folder: Path) -> float | None:

@@ -7,7 +7,7 @@ import torch
 
 from ..config import TrainConfig
 from ..model import Stamp, seconds_between, stamp
-from ..runs import Run
+from ..runs import Run, TimeLeft
 
 OnRecord = Callable[[dict], None]
 
@@ -31,6 +31,8 @@ class Meter:
         self.wall_before = 0.0  # seconds before an interruption
         self.started = time.perf_counter()
         self.progress = {"run_id": run.id}
+        self.time_left = TimeLeft()
+        self.noted = ("", 0.0)  # the last note for `status`: of which stage, and when
 
     @property
     def wall(self) -> float:
@@ -80,8 +82,20 @@ class Meter:
         self.mark = (stamp(self.device), step)
 
     def evaluating(self, stage: str, fraction: float):
-        """Call `on_record` with what is measured after the last step, and the fraction done."""
-        self._report(self.progress | {"stage": stage, "fraction": fraction})
+        """Call `on_record` with what is measured after the last step, and the fraction done.
+
+        For `status` it is noted beside the run, when a stage begins and once a second.
+        """
+        values = {
+            "stage": stage,
+            "fraction": fraction,
+            "time_left_s": self.time_left(stage, fraction),
+        }
+        self._report(self.progress | values)
+        now = time.monotonic()
+        if stage != self.noted[0] or now >= self.noted[1] + 1:
+            self.noted = (stage, now)
+            self.run.note(**values)
 
     def end(self):
         """Call `on_record` for the last time."""

@@ -217,8 +217,13 @@ class Trainer:
             self.corpus,
             self.run.lease,
             self.learner.precision,
-            self.meter.evaluating,
+            self._evaluating,
         )
+
+    def _evaluating(self, stage: str, fraction: float):
+        """Tell how far it is; and look for a signal whose error was lost on its way up."""
+        self.interrupt.obey(self.interrupt.message)
+        self.meter.evaluating(stage, fraction)
 
     def _speeds(self, result: dict) -> dict:
         """wall_s and, where known, the share of it outside of steps and the FLOPs utilisation."""

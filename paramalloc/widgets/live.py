@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import display
 
 from ..plots import loss_curve, show
-from ..runs import METRIC_COLUMNS
+from ..runs import METRIC_COLUMNS, describe_seconds, describe_stage
 
 LINE_EVERY = 0.5  # seconds
 FIRST_CHART_AFTER = 5.0  # seconds
@@ -41,6 +41,7 @@ class LiveTraining:
         self.chart = display({"text/plain": ""}, raw=True, display_id=True)
         self.run_id: str | None = None
         self.records: list[dict[str, Any]] = []
+        self.stage = ""
         self.next_line = 0.0
         self.next_chart = time.monotonic() + FIRST_CHART_AFTER
 
@@ -49,11 +50,12 @@ class LiveTraining:
         if record["run_id"] != self.run_id:
             self.run_id = record["run_id"]
             self.records = []
+            self.stage = ""
+        now = time.monotonic()
         if "stage" in record:
-            self.line.update(_bar(f"evaluating: {record['stage']}", record["fraction"]), raw=True)
+            self._show_stage(record, now)
             return
         self.records.append(record)
-        now = time.monotonic()
         if record["done"] or now >= self.next_line:
             self.line.update(_progress(record, self.records), raw=True)
             self.next_line = now + LINE_EVERY
@@ -61,6 +63,14 @@ class LiveTraining:
             self.chart.update({"text/plain": ""}, raw=True)
         elif now >= self.next_chart:
             self._draw(now)
+
+    def _show_stage(self, record: dict[str, Any], now: float) -> None:
+        if record["stage"] == self.stage and now < self.next_line:
+            return
+        self.stage = record["stage"]
+        self.next_line = now + LINE_EVERY
+        words = describe_stage(record["stage"], record["fraction"], record["time_left_s"])
+        self.line.update(_bar(f"evaluating: {words}", record["fraction"]), raw=True)
 
     def _draw(self, started: float) -> None:
         table = pd.DataFrame(self.records, columns=METRIC_COLUMNS)
@@ -79,9 +89,8 @@ def _progress(record: dict[str, Any], records: list[dict[str, Any]]) -> dict[str
     if perplexities and perplexities[-1]:
         parts.append(f"dev perplexity {perplexities[-1]:.1f}")
     if record["tokens_per_s"]:
-        minutes, seconds = divmod(round(max(record["time_left_s"], 0)), 60)
         parts.append(f"{record['tokens_per_s']:,.0f} tokens/s")
-        parts.append(f"{minutes}:{seconds:02} left")
+        parts.append(f"{describe_seconds(record['time_left_s'])} left")
     return _bar(" · ".join(parts), record["tokens"], record["budget"])
 
 

@@ -68,6 +68,9 @@ def test_each_token_after_its_own_window(length, seq_len, stride):
             split_losses(model, tokens, seq_len, stride, batch_tokens), expected, rtol=1e-4
         )
     if stride == seq_len:
+        fractions = []
+        split_losses(model, tokens, seq_len, batch_tokens=64, progress=fractions.append)
+        assert fractions == sorted(fractions) and fractions[-1] == 1.0
         total = sum_losses(model, tokens, seq_len).item()
         assert total == pytest.approx(np.sum(expected), rel=1e-5)
 

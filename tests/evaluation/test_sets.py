@@ -4,7 +4,9 @@ import lzma
 from dataclasses import replace
 
 import pandas as pd
+import pytest
 
+from paramalloc.errors import InterruptedRunError
 from paramalloc.evaluation import sets
 from paramalloc.evaluation.sets import Set, load_sets
 from paramalloc.evaluation.smallbench import take_subset
@@ -123,6 +125,20 @@ def test_the_hub_gives_the_same_sets(small_sets, tmp_path, monkeypatch):
     assert not missing
     assert [len(part.items) for part in there] == [len(part.items) for part in here]
     assert digests(there) == digests(here)
+
+
+def test_a_signal_is_no_form_of_a_set(small_sets, monkeypatch):
+    """An error that ends the run is passed on, while files are read and on the way to the hub."""
+
+    def interrupted(*_):
+        raise InterruptedRunError("the same command goes on")
+
+    monkeypatch.setattr(sets, "_read_items", interrupted)
+    monkeypatch.setattr(sets, "revision_on_hub", interrupted)
+    sets._read_local_files.cache_clear()
+    for source in (str(small_sets), "hub"):
+        with pytest.raises(InterruptedRunError):
+            load_sets(source)
 
 
 def test_without_a_network_the_hub_is_refused_in_one_line(monkeypatch):

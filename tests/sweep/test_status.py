@@ -72,6 +72,26 @@ def test_every_state_is_named(plan, tmp_path, capsys):
     assert "no runs yet" in capsys.readouterr().out
 
 
+def test_what_is_measured_is_told(plan, tmp_path):
+    """The stage of a run after its last step, how far it is and how long it still takes; only as
+    long as a process holds the run.
+    """
+    _, sweep, corpus = plan
+    run = Run(sweep.cells[0].config, corpus.fingerprint)
+    with run.held():
+        run.begin({"tokens": 40_960})
+        (run.folder / "checkpoint" / "final").mkdir(parents=True)
+        [before] = status_table(tmp_path).to_dict("records")
+        run.note(stage="perplexity of dev", fraction=0.4, time_left_s=12.0)
+        [row] = status_table(tmp_path).to_dict("records")
+    assert before["state"] == row["state"] == "measuring"
+    assert row["where"] == before["where"] + ": perplexity of dev 40%"
+    assert row["left"] == 12
+    assert "0:00:12" in format_status(status_table(tmp_path).assign(left=row["left"]))
+    [after] = status_table(tmp_path).to_dict("records")
+    assert after["state"] == "interrupted" and after["where"] is None
+
+
 def test_a_flag_is_shown_as_soon_as_the_curves_give_one(plan, tmp_path):
     """Of a run in training and of a finished one, and counted once the baseline is there."""
     path, _, corpus = plan

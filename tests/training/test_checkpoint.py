@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,6 +187,52 @@ def test_a_deleted_result_is_measured_again_and_not_trained(halfway, tiny_corpus
         again["tokens_per_s"] == before["tokens_per_s"]
         and again["wall_s"] > before["tokens_trained"] / before["tokens_per_s"]
     )
+
+
+STAGES = [
+    "perplexity of dev",
+    "perplexity of test",
+    "SmallBench, blimp",
+    "SmallBench, piqa",
+    "SmallBench, n-gram models of the training text",
+]
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["raised", "lost"])
+def test_a_signal_while_measuring_ends_at_once(
+    lost, tiny, tiny_corpus, small_sets, tmp_path, monkeypatch
+):
+    """In any stage, also where a library swallows the error. The final weights stay, and the same
+    command measures again without training.
+    """
+    values = {"smallbench": "full", "smallbench_data": str(small_sets)}
+    seen = []
+
+    def stop_in(stage):
+        def told(record):
+            seen.append(record.get("stage"))
+            if seen[-1] == stage:
+                with suppress(InterruptedRunError if lost else ()):
+                    signal.raise_signal(signal.SIGINT)
+
+        return told
+
+    whole = cell(tiny, tmp_path / "whole", **values)
+    train(whole, tiny_corpus)
+    config = cell(tiny, tmp_path, **values)
+    folder = Run(config, tiny_corpus.fingerprint).folder
+    for stage in STAGES[: 3 if lost else None]:
+        with pytest.raises(InterruptedRunError, match="the same command goes on"):
+            train(config, tiny_corpus, stop_in(stage))
+        assert seen[-1] == stage
+        assert newest_whole(folder / "checkpoint").name == "final"
+        assert not (folder / "result.json").exists()
+        assert not list((folder / "lease").glob("*/"))
+        monkeypatch.setattr(Learner, "step", None)
+    train(config, tiny_corpus)
+    assert_same(state(whole, tiny_corpus), state(config, tiny_corpus))
+    expected = read_json(Run(whole, tiny_corpus.fingerprint).folder / "evaluation.json")
+    assert read_json(folder / "evaluation.json")["smallbench"] == expected["smallbench"]
 
 
 def test_a_failed_measurement_loses_nothing(tiny, tiny_corpus, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """The explorer without a front end: its controls, its answers, the command it hands over."""
 
 import shlex
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from paramalloc.allocation import allocation
 from paramalloc.config import ExploreConfig, TrainConfig
 from paramalloc.errors import ConfigError
-from paramalloc.widgets import Explorer
+from paramalloc.widgets import Explorer, LiveTraining
 from paramalloc.widgets.controls import CONTEXTS, VOCABULARIES
 
 MOVES = [
@@ -133,3 +134,19 @@ def test_every_control_is_labelled():
     assert all(control.description for control in Explorer().controls.values())
     with pytest.raises(ConfigError, match="unknown hardware 'abacus': known are"):
         Explorer(ExploreConfig(hardware="abacus"))
+
+
+def test_measuring_shows_its_progress_and_time_left():
+    """A line when a stage begins, and then twice a second at most."""
+    live = LiveTraining()
+    shown = []
+    live.line = SimpleNamespace(update=lambda content, raw: shown.append(content["text/plain"]))
+    for fraction, left in ((0.0, None), (0.5, 65.0), (0.6, 60.0)):
+        live.next_line -= 10 * (fraction == 0.5)
+        live(
+            {"run_id": "a", "stage": "perplexity of dev", "fraction": fraction, "time_left_s": left}
+        )
+    assert shown == [
+        "evaluating: perplexity of dev",
+        "evaluating: perplexity of dev 50%, 1:05 left",
+    ]
