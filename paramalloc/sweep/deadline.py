@@ -181,7 +181,7 @@ def _describe_next(deadline: Deadline) -> str:
     shortest = min((seconds for _, seconds in deadline.refused), default=0.0)
     if is_progress or not shortest:
         return "the same command goes on"
-    return f"no run is predicted to end in time: the shortest takes {shortest:,.0f} s"
+    return f"no run is predicted to end in time: give a deadline of at least {shortest:,.0f} s"
 
 
 def _unfinished(executions: list[Execution]) -> set[str]:

@@ -227,7 +227,7 @@ def test_a_deadline_that_no_run_fits_says_so(sweep, clock):
     assert started == []
     assert left == (
         "1 of 4 runs are done, 3 not begun; "
-        "no run is predicted to end in time: the shortest takes 15 s"
+        "no run is predicted to end in time: give a deadline of at least 15 s"
     )
 
 
