@@ -1,5 +1,6 @@
 """`paramalloc time`: measure the speeds of finished runs alone."""
 
+import math
 import os
 import re
 import sys
@@ -146,8 +147,8 @@ def _time_shapes(shapes: list, stopwatch, limit: float, refuse: Callable[[], obj
         time_shapes(shapes, stopwatch.visit, limit, refuse, show)
     if unsure:
         print(
-            f"{len(unsure)} of {len(shapes)} shapes did not come under {WIDTH:.0%} in {limit:g} s "
-            "each: a quiet machine, or more --seconds with --again, makes them surer"
+            f"{len(unsure)} of {len(shapes)} shapes did not come under {100 * WIDTH:.0f} % in "
+            f"{limit:g} s each: a quiet machine, or more --seconds with --again, makes them surer"
         )
 
 
@@ -169,10 +170,10 @@ def _announce(shapes: list, stopwatch, limit: float) -> str:
 
 def _line(shape) -> str:
     speeds = shape.speeds
-    width = f"{shape.width:.1%}" if len(shape.visits) > 5 else "unknown"
+    width = f"{100 * shape.width:.1f} %" if math.isfinite(shape.width) else "unknown"
     return (
         f"{shape}: training {speeds['tokens_per_s']:,.0f} tokens/s, prompts "
         f"{speeds['prefill_tokens_per_s']:,.0f} tokens/s, decoding "
         f"{speeds['decode_ms_per_token']:.2f} ms a token; 95 % interval {width}, "
-        f"{len(shape.visits)} rounds, {len(shape.results)} runs"
+        f"{len(shape.visits)} rounds"
     )

@@ -119,9 +119,10 @@ def _padded_range(values: pd.Series) -> list[float]:
 def _no_front(runs: pd.DataFrame, cost: str, quality: str) -> str:
     """Why there is no front, and for a speed what measures it."""
     if cost in SPEED_COLUMNS and lacks_speeds(runs):
+        name = COLUMNS[cost].label.capitalize()
         return (
-            f"No cell's {COLUMNS[cost].label} was measured alone: `paramalloc time SWEEP` does, and"
-            " then there is a front against it."
+            f"{name} was not measured alone yet: `paramalloc time SWEEP` does that, and then there"
+            " is a front against it."
         )
     return (
         f"No completed cell has {COLUMNS[quality].title} and {COST_AXES[cost].title}:"

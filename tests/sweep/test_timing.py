@@ -4,13 +4,15 @@ import json
 import math
 
 import pytest
+import torch
 
 from paramalloc.cli import main
-from paramalloc.config import ROOT
+from paramalloc.config import ROOT, ModelConfig
 from paramalloc.errors import RunError
 from paramalloc.runs import TIMED, hold, read_json
 from paramalloc.sweep import WIDTH, time_shapes
-from paramalloc.sweep.stopwatch import Stopwatch
+from paramalloc.sweep import stopwatch as stopwatch_module
+from paramalloc.sweep.stopwatch import Stopwatch, train_config
 from paramalloc.sweep.timing import TimedShape, interval_width
 
 TABLE = ROOT / "outputs" / "reference" / "quick" / "results.csv"
@@ -88,6 +90,53 @@ def test_one_visit_is_made_however_short_the_limit():
     assert [len(shape.visits) for shape in FakeTime().run(limit=0.1).shapes] == [1] * 4
 
 
+# ---------------------------------------------------------------- a shape
+
+RECIPE = {
+    "seq_len": 32,
+    "batch_tokens": 64,
+    "parametrization": "completep",
+    "optimizer": "adamw",
+    "precision": "fp32",
+    "device": "cpu",
+    "compiled": False,
+}
+
+
+def tiny_shape(**recipe):
+    model = ModelConfig(
+        vocab_size=300, d_model=16, n_layers=1, n_heads=2, n_kv_heads=2, d_head=8, d_ff=32
+    )
+    return TimedShape(model, RECIPE | recipe)
+
+
+def test_a_shape_is_timed_as_it_was_trained():
+    """On its device; on another one, as it would be trained there."""
+    cpu = torch.device("cpu")
+    here = train_config(tiny_shape(precision="bf16", compiled=True), cpu)
+    assert (here.precision, here.compile) == ("bf16", "on")
+    assert train_config(tiny_shape(), cpu).compile == "off"
+    elsewhere = train_config(tiny_shape(precision="fp16", device="a GPU", compiled=True), cpu)
+    assert (elsewhere.precision, elsewhere.compile) == ("auto", "auto")
+    for config in (here, elsewhere):
+        assert (config.seq_len, config.batch_tokens, config.optimizer) == (32, 64, "adamw")
+
+
+@pytest.mark.parametrize("memory, kept", [(None, 1), (1000, 0)])
+def test_models_are_kept_where_they_fit(memory, kept, monkeypatch):
+    """Both ways measure all speeds, and nothing stays behind."""
+    monkeypatch.setattr(stopwatch_module, "device_memory", lambda device: memory)
+    monkeypatch.setattr(stopwatch_module, "STRETCH_S", 0.001)
+    shape = tiny_shape()
+    stopwatch = Stopwatch("cpu", [shape])
+    shape.visits = [stopwatch.visit(shape) for _ in range(2)]
+    assert len(stopwatch.kept) == kept
+    assert all(value > 0 for visit in shape.visits for value in visit.values())
+    columns = stopwatch.columns(shape)
+    assert set(columns) == set(TIMED) - {"mfu"}
+    assert not stopwatch.kept
+
+
 # ---------------------------------------------------------------- the rows
 
 
@@ -137,7 +186,7 @@ def test_restored_runs_are_timed_and_nothing_else_changes(tmp_path, capsys, monk
 
     assert time_runs(tmp_path, "--again") == 0
     assert result_of(folders[0])["tokens_per_s"] not in (None, first["tokens_per_s"])
-    assert "1 of 1 shapes did not come under 3%" in capsys.readouterr().out
+    assert "1 of 1 shapes did not come under 3 %" in capsys.readouterr().out
 
 
 def test_nothing_is_timed_beside_a_living_process(tmp_path, capsys, monkeypatch):
