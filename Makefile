@@ -114,7 +114,7 @@ faults: $(VENV)/.paramalloc-test  ## the crash suite alone, with 200 kills (test
 	PARAMALLOC_KILLS=200 $(PYTEST) tests/faults
 
 bench: $(VENV)/.paramalloc-test  ## the benchmarks in tests/bench, on DATASET
-	@set -e; for script in tests/bench/bench_*.py; do OMP_WAIT_POLICY=PASSIVE $(BIN)/python "$$script" "$(DATASET)"; done
+	@set -e; for script in $(filter-out %/bench_gpu.py,$(wildcard tests/bench/bench_*.py)); do OMP_WAIT_POLICY=PASSIVE $(BIN)/python "$$script" "$(DATASET)"; done
 
 clean:  ## remove .venv and caches; outputs stay
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache "$(VENV)"/.paramalloc*
