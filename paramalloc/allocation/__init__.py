@@ -11,7 +11,7 @@
 
 from .allocator import Allocation, allocate, allocation, k_best
 from .display import comparison
-from .hardware import HARDWARE, peak_flops
+from .hardware import HARDWARE, peak_flops, roofline
 from .ledger import count_parameters, flops_per_token, memory_bytes
 from .request import Request, check_request
 from .search import best_shapes
@@ -30,4 +30,5 @@ __all__ = [
     "k_best",
     "memory_bytes",
     "peak_flops",
+    "roofline",
 ]

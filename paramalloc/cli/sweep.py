@@ -2,8 +2,9 @@
 
 import sys
 import time
+from contextlib import closing
 
-from ..config import as_number, cores, cuda_available, overload
+from ..config import as_number, cores, cuda_devices, overload
 from ..errors import UserError
 from .machine_end import add_machine_end, make_deadline, make_keeper, print_left
 from .options import add_command, add_overrides, named_values, number_option
@@ -61,13 +62,21 @@ def _add_execution(parser) -> None:
         default=1,
         metavar="N",
         help="Cells to train at a time, which share the cores (default: 1). "
-        f"auto means one per core, at most {MAX_JOBS}; with a GPU, one.",
+        f"auto means one per core, at most {MAX_JOBS}; with GPUs, one a GPU.",
     )
     parser.add_argument(
         "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="Train in processes of this machine, or on Ray (default: local).",
+        choices=("pool", "papermill", "ray"),
+        default="pool",
+        help="Train in long-lived processes of this machine, in one papermill process a cell, or "
+        "on Ray (default: pool).",
+    )
+    parser.add_argument(
+        "--notebooks",
+        choices=("after", "off"),
+        default="after",
+        help="Whether the pool executes the notebooks of finished cells after training "
+        "(default: after). They show the runs; the record of a run is its folder.",
     )
     parser.add_argument(
         "--address",
@@ -117,32 +126,28 @@ def _add_recipe(parser) -> None:
 def run_sweep(arguments) -> int:
     began = time.time()  # before seconds of imports
     from ..runs import say_commit
-    from ..sweep import describe_flags, execute_sweep, load_sweep
+    from ..sweep import describe_flags, load_sweep
 
     if arguments.commit:
         say_commit(arguments.commit)
     plan = load_sweep(arguments.sweep, **named_values(arguments, OVERRIDES))
-    has_gpu = plan.config.device != "cpu" and cuda_available()
-    jobs = _jobs(arguments.jobs, has_gpu)
+    gpus = 0 if plan.config.device == "cpu" else cuda_devices()
+    jobs = _jobs(arguments.jobs, gpus)
     if arguments.dry_run:
         _print_plan(plan, jobs)
         return 0
     deadline = make_deadline(arguments, plan, jobs, began)
     keeper = make_keeper(arguments, plan)
-    if not arguments.yes and not has_gpu:
+    if not arguments.yes and not gpus:
         _refuse_long(plan, deadline)
     print(
         f"{plan.name}: {len(plan.cells)} cells, profile {plan.config.profile}, "
         f"{plan.config.tokens:,} tokens a run"
     )
-    if not has_gpu and arguments.engine != "ray" and (note := overload(jobs)):
+    if not gpus and arguments.engine != "ray" and (note := overload(jobs)):
         print(f"paramalloc: {note}", file=sys.stderr)
     keeper.begin()
-    engine = _engine(arguments, jobs)
-    try:
-        failures = execute_sweep(plan, engine, deadline, keeper)
-    finally:
-        engine.close()
+    failures = _execute(plan, arguments, jobs, gpus, deadline, keeper)
     if flags := describe_flags(plan):
         print(flags)
     for name, reason in failures.items():
@@ -150,9 +155,9 @@ def run_sweep(arguments) -> int:
     return print_left(plan, deadline) or (1 if failures else 0)
 
 
-def _jobs(text, has_gpu: bool) -> int:
+def _jobs(text, gpus: int) -> int:
     if text == "auto":
-        return 1 if has_gpu else min(MAX_JOBS, cores())
+        return gpus or min(MAX_JOBS, cores())
     jobs = as_number("--jobs", text, int)
     if jobs < 1:
         raise UserError(f"--jobs must be at least 1 or auto, not {jobs}")
@@ -177,11 +182,26 @@ def _refuse_long(plan, deadline) -> None:
         )
 
 
-def _engine(arguments, jobs: int):
-    from ..sweep import Local, OnRay
+def _execute(plan, arguments, jobs: int, gpus: int, deadline, keeper) -> dict[str, str]:
+    """Train the cells, then execute the notebooks that show them; the failures."""
+    from ..sweep import Papermill, Pool, execute_sweep, execute_views
 
-    if arguments.engine == "local":
-        return Local(jobs)
+    if arguments.engine != "pool":
+        with closing(_engine(arguments, jobs)) as engine:
+            return execute_sweep(plan, engine, deadline, keeper)
+    runs = plan.by_run()
+    with closing(Pool(jobs, runs.cells, gpus)) as engine:
+        failures = execute_sweep(runs, engine, deadline, keeper)
+    if arguments.notebooks == "after":
+        failures |= execute_views(plan, Papermill(jobs), deadline)
+    return failures
+
+
+def _engine(arguments, jobs: int):
+    from ..sweep import OnRay, Papermill
+
+    if arguments.engine == "papermill":
+        return Papermill(jobs)
     gpus = number_option(arguments, "gpus_per_cell")
     cpus = number_option(arguments, "cpus_per_cell")
     return OnRay.connect(arguments.address, cpus, gpus)

@@ -15,7 +15,7 @@ threads.py     the cores of this process; how its threads wait is set when this 
 from .fields import as_number, convert, is_identity, refuse_unknown
 from .model import EMBEDDINGS, MLPS, ModelConfig
 from .notebooks import AnalysisConfig, DataConfig, ExploreConfig, TransferConfig
-from .profiles import ROOT, cuda_available, load_yaml, profiles
+from .profiles import ROOT, cuda_devices, load_yaml, profiles
 from .threads import THREADS_SLEEP, cores, overload, process_environment
 from .train import TUNING_SEED, TrainConfig, load_profile
 
@@ -34,7 +34,7 @@ __all__ = [
     "as_number",
     "convert",
     "cores",
-    "cuda_available",
+    "cuda_devices",
     "is_identity",
     "load_profile",
     "load_yaml",

@@ -13,9 +13,14 @@ PROFILES = ROOT / "params" / "profiles"
 
 def cuda_available() -> bool:
     """Whether torch finds a CUDA device."""
+    return cuda_devices() > 0
+
+
+def cuda_devices() -> int:
+    """How many CUDA devices torch finds."""
     import torch  # only here: everything else in this package works without torch
 
-    return torch.cuda.is_available()
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A sweep: the cells that a YAML file in params/ describes, each a papermill process.
+"""A sweep: the cells that a YAML file in params/ describes, and what executes them.
 
 The record is the run folder. A cell whose runs are finished is skipped, so the same command goes on
 where it stopped.
@@ -6,7 +6,9 @@ where it stopped.
 - `spec`: a sweep, its cells, and the executions that each of them takes
 - `load`: read a sweep from its YAML file
 - `tune`: which learning rates to try next
-- `engines`: what executes a cell, and processes of this machine that do
+- `engines`: what executes a cell, and papermill processes of this machine that do
+- `pool`: long-lived processes that train many runs each
+- `pool_worker`: one of them (a program)
 - `ray_engine`: cells as tasks on a Ray cluster
 - `papermill_process`: papermill that ends with its parent (a program)
 - `execution`: one cell on its way
@@ -15,7 +17,7 @@ where it stopped.
 - `schedule`: all cells of a sweep, so many at a time
 - `dry_run`: what a sweep would do, and what it would take
 - `speeds`: probes side by side
-- `probe`: seconds of a training step (a program; with torch, as `stopwatch`)
+- `probe`: seconds of a training step (a program; with torch, as `stopwatch` and `pool_worker`)
 - `timing`: speeds of finished runs, one shape at a time, in rounds
 - `stopwatch`: a shape's speeds on this machine
 - `status`: what runs, how far it is, what failed and why
@@ -24,12 +26,13 @@ where it stopped.
 
 from .deadline import Deadline, describe_left, seconds_of, seconds_until
 from .dry_run import HOUR, START_S, format_plan, predict_sweep, rough_seconds
-from .engines import Engine, Local, Process, papermill_command
+from .engines import Engine, Papermill, Process, papermill_command
 from .execution import last_line
 from .keeper import Keeper
 from .load import load_sweep
+from .pool import Pool
 from .ray_engine import OnRay
-from .schedule import execute_sweep
+from .schedule import execute_sweep, execute_views
 from .selection import describe_flags, select_runs
 from .spec import Cell, Sweep
 from .status import describe_failures, format_status, papermill_words, status_table
@@ -50,14 +53,16 @@ __all__ = [
     "Deadline",
     "Engine",
     "Keeper",
-    "Local",
     "OnRay",
+    "Papermill",
+    "Pool",
     "Process",
     "Sweep",
     "describe_failures",
     "describe_flags",
     "describe_left",
     "execute_sweep",
+    "execute_views",
     "format_plan",
     "format_status",
     "group_by_shape",

@@ -1,6 +1,6 @@
-"""Engines start, interrupt and kill the papermill process of a cell: on this machine.
+"""What an engine is, and the one that starts a papermill process for each cell.
 
-What an engine is stands here as a protocol; Ray's is in ray_engine.py.
+The pool is in pool.py, Ray in ray_engine.py.
 """
 
 import json
@@ -13,8 +13,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..config import ROOT, cores, process_environment
+from .spec import Cell, Numbered
 
 PAPERMILL = Path(__file__).with_name("papermill_process.py")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an engine executes: a cell's parameters, its notebook, and where both leave something.
+
+    `output` gets what is printed.
+    """
+
+    cell: Cell
+    notebook: Path
+    target: Path
+    output: Path
 
 
 class Process(Protocol):
@@ -38,10 +52,11 @@ class Engine(Protocol):
 
     jobs: int
 
-    def start(
-        self, source: Path, target: Path, parameters: dict[str, Any], output: Path
-    ) -> Process:
-        """Execute the notebook `source` into `target`; what papermill prints goes to `output`."""
+    def ready(self, waiting: list[Numbered]) -> list[Numbered]:
+        """Those of the waiting cells that may begin now, where others had better wait."""
+
+    def start(self, task: Task, waiting: list[Numbered]) -> Process:
+        """Begin a task, while these cells wait."""
 
     def close(self) -> None:
         """Release what the engine holds."""
@@ -57,13 +72,12 @@ def papermill_command(source: Path, target: Path, parameters: dict[str, Any]) ->
     return [*program, str(source), str(target), *options]
 
 
-def execute(
-    source: Path, target: Path, parameters: dict[str, Any], output: Path, threads: int | None
-) -> "LocalProcess":
+def execute(task: Task, threads: int | None) -> "PapermillProcess":
     """Start papermill in a process of its own, with so many threads (None: as many as it likes)."""
-    with open(output, "w", encoding="utf-8") as file:
+    command = papermill_command(task.notebook, task.target, task.cell.parameters)
+    with open(task.output, "w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            papermill_command(source, target, parameters),
+            command,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -71,11 +85,11 @@ def execute(
             env=os.environ | process_environment(threads),
             start_new_session=True,  # Ctrl-C reaches it once, from here
         )
-    return LocalProcess(process)
+    return PapermillProcess(process)
 
 
 @dataclass
-class LocalProcess:
+class PapermillProcess:
     """A papermill process of this machine."""
 
     process: "subprocess.Popen[bytes]"
@@ -96,7 +110,7 @@ class LocalProcess:
 
 
 @dataclass
-class Local:
+class Papermill:
     """`jobs` cells at a time on this machine, each with its part of the cores."""
 
     jobs: int = 1
@@ -106,10 +120,11 @@ class Local:
         """Threads of a cell; None where it has the machine to itself."""
         return cores() // self.jobs if self.jobs > 1 else None
 
-    def start(
-        self, source: Path, target: Path, parameters: dict[str, Any], output: Path
-    ) -> LocalProcess:
-        return execute(source, target, parameters, output, self.threads)
+    def ready(self, waiting: list[Numbered]) -> list[Numbered]:
+        return waiting
+
+    def start(self, task: Task, waiting: list[Numbered]) -> PapermillProcess:
+        return execute(task, self.threads)
 
     def close(self) -> None:
         """Nothing is held between cells."""

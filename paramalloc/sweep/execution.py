@@ -9,15 +9,16 @@ from pathlib import Path
 from ..data import prepare
 from ..errors import CellError, UserError
 from ..runs import Run, read_metrics
-from .engines import Engine, Process
-from .spec import Cell, Sweep, losses_by_lr
+from .engines import Engine, Process, Task
+from .spec import Cell, Numbered, Sweep, losses_by_lr
 
 
 @dataclass(eq=False)
 class Execution:
     """One cell on its way: a papermill process, or none where there is nothing left to train.
 
-    `stage` is the stage of the cell that is executed.
+    `stage` is the stage of the cell that is executed. A `view` only executes the notebook of a cell
+    whose runs are finished.
     """
 
     sweep: Sweep
@@ -27,6 +28,12 @@ class Execution:
     runs: list[Run] = field(default_factory=list)
     error: str | None = None
     process: Process | None = None
+    view: bool = False
+
+    @property
+    def notebook(self) -> Path:
+        """The executed notebook."""
+        return self.sweep.folder / f"{self.stage.name}.ipynb"
 
     @property
     def log(self) -> Path:
@@ -67,13 +74,18 @@ class Execution:
         """Whether another sweep trains one of its runs just now."""
         return any(Run.holder(run.folder) for run in self.runs if not run.finished)
 
-    def start(self, engine: Engine) -> None:
+    def start(self, engine: Engine, waiting: list[Numbered]) -> None:
         """Start the process, unless all is done already or the cell is invalid."""
-        if not self.error and not self.finished:
-            target = self.sweep.folder / f"{self.stage.name}.ipynb"
-            self.process = engine.start(
-                self.sweep.notebook, target, self.stage.parameters, self.output
-            )
+        if self.view or not (self.error or self.finished):
+            task = Task(self.stage, self.sweep.notebook, self._target, self.output)
+            self.process = engine.start(task, waiting)
+
+    @property
+    def _target(self) -> Path:
+        """Where the notebook is executed: a view gets its name when it is whole."""
+        if self.view:
+            return self.notebook.with_name(f".{self.notebook.name}")
+        return self.notebook
 
     def ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
@@ -99,6 +111,9 @@ class Execution:
             message = last_line(self.log.read_text(encoding="utf-8", errors="replace"))
             raise CellError(f"{message} (log: {os.path.relpath(self.log)})")
         self.output.unlink(missing_ok=True)
+        if self.view:
+            os.replace(self._target, self.notebook)
+            return os.path.relpath(self.notebook)
         return self.summary()
 
     def summary(self) -> str:
@@ -135,6 +150,28 @@ def plan_execution(sweep: Sweep, number: int, cell: Cell) -> Execution:
         if not execution.finished:
             break
     return execution
+
+
+def plan_view(sweep: Sweep, number: int, cell: Cell) -> Execution:
+    """The execution of a finished cell's notebook, which shows what was trained elsewhere."""
+    execution = plan_execution(sweep, number, cell)
+    finished = bool(execution.runs) and execution.is_last and execution.finished
+    execution.view = finished and _is_outdated(execution)
+    return execution
+
+
+def _is_outdated(execution: Execution) -> bool:
+    """Whether the executed notebook is missing, or older than the records of its runs.
+
+    Of a run that a table gave back there is nothing to show but its row.
+    """
+    folders = [run.folder for run in execution.runs]
+    if not all((folder / "config.json").exists() for folder in folders):
+        return False
+    if not execution.notebook.exists():
+        return True
+    executed = execution.notebook.stat().st_mtime
+    return any((folder / "metrics.jsonl").stat().st_mtime > executed for folder in folders)
 
 
 class StagePrinter:

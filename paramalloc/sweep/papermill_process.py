@@ -15,7 +15,7 @@ import threading
 import time
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Wait until this process has another parent, then end it at once."""
     while os.getppid() == parent:
         time.sleep(1)
@@ -24,7 +24,7 @@ def _end_with(parent: int) -> None:
 
 def _main() -> None:
     parent = int(sys.argv.pop(1))
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # importing it fails
     from papermill.cli import papermill
 

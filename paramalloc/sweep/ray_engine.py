@@ -10,7 +10,8 @@ from typing import Any
 
 from ..config import cores
 from ..errors import UserError
-from .engines import execute
+from .engines import Task, execute
+from .spec import Numbered
 
 RETRIES = 3  # of a cell whose worker or node was lost; it goes on from its checkpoint
 
@@ -47,11 +48,12 @@ class OnRay:
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)
         return cls(ray, remote(execute_in_task), threads=max(1, int(cpus)))
 
-    def start(
-        self, source: Path, target: Path, parameters: dict[str, Any], output: Path
-    ) -> "RayProcess":
-        reference = self.task.remote(source, target, parameters, output, self.threads)
-        return RayProcess(self.ray, reference, output)
+    def ready(self, waiting: list[Numbered]) -> list[Numbered]:
+        return waiting
+
+    def start(self, task: Task, waiting: list[Numbered]) -> "RayProcess":
+        reference = self.task.remote(task, self.threads)
+        return RayProcess(self.ray, reference, task.output)
 
     def close(self) -> None:
         self.ray.shutdown()
@@ -99,14 +101,12 @@ def _too_large(cpus: float, gpus: float, nodes: list[dict[str, float]]) -> str:
     )
 
 
-def execute_in_task(
-    source: Path, target: Path, parameters: dict[str, Any], output: Path, threads: int
-) -> int | None:
+def execute_in_task(task: Task, threads: int) -> int | None:
     """On a worker: execute one cell and return its exit status.
 
     A task that is cancelled ends its cell as Ctrl-C would.
     """
-    process = execute(source, target, parameters, output, threads)
+    process = execute(task, threads)
     try:
         while process.poll() is None:
             time.sleep(0.2)

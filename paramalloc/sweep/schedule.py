@@ -3,6 +3,7 @@
 import sys
 import time
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +11,10 @@ from tqdm import tqdm
 
 from ..errors import CellError
 from .deadline import Deadline
-from .engines import Engine, Local
-from .execution import Execution, plan_execution
+from .engines import Engine, Papermill
+from .execution import Execution, plan_execution, plan_view
 from .keeper import Keeper
-from .spec import Cell, Sweep
+from .spec import Cell, Numbered, Sweep
 
 POLL_S = 0.2  # seconds between two looks at the cells under way
 GRACE_S = 10  # seconds that an interrupted cell has to keep its run
@@ -37,8 +38,24 @@ def execute_sweep(
     keeper = keeper or Keeper(sweep.config.output_folder)
     sweep.folder.mkdir(parents=True, exist_ok=True)
     waiting = list(enumerate(sweep.cells, 1))
-    schedule = Schedule(sweep, engine or Local(), waiting, deadline or Deadline())
-    with _progress_bar(sweep) as bar:
+    schedule = Schedule(sweep, engine or Papermill(), waiting, deadline or Deadline())
+    return _run_schedule(schedule, keeper)
+
+
+def execute_views(sweep: Sweep, engine: Engine, deadline: Deadline | None = None) -> dict[str, str]:
+    """Execute the notebooks of the cells that are finished and have no notebook that shows it.
+
+    Returns the failed ones with the reason of each.
+    """
+    executions = [plan_view(sweep, *numbered) for numbered in enumerate(sweep.cells, 1)]
+    waiting = [(view.number, view.cell) for view in executions if view.view]
+    schedule = Schedule(sweep, engine, waiting, deadline or Deadline(), plan_view)
+    return _run_schedule(schedule, Keeper(sweep.config.output_folder))
+
+
+def _run_schedule(schedule: "Schedule", keeper: Keeper) -> dict[str, str]:
+    """Execute all that waits; returns what failed."""
+    with _progress_bar(schedule.waiting) as bar:
         try:
             while schedule.goes_on():
                 schedule.start_waiting()
@@ -48,8 +65,8 @@ def execute_sweep(
                 schedule.show(bar)
                 for execution in ended:
                     message = schedule.conclude(execution)
-                    place = f"[{execution.number}/{len(sweep.cells)}]"
-                    tqdm.write(f"{place} {execution.stage.name}: {message}")
+                    place = f"[{execution.number}/{len(schedule.sweep.cells)}]"
+                    tqdm.write(f"{place} {execution.stage.title}: {message}")
                     sys.stdout.flush()
                     if execution.process:
                         keeper.keep()
@@ -62,10 +79,10 @@ def execute_sweep(
     return schedule.failed
 
 
-def _progress_bar(sweep: Sweep) -> Any:
+def _progress_bar(waiting: list[Numbered]) -> Any:
     """A bar over the tokens of all cells, on a terminal only."""
     return tqdm(
-        total=sum(cell.budget for cell in sweep.cells),
+        total=sum(cell.budget for _, cell in waiting),
         unit="token",
         unit_scale=True,
         smoothing=0.02,
@@ -79,8 +96,9 @@ class Schedule:
 
     sweep: Sweep
     engine: Engine
-    waiting: list[tuple[int, Cell]]
+    waiting: list[Numbered]
     deadline: Deadline
+    plan: Callable[[Sweep, int, Cell], Execution] = plan_execution
     running: list[Execution] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     tokens: int = 0  # the budgets of what has ended
@@ -99,7 +117,7 @@ class Schedule:
             if not self.deadline.allows(execution):
                 continue
             self.running.append(execution)
-            execution.start(self.engine)
+            execution.start(self.engine, self.waiting)
 
     def next_execution(self) -> Execution | None:
         """The first cell whose runs nobody trains.
@@ -110,7 +128,8 @@ class Schedule:
         pending = [cell for _, cell in self.waiting]
         pending += [execution.cell for execution in self.running]
         pending += [execution.cell for execution, _ in self.deadline.refused]
-        executions = (plan_execution(self.sweep, *numbered) for numbered in self.waiting)
+        ready = self.engine.ready(self.waiting)
+        executions = (self.plan(self.sweep, *numbered) for numbered in ready)
         unblocked = (
             execution for execution in executions if not self._is_blocked(execution, pending)
         )
@@ -128,7 +147,7 @@ class Schedule:
         """Move the bar to the tokens trained so far, and name the cells under way."""
         tokens = self.tokens + sum(execution.tokens() for execution in self.running)
         bar.update(tokens - bar.n)
-        bar.set_description(", ".join(execution.stage.name for execution in self.running))
+        bar.set_description(", ".join(execution.stage.title for execution in self.running))
 
     def conclude(self, execution: Execution) -> str:
         """Take an execution that has ended off the schedule; a line that says how it ended."""
@@ -139,7 +158,7 @@ class Schedule:
             message = execution.outcome()
         except CellError as error:
             message = str(error)
-            self.failed[execution.stage.name] = message
+            self.failed[execution.stage.title] = message
             return message
         if not execution.is_last:
             insort(self.waiting, (execution.number, execution.cell))

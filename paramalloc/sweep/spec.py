@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ..allocation import allocation
 from ..config import TrainConfig
 from ..data import Corpus
 from ..errors import ConfigError
@@ -17,7 +18,8 @@ from .tune import Tuning, best_lr, next_lrs
 class Cell:
     """One execution of the notebook: a name, parameters, and their config or why there is none.
 
-    A cell with a `tuning` takes several executions, see `Sweep.stages`.
+    A cell with a `tuning` takes several executions, see `Sweep.stages`. `detail` tells the cells of
+    one name apart, see `Sweep.by_run`.
     """
 
     name: str
@@ -25,6 +27,12 @@ class Cell:
     config: TrainConfig | None
     error: str | None = None
     tuning: Tuning | None = None
+    detail: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name, and what tells it from others of this name."""
+        return f"{self.name}, {self.detail}" if self.detail else self.name
 
     @property
     def valid_config(self) -> TrainConfig:
@@ -57,7 +65,25 @@ class Cell:
         changes = {
             key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
         }
-        return Cell(name, self.parameters | changes, replace(self.valid_config, **values))
+        config = replace(self.valid_config, **values)
+        return Cell(name, self.parameters | changes, config, detail=self.detail)
+
+    def by_run(self) -> list["Cell"]:
+        """A cell for each run. One that is tuned or invalid stays whole."""
+        if self.config is None or self.tuning:
+            return [self]
+        configs = self.config.runs()
+        if len(configs) == 1:
+            return [self]
+        several_rates = len({config.lr for config in configs}) > 1
+        cells = []
+        for config in configs:
+            detail = f"seed {config.seed}"
+            if several_rates:
+                detail += f", lr {config.lr:g}"
+            run = self.stage(self.name, seed=config.seed, lr=config.lr)
+            cells.append(replace(run, detail=detail))
+        return cells
 
     def rounds(self, corpus: Corpus | None) -> tuple[list["Cell"], dict[float, float] | None]:
         """The executions that choose the learning rate, as far as finished runs determine them.
@@ -87,6 +113,9 @@ class Cell:
         """The learning rate of the lowest loss; None while it is open, or where all diverged."""
         _, losses = self.rounds(corpus)
         return best_lr(losses or {})
+
+
+Numbered = tuple[int, Cell]  # a cell and its place in the sweep, from 1
 
 
 def losses_by_lr(stage: Cell, runs: list[Run]) -> dict[float, float]:
@@ -122,7 +151,26 @@ class Sweep:
 
     def log(self, cell: Cell, runs: list[Run]) -> Path:
         """Where a failed cell's output is kept; other profiles and datasets have other runs."""
-        return self.folder / f"{cell.name}.{runs[0].id}.log"
+        title = cell.title.replace(", ", ".").replace(" ", "-")
+        return self.folder / f"{title}.{runs[0].id}.log"
+
+    def logs(self, cell: Cell, runs: list[Run]) -> dict[str, Path]:
+        """The log of each failed run, by its id: its own, or that of all of the cell's runs."""
+        logs = {}
+        for single, run in zip(cell.by_run(), runs, strict=True):
+            for log in (self.log(cell, runs), self.log(single, [run])):
+                if log.exists():
+                    logs[run.id] = log
+        return logs
+
+    def by_run(self) -> "Sweep":
+        """The same sweep with a cell for each run, in the order in which a pool begins them.
+
+        Seeds come outermost, so that a sweep that is cut off has whole seeds. Within a seed the
+        shallow shapes come first, which take least time, but for the baseline of `kill`.
+        """
+        cells = [single for cell in self.cells for single in cell.by_run()]
+        return replace(self, cells=sorted(cells, key=_run_order))
 
     def stages(self, cell: Cell, corpus: Corpus | None) -> list[Cell]:
         """The executions that a cell takes, a pure function of the finished runs.
@@ -150,3 +198,13 @@ class Sweep:
         if config.early_stop == "off":
             return None
         return next((other for other in self.cells if other.config == config.baseline()), None)
+
+
+def _run_order(cell: Cell) -> tuple[int, bool, int]:
+    """Seed, whether another run has to come first, depth; invalid cells fail first of all."""
+    if cell.config is None:
+        return (-1, False, 0)
+    first = cell.config.runs()[0]
+    seed = first.seed if isinstance(first.seed, int) else 0  # for the type checker
+    follows = first.early_stop == "kill" and first != first.baseline()
+    return (seed, follows, allocation(cell.config).model.n_layers)

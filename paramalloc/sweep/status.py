@@ -70,12 +70,11 @@ def _stage_status(sweep: Sweep, stage: Cell) -> list[dict[str, Any]]:
     if not runs:
         return [{"cell": stage.name, "state": "missing"} for _ in stage.config.runs()]
     rows = [_run_row(stage.name, run.folder) for run in runs]
-    log = sweep.log(stage, runs)
-    if log.exists():
-        failed = f"failed ({reason_of(log)})"
-        for row in rows:
-            if row["state"] in ("missing", "interrupted"):
-                row["state"] = failed
+    logs = sweep.logs(stage, runs)
+    for row in rows:
+        log = logs.get(row["run"])
+        if log and row["state"] in ("missing", "interrupted"):
+            row["state"] = f"failed ({reason_of(log)})"
     return rows
 
 
@@ -166,8 +165,9 @@ def describe_failures(sweep: Sweep) -> list[str]:
             failures.append(f"{stage.name}: {stage.error}")
             continue
         runs = _expected_runs(stage)
-        if runs and sweep.log(stage, runs).exists():
-            failures.append(_describe_failure(sweep, stage, sweep.log(stage, runs)))
+        logs = sweep.logs(stage, runs) if runs else {}
+        for log in dict.fromkeys(logs.values()):
+            failures.append(_describe_failure(sweep, stage, log))
     return failures
 
 

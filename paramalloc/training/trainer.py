@@ -19,6 +19,7 @@ from ..model import (
     peak_memory,
     pick_device,
     pick_precision,
+    release_memory,
     reset_peak_memory,
     stamp,
 )
@@ -68,6 +69,7 @@ class Trainer:
         self.steps = 0  # how many are done
         self.losses: list[Tensor] = []  # of the steps since the last record, on the device
         self.status: str | None = None  # stopped_early or diverged, once the run is
+        self.memory_before = 0  # bytes, the most that the process held before this run
 
     # -------------------------------------------------------------- set-up
 
@@ -92,7 +94,8 @@ class Trainer:
 
         # model
         keep_freed_memory()
-        reset_peak_memory(device)
+        release_memory()
+        memory_before = reset_peak_memory(device)
         torch.manual_seed(config.seed)
         model = DecoderLM(shape.model, config.parametrization)
         learner = Learner(config, model, device, precision)
@@ -112,6 +115,7 @@ class Trainer:
         }
 
         trainer = cls(run, corpus, interrupt, columns, feed, learner, on_record)
+        trainer.memory_before = memory_before
         trainer._resume(about)
         return trainer
 
@@ -197,7 +201,7 @@ class Trainer:
         result["compared"] = self.early_stop.compared
         result["flagged_at_tokens"] = self.early_stop.fired
         result["train_flops"] = result["flops_per_token"] * result["tokens_trained"]
-        result["peak_memory_bytes"] = peak_memory(self.learner.device)
+        result["peak_memory_bytes"] = self._peak_memory()
 
         self.learner.release()
         if status == "completed":
@@ -224,6 +228,11 @@ class Trainer:
         """Tell how far it is; and look for a signal whose error was lost on its way up."""
         self.interrupt.obey(self.interrupt.message)
         self.meter.evaluating(stage, fraction)
+
+    def _peak_memory(self) -> int | None:
+        """The most bytes held during this run; None where an earlier run held more."""
+        peak = peak_memory(self.learner.device)
+        return peak if peak and peak > self.memory_before else None
 
     def _speeds(self, result: dict) -> dict:
         """wall_s and, where known, the share of it outside of steps and the FLOPs utilisation."""

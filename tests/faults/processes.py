@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 
 from paramalloc.runs import read_json, read_metrics
 
+# By the pool without notebooks, which takes least time.
+ALONE = ("--engine", "pool", "--notebooks", "off")
 KILLS = int(os.environ.get("PARAMALLOC_KILLS", "60"))  # `make faults` sets it to 200
 
 
@@ -29,14 +31,14 @@ def start(path: Path, outputs: Path, *more: str) -> subprocess.Popen:
 
 def finish(path: Path, outputs: Path, *more: str) -> None:
     """Run the sweep of a file to its end, which has to be a good one."""
-    sweep = start(path, outputs, *more)
+    sweep = start(path, outputs, *(more or ALONE))
     output, _ = sweep.communicate(timeout=400)
     assert sweep.returncode == 0, output
 
 
 def family(sweep: subprocess.Popen) -> dict[str, list[psutil.Process]]:
-    """The papermill processes and the kernels of a sweep."""
-    members = {"papermill": [], "kernel": []}
+    """The processes of a sweep: of papermill and their kernels, or those of the pool."""
+    members = {"papermill": [], "kernel": [], "worker": []}
     for process in psutil.Process(sweep.pid).children(recursive=True):
         try:
             line = " ".join(process.cmdline())
@@ -46,6 +48,8 @@ def family(sweep: subprocess.Popen) -> dict[str, list[psutil.Process]]:
             members["kernel"].append(process)
         elif "papermill_process" in line:
             members["papermill"].append(process)
+        elif "pool_worker" in line:
+            members["worker"].append(process)
     return members
 
 

@@ -1,4 +1,4 @@
-"""Kernel, papermill or the sweep itself killed at random: nothing trains on unseen, all ends."""
+"""A sweep's processes or itself killed at random: nothing trains on unseen, all ends."""
 
 import random
 import time
@@ -8,12 +8,13 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from processes import KILLS, assert_same_runs, family, finish, start
+from processes import ALONE, KILLS, assert_same_runs, family, finish, start
 
 from paramalloc.runs import load_runs
 
 SHARES = [0.2, 0.25, 0.35]
-VICTIMS = ("kernel", "papermill", "sweep")
+PAPERMILL = ("--engine", "papermill")
+VICTIMS = {PAPERMILL: ("kernel", "papermill", "sweep"), ALONE: ("worker", "sweep")}
 SWEEP_KILLS = KILLS // 5  # each takes as long as several of a training process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -34,20 +35,22 @@ def whole(plan) -> Path:
     return plan.parent / "whole"
 
 
-def test_kernel_papermill_or_sweep_killed_at_random(plan, whole, tmp_path, capsys):
+@pytest.mark.parametrize("engine", list(VICTIMS), ids=lambda words: words[1])
+def test_processes_of_a_sweep_killed_at_random(plan, whole, tmp_path, capsys, engine):
     """10 s after a sweep's death none of its processes is left; the weights are the undisturbed."""
+    victims = VICTIMS[engine]
     chance = random.Random(1)
     kills = Counter()
     started = time.monotonic()
     rounds = 1
     while kills.total() < SWEEP_KILLS:
         outputs = tmp_path / f"killed-{rounds}"
-        victim = VICTIMS[kills.total() % len(VICTIMS)]
-        sweep = start(plan, outputs)
+        victim = victims[kills.total() % len(victims)]
+        sweep = start(plan, outputs, *engine)
         time.sleep(chance.uniform(1, 9))
         members = family(sweep) if sweep.poll() is None else {}
         if victim == "sweep" and members:
-            processes = members["papermill"] + members["kernel"]
+            processes = [process for group in members.values() for process in group]
             sweep.kill()
             _, left = psutil.wait_procs(processes, timeout=10)
             assert not left, f"{len(left)} processes outlived their sweep"
@@ -62,7 +65,7 @@ def test_kernel_papermill_or_sweep_killed_at_random(plan, whole, tmp_path, capsy
             # All are through: once more from the beginning.
             assert_same_runs(whole, outputs)
             rounds += 1
-    finish(plan, tmp_path / f"killed-{rounds}")
+    finish(plan, tmp_path / f"killed-{rounds}", *engine)
     assert_same_runs(whole, tmp_path / f"killed-{rounds}")
     with capsys.disabled():
         seconds = time.monotonic() - started
@@ -76,7 +79,7 @@ def test_two_sweeps_with_common_cells_train_each_run_once(plan, whole, tmp_path)
     other = tmp_path / "other.yaml"
     content = yaml.safe_load(plan.read_text())
     other.write_text(yaml.safe_dump(content | {"axes": {"embed_share": SHARES[::-1]}}))
-    sweeps = [start(path, outputs) for path in (plan, other)]
+    sweeps = [start(path, outputs, *PAPERMILL) for path in (plan, other)]
     texts = [sweep.communicate(timeout=400)[0] for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], texts
     runs = load_runs(outputs)

@@ -20,6 +20,7 @@ from paramalloc.errors import ConfigError
 from paramalloc.runs import RESULT_COLUMNS, Run, load_runs, run_id
 from paramalloc.sweep import engines, last_line, load_sweep, select_runs
 
+IN_PAIRS = ["--engine", "papermill", "--jobs", "2"]
 STUDY = ["embedding_sweep", "glu_sweep", "grid"]
 
 
@@ -122,7 +123,7 @@ def trained(tiny, tmp_path_factory):
     outputs = path.parent / "new" / "outputs"
     errors = io.StringIO()
     with redirect_stderr(errors):
-        status = main(["sweep", str(path), "--outputs", str(outputs), "--jobs", "2"])
+        status = main(["sweep", str(path), "--outputs", str(outputs), *IN_PAIRS])
     return path, outputs, status, errors.getvalue()
 
 
@@ -142,7 +143,7 @@ def test_a_sweep_trains_nothing_twice(trained, monkeypatch):
     monkeypatch.setattr(
         engines, "papermill_command", lambda *_: pytest.fail("a finished cell was executed again")
     )
-    assert main(["sweep", str(path), "--outputs", str(outputs)]) == 1
+    assert main(["sweep", str(path), "--outputs", str(outputs), "--engine", "papermill"]) == 1
 
 
 def test_cells_at_a_time_have_their_part_of_the_cores(trained):
@@ -189,12 +190,16 @@ def test_a_hundred_finished_cells_are_seen_in_seconds(tiny, tmp_path, capsys):
     assert capsys.readouterr().out.count("completed, speed not measured") == 100
 
 
-def test_an_interrupted_sweep_leaves_no_process(tiny, tmp_path):
-    """Ctrl-C while two cells train: status 130 within seconds, no papermill and no kernel left."""
+@pytest.mark.parametrize("engine, count", [("papermill", 4), ("pool", 2)])
+def test_an_interrupted_sweep_leaves_no_process(tiny, tmp_path, engine, count):
+    """Ctrl-C while two cells train: status 130 within seconds, and no process is left.
+
+    Papermill has two processes a cell, the pool one.
+    """
     path, outputs = tmp_path / "long.yaml", tmp_path / "o"
     write_sweep(path, {"embed_share": [0.3, 0.35]}, tiny | {"tokens": 20_000_000, "probes": 2})
     code = "from paramalloc.cli import main; raise SystemExit(main())"
-    words = ["sweep", str(path), "--outputs", str(outputs), "--jobs", "2"]
+    words = ["sweep", str(path), "--outputs", str(outputs), "--engine", engine, "--jobs", "2"]
     sweep = subprocess.Popen(
         [sys.executable, "-c", code, *words],
         stdout=subprocess.DEVNULL,
@@ -205,7 +210,7 @@ def test_an_interrupted_sweep_leaves_no_process(tiny, tmp_path):
     while len(list(outputs.glob("runs/*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.5)
     family = psutil.Process(sweep.pid).children(recursive=True)
-    assert len(family) >= 4  # two papermills, two kernels
+    assert len(family) >= count
     sweep.send_signal(signal.SIGINT)
     assert sweep.wait(30) == 130
     _, left = psutil.wait_procs(family, timeout=10)

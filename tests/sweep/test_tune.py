@@ -119,10 +119,14 @@ class Untrained:
         self.started = []
         self.trained = []
 
-    def start(self, source, target, parameters, output):
+    def ready(self, waiting):
+        return waiting
+
+    def start(self, task, waiting):
         if len(self.started) == self.lives:
             raise KeyboardInterrupt
-        self.started.append((target.stem, parameters))
+        parameters = task.cell.parameters
+        self.started.append((task.target.stem, parameters))
         return SlowProcess(self, TrainConfig.from_dict(parameters).runs())
 
     def finish(self, config):
@@ -327,7 +331,7 @@ def test_a_tuned_sweep_through_papermill(tiny, tmp_path):
             }
         )
     )
-    assert main(["sweep", str(path), "--outputs", str(outputs)]) == 0
+    assert main(["sweep", str(path), "--outputs", str(outputs), "--engine", "papermill"]) == 0
     runs = load_runs(outputs)
     tuning, claim = runs[runs.seed == 1000], runs[runs.seed == 0]
     assert sorted(tuning.lr) == list(GRID) and list(claim.lr) == [

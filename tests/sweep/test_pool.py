@@ -1,0 +1,249 @@
+"""Long-lived processes train the runs of a sweep as papermill does, each shape in one of them."""
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+
+import psutil
+import pytest
+import yaml
+from safetensors.numpy import load_file
+
+from paramalloc.cli import main
+from paramalloc.data import prepare
+from paramalloc.runs import MEASURED, Run, load_runs, read_json, read_metrics
+from paramalloc.sweep import Pool, execute_sweep, load_sweep, status_table
+from paramalloc.sweep.pool import assign_shapes
+
+SHARES = [0.35, 0.3]
+TIMED = {"created", "tokens_per_s", "wall_s", "outside_steps_share", "peak_memory_bytes"}
+
+
+def write_sweep(path, axes, parameters):
+    path.write_text(yaml.safe_dump({"axes": axes, "parameters": parameters}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def plan(tiny, tmp_path_factory):
+    """Two shapes with two seeds each."""
+    shared = tiny | {"tokens": 8192, "probes": 2, "seed": [0, 1]}
+    path = tmp_path_factory.mktemp("pool") / "two.yaml"
+    return write_sweep(path, {"embed_share": SHARES}, shared)
+
+
+@pytest.fixture(scope="module")
+def both(plan):
+    """The outputs of the sweep by the pool, and by papermill."""
+    for engine in ("pool", "papermill"):
+        assert main(sweep_words(plan, plan.parent / engine, "--engine", engine)) == 0
+    return plan.parent / "pool", plan.parent / "papermill"
+
+
+def sweep_words(plan, outputs, *more):
+    return ["sweep", str(plan), "--outputs", str(outputs), "--jobs", "2", *more]
+
+
+# ---- what is trained
+
+
+def test_the_pool_trains_what_papermill_trains(both):
+    """Weights, records, results and configs are equal to the last bit, but for what is timed.
+
+    Afterwards there is an executed notebook for each cell, as papermill leaves one.
+    """
+    pool, papermill = both
+    folders = sorted((papermill / "runs").iterdir())
+    assert len(folders) == 4
+    for folder in folders:
+        assert record(pool / "runs" / folder.name) == record(folder)
+    notebooks = {path.name for path in (papermill / "notebooks" / "two").iterdir()}
+    assert notebooks == {path.name for path in (pool / "notebooks" / "two").iterdir()}
+    assert len(notebooks) == len(SHARES)
+
+
+def record(folder) -> list:
+    """All that a run leaves but for times, and for the folder where it lies."""
+    weights = load_file(folder / "checkpoint" / "final" / "model.safetensors")
+    metrics = [row | {"tokens_per_s": None} for row in read_metrics(folder)]
+    result = read_json(folder / "result.json")
+    config = read_json(folder / "config.json")
+    timed = TIMED | {name for name in MEASURED if "_ms" in name or "_per_s" in name}
+    for values in (result, config):
+        for name in timed:
+            values.pop(name, None)
+    config["parameters"].pop("outputs")
+    return [{name: array.tobytes() for name, array in weights.items()}, metrics, result, config]
+
+
+def test_one_process_trains_many_runs(plan, tmp_path, monkeypatch):
+    """With one job all runs are trained by one process, and it ends with the sweep."""
+    sweep = load_sweep(str(plan), outputs=str(tmp_path)).by_run()
+    pool = Pool(1, sweep.cells)
+    pids = set()
+    poll = pool.workers[0].answer
+
+    def answer():
+        pids.add(pool.workers[0].process.pid)
+        return poll()
+
+    monkeypatch.setattr(pool.workers[0], "answer", answer)
+    assert execute_sweep(sweep, pool) == {}
+    pool.close()
+    assert len(pids) == 1 and len(load_runs(tmp_path)) == 4
+    assert not psutil.pid_exists(pids.pop())
+    peaks = load_runs(tmp_path).peak_memory_bytes.dropna()
+    assert len(peaks) >= 1
+
+
+def test_a_lost_process_is_replaced_and_its_run_goes_on(tiny, tmp_path):
+    """The run ends as if nothing had happened, and says nowhere that it failed."""
+    shared = tiny | {"tokens": 150 * 1024, "checkpoint_seconds": 0.05}
+    path = write_sweep(tmp_path / "one.yaml", {"embed_share": [0.35]}, shared)
+    sweep = load_sweep(str(path), outputs=str(tmp_path)).by_run()
+    pool = Pool(1, sweep.cells)
+    killed = []
+
+    def kill_once(waiting):
+        return waiting
+
+    def poll_and_kill(answer=pool.workers[0].answer):
+        if not killed and list(tmp_path.glob("runs/*/checkpoint/step-*")):
+            killed.append(pool.workers[0].process.pid)
+            os.kill(killed[0], signal.SIGKILL)
+        return answer()
+
+    pool.ready = kill_once
+    pool.workers[0].answer = poll_and_kill
+    assert execute_sweep(sweep, pool) == {}
+    pool.close()
+    folder = next((tmp_path / "runs").iterdir())
+    assert killed and pool.workers[0].process.pid != killed[0]
+    assert read_json(folder / "result.json")["status"] == "completed"
+    assert "resumed" in read_json(folder / "config.json")
+    assert not list(tmp_path.glob("notebooks/one/*.log"))
+
+
+def test_a_process_that_is_lost_again_and_again_fails_its_run(tiny, tmp_path):
+    """After three of them the cell fails with the reason."""
+    path = write_sweep(tmp_path / "one.yaml", {"embed_share": [0.35]}, tiny | {"tokens": 4096})
+    sweep = load_sweep(str(path), outputs=str(tmp_path)).by_run()
+    pool = Pool(1, sweep.cells)
+    pool.workers[0].environment = {"PYTHONHOME": "nowhere"}
+    failures = execute_sweep(sweep, pool)
+    pool.close()
+    reason = failures["embed_share-0.35"]
+    assert "the process that trained it was lost (exit status 1)" in reason
+    log = next(tmp_path.glob("notebooks/one/*.log")).read_text()
+    assert log.count("was lost") == 3
+
+
+def test_a_cell_that_cannot_be_trained_does_not_stop_the_others(tiny, tmp_path, capsys):
+    """It fails with its reason; without notebooks there are none."""
+    shared = tiny | {"tokens": 4096, "probes": 2}
+    path = write_sweep(tmp_path / "x.yaml", {"embed_share": [0.35, 0.97]}, shared)
+    words = ["sweep", str(path), "--outputs", str(tmp_path / "o"), "--notebooks", "off"]
+    assert main(words) == 1
+    assert "nearest embed_share that fits" in capsys.readouterr().err
+    assert list(load_runs(tmp_path / "o").status) == ["completed"]
+    assert not (tmp_path / "o" / "notebooks" / "x" / "embed_share-0.35.ipynb").exists()
+
+
+def test_the_status_of_a_failed_run_names_its_own_reason(plan, tmp_path):
+    """The log of one seed says nothing of the other."""
+    sweep = load_sweep(str(plan), outputs=str(tmp_path))
+    corpus = prepare(sweep.config.dataset, sweep.config.vocab_size, tmp_path)
+    cell = sweep.by_run().cells[1]
+    run = Run(cell.config, corpus.fingerprint)
+    log = sweep.log(cell, [run])
+    log.parent.mkdir(parents=True)
+    log.write_text("OutOfMemoryError: out of memory with batch_tokens 1024\n")
+    states = status_table(tmp_path, sweep).set_index("run").state
+    assert states[run.id] == "failed (memory)"
+    assert Counter(states) == {"missing": 3, "failed (memory)": 1}
+
+
+# ---- who trains what
+
+
+@pytest.fixture(scope="module")
+def study():
+    """The grid of the study with three seeds."""
+    return load_sweep("grid", profile="study", seed="0,1,2", early_stop="flag").by_run()
+
+
+def test_seeds_come_outermost_and_shallow_shapes_first(study):
+    """A sweep that is cut off anywhere has whole seeds but for the last."""
+    runs = [(cell.config.seed, cell.title) for cell in study.cells]
+    assert [seed for seed, _ in runs] == sorted(seed for seed, _ in runs)
+    assert len(set(runs)) == 36
+    titles = [title.split(",")[0] for seed, title in runs if seed == 0]
+    assert titles[0] == "embed_share-0.45_glu-4.0" and titles[-1] == "embed_share-0.25_glu-2.0"
+
+
+def test_the_baseline_of_kill_comes_first():
+    """The others compare with its curve."""
+    sweep = load_sweep("grid", profile="study", seed="0,1", early_stop="kill").by_run()
+    firsts = [sweep.cells[0].config, sweep.cells[12].config]
+    assert [(config.seed, config.embed_share, config.glu) for config in firsts] == [
+        (0, 0.35, 2.66),
+        (1, 0.35, 2.66),
+    ]
+
+
+def test_each_shape_has_one_owner_and_all_have_about_as_much_to_do(study):
+    """By predicted time the busiest of four has at most a tenth more than the mean."""
+    owners = assign_shapes(study.cells, 4)
+    assert len(owners) == 12 and Counter(owners.values()) == {0: 3, 1: 3, 2: 3, 3: 3}
+
+
+class Busy:
+    """A worker as the pool sees it, with a job or without."""
+
+    def __init__(self, job=None):
+        self.job = job
+
+
+def test_who_is_idle_takes_its_own_shapes_and_others_only_when_these_are_done(study):
+    """A shape is compiled twice only where a process would have nothing to do."""
+    pool = Pool(2, study.cells)
+    waiting = list(enumerate(study.cells, 1))
+    owner = {number: pool._owner(cell) for number, cell in waiting}
+    pool.workers = [Busy(), Busy(job="a run")]
+    assert {owner[number] for number, _ in pool.ready(waiting)} == {0}
+    others = [numbered for numbered in waiting if owner[numbered[0]] == 1]
+    assert pool.ready(others) == others
+
+
+def test_each_process_has_its_part_of_the_cores_and_one_gpu(study, monkeypatch):
+    """Four processes on two GPUs: the visible ones in turn."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    pool = Pool(4, study.cells, gpus=2)
+    given = [worker.environment for worker in pool.workers]
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in given] == ["3", "5", "3", "5"]
+    assert {environment["OMP_NUM_THREADS"] for environment in given} == {
+        str(max(1, (os.cpu_count() or 1) // 4))
+    }
+
+
+# ---- notebooks
+
+
+def test_a_notebook_is_executed_again_only_when_its_run_is_newer(plan, both, capsys):
+    """The second time nothing is done; one that is older than its runs is made again."""
+    words = sweep_words(plan, both[0])
+    folder = both[0] / "notebooks" / "two"
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert len(before) == 2
+    assert main(words) == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    cells = [json.loads(path.read_text())["metadata"]["papermill"] for path in before]
+    assert all(cell["exception"] is None for cell in cells)
+    stale = next(iter(before))
+    os.utime(stale, (time.time() - 10**6,) * 2)
+    capsys.readouterr()
+    assert main(words) == 0
+    assert capsys.readouterr().out.count(".ipynb") == 1
