@@ -33,11 +33,9 @@ def add_status(commands) -> None:
 def run_status(arguments) -> None:
     from ..sweep import describe_failures, format_status, load_sweep, status_table
 
-    plan = None
-    if arguments.sweep:
-        overrides = named_values(arguments, ("profile", "dataset", "outputs"))
-        plan = load_sweep(arguments.sweep, **overrides)
+    overrides = named_values(arguments, ("profile", "dataset", "outputs"))
     while True:
+        plan = load_sweep(arguments.sweep, **overrides) if arguments.sweep else None
         text = format_status(status_table(ROOT / arguments.outputs, plan))
         failures = describe_failures(plan) if plan else []
         print(CLEAR * arguments.watch + text, *failures, sep="\n", flush=True)

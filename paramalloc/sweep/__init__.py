@@ -4,6 +4,7 @@ The record is the run folder. A cell whose runs are finished is skipped, so the 
 where it stopped.
 
 - `spec`: a sweep, its cells, and the executions that each of them takes
+- `corpora`: the corpora of a sweep, each looked for once
 - `load`: read a sweep from its YAML file
 - `tune`: which learning rates to try next
 - `engines`: what executes a cell, and papermill processes of this machine that do

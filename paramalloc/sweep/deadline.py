@@ -12,7 +12,6 @@ from ..allocation import allocation, flops_per_token
 from ..config import TrainConfig
 from ..errors import ConfigError
 from ..runs import Run, read_json, read_metrics
-from .dry_run import prepared_corpus
 from .execution import Execution
 from .spec import Cell, Sweep
 
@@ -194,17 +193,13 @@ def _is_kept(run: Run) -> bool:
 
 def expected_runs(sweep: Sweep) -> dict[str, bool]:
     """Each run that a sweep expects, as far as it is known, and whether it is finished."""
-    corpora: dict[tuple[Any, ...], Any] = {}
     runs: dict[str, bool] = {}
     for cell in sweep.cells:
         if cell.config is None:
             continue
-        config = cell.config
-        text = (config.dataset, config.vocab_size, config.tokens)
-        if text not in corpora:  # a corpus is hashed once, however many cells read it
-            corpora[text] = prepared_corpus(config)
-        for stage in sweep.stages(cell, corpora[text]):
-            runs |= _stage_runs(stage, corpora[text])
+        corpus = sweep.prepared_corpus(cell.config)
+        for stage in sweep.stages(cell, corpus):
+            runs |= _stage_runs(stage, corpus)
     return runs
 
 

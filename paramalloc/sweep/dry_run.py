@@ -10,8 +10,7 @@ import pandas as pd
 
 from ..allocation import allocation, flops_per_token, memory_bytes
 from ..config import TrainConfig, cores
-from ..data import Corpus, find
-from ..errors import DataError
+from ..data import Corpus
 from ..runs import Run
 from .spec import Cell, Sweep
 from .speeds import measure_speeds
@@ -40,16 +39,16 @@ def rough_seconds(sweep: Sweep) -> float:
     """Training time of what is left to train on this machine's cores, to an order of magnitude."""
     flops = 0.0
     for stage in all_stages(sweep):
-        for config in _configs_to_train(stage):
+        for config in _configs_to_train(sweep, stage):
             model = allocation(config).model
             flops += config.tokens * flops_per_token(model, config.seq_len)["train"]
     return flops / (FLOPS_PER_CORE * cores())
 
 
-def _configs_to_train(stage: Cell) -> list[TrainConfig]:
+def _configs_to_train(sweep: Sweep, stage: Cell) -> list[TrainConfig]:
     if stage.config is None:
         return []
-    return [config for config, action in _actions(stage) if action == "run"]
+    return [config for config, action in _actions(sweep, stage) if action == "run"]
 
 
 def all_stages(sweep: Sweep) -> list[Cell]:
@@ -59,26 +58,15 @@ def all_stages(sweep: Sweep) -> list[Cell]:
     """
     stages = []
     for cell in sweep.cells:
-        corpus = prepared_corpus(cell.config) if cell.config else None
+        corpus = sweep.prepared_corpus(cell.config) if cell.config else None
         stages += sweep.stages(cell, corpus)
     return stages
 
 
-def prepared_corpus(config: TrainConfig) -> Corpus | None:
-    """The corpus of a run if it is prepared already.
-
-    A dataset that is not there is no error here: its cell fails when it is trained.
-    """
-    try:
-        return find(config.dataset, config.vocab_size, config.output_folder, config.tokens)
-    except DataError:
-        return None
-
-
-def _actions(stage: Cell) -> list[tuple[TrainConfig, str]]:
+def _actions(sweep: Sweep, stage: Cell) -> list[tuple[TrainConfig, str]]:
     """Each run of a stage, and what would be done with it."""
     config = stage.valid_config
-    runs = stage.runs(prepared_corpus(config))
+    runs = stage.runs(sweep.prepared_corpus(config))
     if not runs:
         return [(single, "run") for single in config.runs()]
     return list(zip(config.runs(), map(_action, runs), strict=True))
@@ -98,12 +86,14 @@ def predict_sweep(sweep: Sweep, jobs: int) -> pd.DataFrame:
 
     `jobs` probes at a time train a few steps of each shape that has anything to do.
     """
-    rows = [row for stage in all_stages(sweep) for row in _plan_rows(stage)]
+    rows = [row for stage in all_stages(sweep) for row in _plan_rows(sweep, stage)]
     todo = [row for row in rows if row["action"] == "run"]
     keys = list(dict.fromkeys(_speed_key(row["config"]) for row in todo))
     speeds = dict(zip(keys, measure_speeds(keys, jobs), strict=True))
     for row in todo:
-        row["seconds"] = predict_seconds(row["config"], speeds[_speed_key(row["config"])])
+        config = row["config"]
+        corpus = sweep.prepared_corpus(config)
+        row["seconds"] = predict_seconds(config, corpus, speeds[_speed_key(config)])
     return pd.DataFrame(rows, columns=PLAN_COLUMNS)
 
 
@@ -113,13 +103,13 @@ def _speed_key(config: TrainConfig) -> str:
     return json.dumps(asdict(config) | same)
 
 
-def _plan_rows(stage: Cell) -> list[dict[str, Any]]:
+def _plan_rows(sweep: Sweep, stage: Cell) -> list[dict[str, Any]]:
     if stage.config is None:
         return [{"cell": stage.name, "action": f"invalid: {stage.error}"}]
     model = allocation(stage.config).model
     total = allocation(stage.config).params["total"]
     rows = []
-    for config, action in _actions(stage):
+    for config, action in _actions(sweep, stage):
         tokens = config.steps * config.batch_tokens
         memory = memory_bytes(model, config.seq_len, config.batch_tokens)
         row = {
@@ -137,9 +127,8 @@ def _plan_rows(stage: Cell) -> list[dict[str, Any]]:
     return rows
 
 
-def predict_seconds(config: TrainConfig, speed: dict[str, float]) -> float:
+def predict_seconds(config: TrainConfig, corpus: Corpus | None, speed: dict[str, float]) -> float:
     """Seconds of a run: start, steps, probes, and both held-out splits in full."""
-    corpus = prepared_corpus(config)
     held_out = HELD_OUT * config.tokens
     if corpus:
         splits = corpus.meta["splits"]

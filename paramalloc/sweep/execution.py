@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..data import prepare
 from ..errors import CellError, UserError
 from ..runs import Run, read_metrics
 from .engines import Engine, Process, Task
@@ -133,15 +132,8 @@ def plan_execution(sweep: Sweep, number: int, cell: Cell) -> Execution:
     """
     if cell.error:
         return Execution(sweep, number, cell, cell, error=cell.error)
-    config = cell.valid_config
     try:
-        corpus = prepare(
-            config.dataset,
-            config.vocab_size,
-            config.output_folder,
-            config.tokens,
-            StagePrinter(),
-        )
+        corpus = sweep.corpora.prepare(cell.valid_config)
     except UserError as error:
         return Execution(sweep, number, cell, cell, error=str(error))
     for stage in sweep.stages(cell, corpus):
@@ -172,18 +164,6 @@ def _is_outdated(execution: Execution) -> bool:
         return True
     executed = execution.notebook.stat().st_mtime
     return any((folder / "metrics.jsonl").stat().st_mtime > executed for folder in folders)
-
-
-class StagePrinter:
-    """A callback for `data.prepare` that prints a line for each stage as it begins."""
-
-    def __init__(self) -> None:
-        self.seen: set[str] = set()
-
-    def __call__(self, stage: str, fraction: float) -> None:
-        if stage not in self.seen:
-            self.seen.add(stage)
-            print(f"preparing the corpus: {stage} …", flush=True)
 
 
 def last_line(text: str) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..allocation import allocation
 from ..config import ROOT, AnalysisConfig, TrainConfig
-from ..data import Corpus, find
+from ..data import Corpus
 from ..runs import as_frame, load_runs, read_results, run_id, with_flags
 from .load import load_sweep
 from .spec import Cell, Sweep
@@ -61,8 +61,7 @@ def _cell_rows(sweep: Sweep, cell: Cell) -> dict[str, dict[str, Any]]:
     """One row per run of a cell, by the run's id; without a valid config, one by its name."""
     if cell.config is None:
         return _failed_row(sweep, cell)
-    config = cell.config
-    corpus = find(config.dataset, config.vocab_size, config.output_folder, config.tokens)
+    corpus = sweep.corpora.prepared(cell.config)
     rows: dict[str, dict[str, Any]] = {}
     for stage in sweep.stages(cell, corpus):
         rows |= _stage_rows(sweep, stage, corpus)
@@ -86,11 +85,12 @@ def _stage_rows(sweep: Sweep, stage: Cell, corpus: Corpus | None) -> dict[str, d
     runs = stage.runs(corpus)
     if not runs:
         return {run_id(config, ""): _absent_row(config, "missing") for config in configs}
-    status = "failed" if sweep.log(stage, runs).exists() else "missing"
-    return {
-        run.id: run.result or _absent_row(config, status)
-        for run, config in zip(runs, configs, strict=True)
-    }
+    failed = sweep.logs(stage, runs)
+    rows = {}
+    for run, config in zip(runs, configs, strict=True):
+        status = "failed" if run.id in failed else "missing"
+        rows[run.id] = run.result or _absent_row(config, status)
+    return rows
 
 
 def _absent_row(config: TrainConfig, status: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A sweep, its cells, and the executions that each of them takes."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -9,8 +9,9 @@ from typing import Any
 from ..allocation import allocation
 from ..config import TrainConfig
 from ..data import Corpus
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..runs import Run
+from .corpora import Corpora
 from .tune import Tuning, best_lr, next_lrs
 
 
@@ -136,6 +137,7 @@ class Sweep:
     name: str
     notebook: Path
     cells: list[Cell]
+    corpora: Corpora = field(default_factory=Corpora, compare=False)
 
     @property
     def config(self) -> TrainConfig:
@@ -162,6 +164,16 @@ class Sweep:
                 if log.exists():
                     logs[run.id] = log
         return logs
+
+    def prepared_corpus(self, config: TrainConfig) -> Corpus | None:
+        """The corpus of a cell if it is prepared already.
+
+        A dataset that is not there is no error here: its cell fails when it is trained.
+        """
+        try:
+            return self.corpora.prepared(config)
+        except DataError:
+            return None
 
     def by_run(self) -> "Sweep":
         """The same sweep with a cell for each run, in the order in which a pool begins them.

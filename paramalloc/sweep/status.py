@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..runs import Run, describe_stage, read_json, read_metrics, read_probes, with_flags
-from .dry_run import all_stages, format_seconds, prepared_corpus
+from .dry_run import all_stages, format_seconds
 from .execution import last_line
 from .spec import Cell, Sweep
 
@@ -66,7 +66,7 @@ def _stage_status(sweep: Sweep, stage: Cell) -> list[dict[str, Any]]:
     if stage.config is None:
         reason = "diverged" if "diverged" in (stage.error or "") else "config"
         return [{"cell": stage.name, "state": f"failed ({reason})"}]
-    runs = _expected_runs(stage)
+    runs = _expected_runs(sweep, stage)
     if not runs:
         return [{"cell": stage.name, "state": "missing"} for _ in stage.config.runs()]
     rows = [_run_row(stage.name, run.folder) for run in runs]
@@ -78,8 +78,8 @@ def _stage_status(sweep: Sweep, stage: Cell) -> list[dict[str, Any]]:
     return rows
 
 
-def _expected_runs(stage: Cell) -> list[Run]:
-    return stage.runs(prepared_corpus(stage.valid_config))
+def _expected_runs(sweep: Sweep, stage: Cell) -> list[Run]:
+    return stage.runs(sweep.prepared_corpus(stage.valid_config))
 
 
 def _run_name(config: dict[str, Any]) -> str:
@@ -164,7 +164,7 @@ def describe_failures(sweep: Sweep) -> list[str]:
         if stage.config is None:
             failures.append(f"{stage.name}: {stage.error}")
             continue
-        runs = _expected_runs(stage)
+        runs = _expected_runs(sweep, stage)
         logs = sweep.logs(stage, runs) if runs else {}
         for log in dict.fromkeys(logs.values()):
             failures.append(_describe_failure(sweep, stage, log))

@@ -12,7 +12,8 @@ import torch
 from paramalloc.config import ROOT, cores, overload, process_environment, threads
 from paramalloc.config.threads import WAITING, core_quota
 from paramalloc.model import device
-from paramalloc.sweep import Local
+from paramalloc.sweep import Cell, Papermill
+from paramalloc.sweep.engines import Task
 
 # GNU's runtime, which torch's wheels bring on Linux, prints its settings when it is loaded.
 PRINTED = {"OMP_DISPLAY_ENV": "VERBOSE"}
@@ -73,7 +74,9 @@ def test_the_threads_of_a_notebook_sleep_while_they_wait(tmp_path, monkeypatch):
     notebook.cells = [nbformat.v4.new_code_cell("\n".join(imports))]
     nbformat.write(notebook, tmp_path / "imports.ipynb")
     output = tmp_path / "output.txt"
-    process = Local().start(tmp_path / "imports.ipynb", tmp_path / "done.ipynb", {}, output)
+    cell = Cell("imports", {}, None)
+    task = Task(cell, tmp_path / "imports.ipynb", tmp_path / "done.ipynb", output)
+    process = Papermill().start(task, [])
     process.wait(120)
     executed = (tmp_path / "done.ipynb").read_text()
     assert spin_count(output.read_text() + executed) == 0

@@ -80,7 +80,7 @@ def test_the_prediction_by_hand(sweep):
     _, plan, corpus = sweep
     config, splits = plan.cells[0].config, corpus.meta["splits"]
     scored = splits["valid"]["tokens"] + splits["test"]["tokens"] + 8 * 1024
-    assert predict_seconds(config, {"step_s": 0.5, "score_s": 1e-3}) == pytest.approx(
+    assert predict_seconds(config, corpus, {"step_s": 0.5, "score_s": 1e-3}) == pytest.approx(
         plans.START_S + 40 * 0.5 + scored * 1e-3
     )
 
