@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -173,13 +173,18 @@ def release_memory() -> None:
 
 
 def reset_peak_memory(device: torch.device) -> int:
-    """Begin to measure the peak anew, where the system lets us; the bytes in use now."""
+    """Begin to measure the peak anew; 0, or the peak so far where the system has no such way.
+
+    There a later peak tells something only if it is higher.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    elif sys.platform == "linux":
-        with suppress(OSError):  # a container may forbid it
-            Path("/proc/self/clear_refs").write_text("5")
-    return peak_memory(device) or 0
+        return 0
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: begin with what is held now
+    except OSError:
+        return peak_memory(device) or 0
+    return 0
 
 
 def peak_memory(device: torch.device) -> int | None:

@@ -69,7 +69,7 @@ class Trainer:
         self.steps = 0  # how many are done
         self.losses: list[Tensor] = []  # of the steps since the last record, on the device
         self.status: str | None = None  # stopped_early or diverged, once the run is
-        self.memory_before = 0  # bytes, the most that the process held before this run
+        self.memory_before = 0  # bytes, a peak that is no higher is of an earlier run
 
     # -------------------------------------------------------------- set-up
 

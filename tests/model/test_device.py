@@ -47,3 +47,17 @@ def test_a_card_needs_a_build_of_torch_for_its_generation(capability, architectu
     card.
     """
     assert device.built_for(capability, architectures) == runs
+
+
+def test_the_peak_of_a_run_is_not_that_of_an_earlier_one():
+    """A process that held 400 MB before holds little for the next run, whatever torch keeps."""
+    device.keep_freed_memory()
+    cpu = torch.device("cpu")
+    if device.reset_peak_memory(cpu):
+        pytest.skip("this system cannot measure a peak anew")
+    large = torch.ones(10**8)
+    before = device.peak_memory(cpu)
+    del large
+    device.release_memory()
+    assert device.reset_peak_memory(cpu) == 0
+    assert device.peak_memory(cpu) < before - 300e6

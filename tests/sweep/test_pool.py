@@ -94,8 +94,6 @@ def test_one_process_trains_many_runs(plan, tmp_path, monkeypatch):
     pool.close()
     assert len(pids) == 1 and len(load_runs(tmp_path)) == 4
     assert not psutil.pid_exists(pids.pop())
-    peaks = load_runs(tmp_path).peak_memory_bytes.dropna()
-    assert len(peaks) >= 1
 
 
 def test_a_lost_process_is_replaced_and_its_run_goes_on(tiny, tmp_path):
@@ -106,16 +104,12 @@ def test_a_lost_process_is_replaced_and_its_run_goes_on(tiny, tmp_path):
     pool = Pool(1, sweep.cells)
     killed = []
 
-    def kill_once(waiting):
-        return waiting
-
     def poll_and_kill(answer=pool.workers[0].answer):
         if not killed and list(tmp_path.glob("runs/*/checkpoint/step-*")):
             killed.append(pool.workers[0].process.pid)
             os.kill(killed[0], signal.SIGKILL)
         return answer()
 
-    pool.ready = kill_once
     pool.workers[0].answer = poll_and_kill
     assert execute_sweep(sweep, pool) == {}
     pool.close()
