@@ -6,6 +6,7 @@ from contextlib import closing
 
 from ..config import as_number, cores, cuda_devices, overload
 from ..errors import UserError
+from ..packages import require
 from .machine_end import add_machine_end, make_deadline, make_keeper, print_left
 from .options import add_command, add_overrides, named_values, number_option
 
@@ -136,6 +137,7 @@ def run_sweep(arguments) -> int:
     if arguments.dry_run:
         _print_plan(plan, jobs)
         return 0
+    _require_papermill(arguments)
     deadline = make_deadline(arguments, plan, jobs, began)
     keeper = make_keeper(arguments, plan)
     if not arguments.yes and not gpus:
@@ -180,6 +182,14 @@ def _refuse_long(plan, deadline) -> None:
             f"sweep {plan.name} takes about {seconds / HOUR:,.0f} hours on this machine's CPU: "
             "add --yes to start it, or --dry-run to see what it would take"
         )
+
+
+def _require_papermill(arguments) -> None:
+    """UserError before anything is trained where notebooks cannot be executed."""
+    if arguments.engine == "papermill":
+        require("--engine papermill", "papermill", "ipykernel", instead="; or --engine pool")
+    elif arguments.notebooks == "after":
+        require("--notebooks after", "papermill", "ipykernel", instead="; or --notebooks off")
 
 
 def _execute(plan, arguments, jobs: int, gpus: int, deadline, keeper) -> dict[str, str]:

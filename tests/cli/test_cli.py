@@ -144,3 +144,18 @@ def test_a_report_of_nothing_known_is_refused_before_a_kernel_starts(
     assert main(["report", *arguments]) == 2
     said = capsys.readouterr()
     assert message in said.err and said.err.count("\n") == 1 and not said.out
+
+
+@pytest.mark.parametrize(
+    "words, instead",
+    [([], "--notebooks off"), (["--engine", "papermill"], "--engine pool")],
+)
+def test_without_papermill_a_sweep_says_so_before_it_trains(
+    tmp_path, capsys, monkeypatch, words, instead
+):
+    """One line with the way around it; nothing is made."""
+    monkeypatch.setattr("paramalloc.packages.find_spec", lambda name: None)
+    outputs = tmp_path / "o"
+    assert main(["sweep", "grid", "--profile", "quick", "--outputs", str(outputs), *words]) == 2
+    assert f"pip install papermill ipykernel; or {instead}" in capsys.readouterr().err
+    assert not outputs.exists()
