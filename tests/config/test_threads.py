@@ -22,6 +22,7 @@ gnu_runtime = pytest.mark.skipif(sys.platform != "linux", reason="the runtime pr
 PROGRAMS = {
     "script": ["-c", "import paramalloc.training, paramalloc.model as m; m.pick_device('cpu')"],
     "probe": ["-m", "paramalloc.sweep.probe"],
+    "pool": ["-m", "paramalloc.sweep.pool_worker", str(os.getpid())],
     "evaluate": ["-m", "paramalloc", "evaluate", "no-such-run"],
 }
 
@@ -35,7 +36,7 @@ def standard_error(arguments: list[str], **variables) -> str:
         [sys.executable, *arguments],
         cwd=ROOT,
         env=kept | variables,
-        input="[]",
+        input="",  # no work: all of them import torch before they read it
         capture_output=True,
         text=True,
         check=False,
