@@ -104,19 +104,20 @@ class StepGraph:
         loss = None
         try:
             self._record(x, y)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        else:
-            proven, loss = self._prove(x, y, lr)
-            if proven:
+            before, replayed = self._try_out(x, y, lr)
+            loss = self.learner.ordinary_step(x, y, lr)
+            if _agree(before, replayed, self.learner.state()):
                 return loss
             reason = "a replayed step differs from an ordinary one"
+        except Exception as error:  # that memory ran out, too: alone, an ordinary step may fit
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
         print(f"graph: the steps of this run are launched one by one ({reason})", flush=True)
         self.release()
         self._use_numbers()
         self.learner.graph = None
         if loss is None:
+            self.learner.model.zero_grad()
             loss = self.learner.ordinary_step(x, y, lr)
         return loss
 
@@ -134,19 +135,16 @@ class StepGraph:
     def _recorded(self) -> None:
         self.loss = self.learner.update(self.x, self.y)
 
-    def _prove(self, x: Tensor, y: Tensor, lr: float) -> tuple[bool, Tensor]:
-        """(whether a replayed step ends where an ordinary one does, the loss of the latter)."""
+    def _try_out(self, x: Tensor, y: Tensor, lr: float) -> tuple[list[Tensor], list[Tensor]]:
+        """The learner's state before a replayed step, to which it is put back, and after it."""
         state = self.learner.state()
         before = _copies(state)
-        self._replay(x, y, lr)
-        replayed = _copies(state)
-        for value, start in zip(state, before, strict=True):
-            value.copy_(start)
-        loss = self.learner.ordinary_step(x, y, lr)
-
-        moved = torch.stack(_distances(state, before))
-        apart = torch.stack(_distances(state, replayed))
-        return bool((apart <= TOLERANCE * moved).all()), loss
+        try:
+            self._replay(x, y, lr)
+            return before, _copies(state)
+        finally:
+            for value, start in zip(state, before, strict=True):
+                value.copy_(start)
 
     # -------------------------------------------------------- the optimizer
 
@@ -227,6 +225,13 @@ class CudaRecorder:
 
 def _copies(tensors: list[Tensor]) -> list[Tensor]:
     return [tensor.clone() for tensor in tensors]
+
+
+def _agree(before: list[Tensor], replayed: list[Tensor], taken: list[Tensor]) -> bool:
+    """Whether each tensor of the state ends in both steps at about the same place."""
+    moved = torch.stack(_distances(before, taken))
+    apart = torch.stack(_distances(replayed, taken))
+    return bool((apart <= TOLERANCE * moved).all())
 
 
 def _distances(some: list[Tensor], others: list[Tensor]) -> list[Tensor]:

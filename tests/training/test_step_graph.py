@@ -195,6 +195,26 @@ def test_a_recording_that_fails_or_is_wrong_is_not_used(recorder, tiny, capsys):
     assert reason in line
 
 
+def test_where_memory_does_not_hold_both_the_step_is_an_ordinary_one(tiny, capsys):
+    """Memory runs out in the proof, in the middle of an ordinary step: no step is lost, or taken
+    twice, and no gradient stays.
+    """
+    ordinary, recorded = make_learner(tiny), make_learner(tiny, Recorder())
+    calls, step = [], recorded.ordinary_step
+
+    def crowded(x, y, lr):
+        calls.append(lr)
+        if len(calls) == ORDINARY_STEPS + 1:
+            recorded.loss(x, y).backward()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(x, y, lr)
+
+    recorded.ordinary_step = crowded
+    assert_equal(take(ordinary, tiny), take(recorded, tiny))
+    assert_equal(ordinary.state(), recorded.state())
+    assert recorded.graph is None and "OutOfMemoryError" in capsys.readouterr().out
+
+
 def test_after_a_checkpoint_is_loaded_the_step_is_recorded_again(tiny):
     """`load_state_dict` gives an optimizer other tensors, which an old recording would not move."""
     ordinary, recorded = make_learner(tiny), make_learner(tiny, Recorder())
