@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..errors import DataError, UserError
+from ..packages import lacks
 from .readers import cut_articles
 from .splits import SPLITS, Opened, Part, Source
 
@@ -145,6 +146,8 @@ def explain_hub_errors(name: str, instead: str) -> Iterator[None]:
         yield
     except UserError:  # interrupted
         raise
+    except ModuleNotFoundError as error:
+        raise DataError(f"{lacks(name, [str(error.name)])}, or {instead}") from error
     except Exception as error:  # whatever the network, the hub and three libraries may raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         advice = f"check the network or {instead}"

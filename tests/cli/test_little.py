@@ -40,6 +40,26 @@ def test_runs_are_restored_and_read(python, tmp_path):
     assert "12 runs of 12 cells" in said.stdout and not said.stderr
 
 
+def test_a_corpus_says_what_reads_it(python, tmp_path):
+    """Of the hub, or of a format that needs more."""
+    (tmp_path / "train.txt.zst").write_bytes(b"")
+    code = """
+import sys
+from pathlib import Path
+from paramalloc.data import prepare
+from paramalloc.errors import UserError
+for dataset in sys.argv[2:]:
+    try:
+        prepare(dataset, 300, Path(sys.argv[1]))
+    except UserError as error:
+        print(error)
+"""
+    words = [python, "-c", code, tmp_path / "o", "wikitext-2", tmp_path]
+    said = subprocess.check_output(words, cwd=ROOT, text=True).splitlines()
+    assert said[0].startswith("wikitext-2 needs datasets: pip install datasets, or name a local")
+    assert said[1].endswith("train.txt.zst needs pyarrow: pip install pyarrow")
+
+
 def test_a_report_says_in_one_line_what_to_install(python, tmp_path):
     """All of it at once, by the names that pip knows."""
     said = run_bare(python, "report", TABLE, "--outputs", str(tmp_path))
