@@ -12,6 +12,7 @@ runs, so that `paramalloc allocate` does not wait for torch.
 - `report`: execute the analysis notebook
 - `evaluate`: measure a finished run again
 - `export`: a run as a Hugging Face folder
+- `pack`: one archive with all that a sweep needs on another machine
 - `restore`: put the runs of a results.csv back
 - `recommend`: the shape for a budget, from finished runs
 """

@@ -9,6 +9,7 @@ from ..packages import lacks
 from .allocate import add_allocate
 from .evaluate import add_evaluate
 from .export import add_export
+from .pack import add_pack, split_words
 from .recommend import add_recommend
 from .report import add_report
 from .restore import add_restore
@@ -25,6 +26,7 @@ COMMANDS = (
     add_report,
     add_evaluate,
     add_export,
+    add_pack,
     add_restore,
     add_recommend,
 )
@@ -36,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     0: done. 1: some cells of a sweep failed. 2: a user's mistake, told in one line on standard
     error. 3: the deadline of a sweep left some runs. 130: interrupted.
     """
-    arguments = build_parser().parse_args(argv)
+    words, further = split_words(sys.argv[1:] if argv is None else argv)
+    arguments = build_parser().parse_args(words, argparse.Namespace(further=further))
     for name in ("SIGTERM", "SIGHUP"):  # they end like Ctrl-C: children first
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)

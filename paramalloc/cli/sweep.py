@@ -52,7 +52,7 @@ def add_sweep(commands) -> None:
         help="Commit of this code, to be recorded where git is not here to say it.",
     )
     add_machine_end(parser)
-    _add_recipe(parser)
+    add_recipe(parser)
     add_overrides(parser)
 
 
@@ -95,7 +95,7 @@ def _add_execution(parser) -> None:
     )
 
 
-def _add_recipe(parser) -> None:
+def add_recipe(parser) -> None:
     """What replaces a sweep's own values and is no size."""
     parser.add_argument(
         "--seed",
@@ -176,8 +176,8 @@ def _refuse_long(plan, deadline) -> None:
     """A study that was started on a laptop by mistake would run for weeks."""
     from ..sweep import HOUR, rough_seconds
 
-    seconds = rough_seconds(plan)
-    if min(seconds, deadline.left_s) > HOUR:
+    seconds = min(rough_seconds(plan), deadline.left_s)
+    if seconds > HOUR:
         raise UserError(
             f"sweep {plan.name} takes about {seconds / HOUR:,.0f} hours on this machine's CPU: "
             "add --yes to start it, or --dry-run to see what it would take"

@@ -7,6 +7,7 @@ readers        files to documents: .txt, .jsonl and .parquet, also compressed
 hub            datasets of the Hugging Face hub
 builtin        the built-in corpus: prose that every machine has
 sources        what a dataset's name means
+shipped        corpora that came prepared from another machine
 tokenizer      training the byte-level BPE
 token_files    documents to uint16 files and their counts
 corpus         a prepared corpus; preparing and finding it
@@ -19,15 +20,18 @@ from .corpus import Corpus, Progress, find, prepare
 from .description import describe, frequent_tokens, longest_tokens, token_counts
 from .hub import explain_hub_errors, revision_on_hub
 from .readers import UNREADABLE, hash_file, is_text_file, open_file
+from .shipped import SHIPPED, as_shipped
 from .tokenizer import EOT, EOT_TEXT
 
 __all__ = [
     "EOT",
     "EOT_TEXT",
+    "SHIPPED",
     "UNREADABLE",
     "Batches",
     "Corpus",
     "Progress",
+    "as_shipped",
     "describe",
     "explain_hub_errors",
     "find",

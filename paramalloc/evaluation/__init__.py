@@ -19,13 +19,18 @@
 from .finished import read_sample, read_smallbench
 from .measurement import measure, measure_again
 from .perplexity import as_perplexity, split_losses, sum_losses
+from .sets import load_sets, set_files
+from .smallbench import prepare_smallbench
 
 __all__ = [
     "as_perplexity",
+    "load_sets",
     "measure",
     "measure_again",
+    "prepare_smallbench",
     "read_sample",
     "read_smallbench",
+    "set_files",
     "split_losses",
     "sum_losses",
 ]

@@ -189,10 +189,19 @@ def _is_decidable(item: Choices) -> bool:
     return bool(item.context) or len(set(item.choices)) == len(item.choices)
 
 
+def set_files(folder: Path) -> list[Path]:
+    """The files of all sets in a folder."""
+    return [path for where in SETS.values() for path in _local_files(where, folder)]
+
+
+def _local_files(where: SetSource, folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob(where.files)) if is_text_file(path)]
+
+
 def _find_local(name: str, where: SetSource, folder: Path) -> Set:
     """A set of a folder; DataError where there are no files of it, or a file is there twice."""
     pattern = where.files.rstrip("*")
-    files = [path for path in sorted(folder.glob(where.files)) if is_text_file(path)]
+    files = _local_files(where, folder)
     names = [path.name.split(".jsonl")[0] for path in files]
     if len(set(names)) < len(names):
         raise DataError(

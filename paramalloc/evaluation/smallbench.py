@@ -12,12 +12,14 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from ..config import TrainConfig
 from ..data import Corpus, Progress
 from ..model import DecoderLM
 from .controls import Untrained, score_controls, score_network, score_untrained
 from .estimates import compare, summarise
 from .scoring import as_arrays
 from .sets import Set
+from .trees import kept_trees
 
 SMALLBENCH_VERSION = 1
 
@@ -67,6 +69,19 @@ def run_smallbench(
         "above": above,
     }
     return summary, arrays
+
+
+def prepare_smallbench(
+    corpus: Corpus, sets: list[Set], config: TrainConfig, progress: Progress
+) -> None:
+    """Make what SmallBench keeps beside a run's corpus, where it is not there: the sets as trees
+    of its tokens, and the outcomes of the n-gram models."""
+    sets = take_subset(sets, config.smallbench)
+    for part in sets:
+        progress(f"SmallBench, trees of {part.name}", 0.0)
+        kept_trees(corpus, part, config.seq_len)
+    progress("SmallBench, n-gram models of the training text", 0.0)
+    score_controls(corpus, sets, config.seq_len)
 
 
 def take_subset(sets: list[Set], size: str) -> list[Set]:

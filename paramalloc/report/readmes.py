@@ -52,6 +52,7 @@ ROOMS = [
     "report",
     "widgets",
     "export",
+    "pack",
     "cli",
 ]
 

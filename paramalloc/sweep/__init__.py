@@ -30,7 +30,7 @@ from .dry_run import HOUR, START_S, format_plan, predict_sweep, rough_seconds
 from .engines import Engine, Papermill, Process, papermill_command
 from .execution import last_line
 from .keeper import Keeper
-from .load import load_sweep
+from .load import load_sweep, sweep_file
 from .pool import Pool
 from .ray_engine import OnRay
 from .schedule import execute_sweep, execute_views
@@ -80,5 +80,6 @@ __all__ = [
     "seconds_until",
     "select_runs",
     "status_table",
+    "sweep_file",
     "time_shapes",
 ]

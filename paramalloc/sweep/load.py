@@ -31,7 +31,7 @@ def load_sweep(source: str, **overrides: Any) -> Sweep:
     Overrides (profile, dataset, outputs, seed …) that are set replace what the file says. Raises
     ConfigError for a file that is missing or malformed; an invalid cell keeps its error.
     """
-    path = _sweep_file(source)
+    path = sweep_file(source)
     content = load_yaml(path)
     given = {name: value for name, value in overrides.items() if value}
     refuse_unknown(content, ("notebook", "profile", *PARTS, *profiles()), "key")
@@ -55,7 +55,8 @@ def load_sweep(source: str, **overrides: Any) -> Sweep:
     return Sweep(path.stem, _named_file(notebook, ROOT / "notebooks", ".ipynb", "notebook"), cells)
 
 
-def _sweep_file(source: str) -> Path:
+def sweep_file(source: str) -> Path:
+    """The file of a sweep, which is named by a path or as one in params/."""
     if source.endswith((".yaml", ".yml")):
         return ROOT / source
     return _named_file(source, ROOT / "params", ".yaml", "sweep")

@@ -18,6 +18,7 @@ COMMANDS = [
     "report",
     "evaluate",
     "export",
+    "pack",
     "restore",
     "recommend",
 ]
