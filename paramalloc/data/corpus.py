@@ -69,7 +69,16 @@ class Corpus:
         return np.memmap(self.folder / f"{name}.bin", dtype=np.uint16, mode="r")
 
     def counts(self, split: str) -> np.ndarray:
-        """How often each token occurs: (vocab_size,) int64."""
+        """How often each token occurs: (vocab_size,) int64. It is counted once."""
+        if split not in self._counts:
+            self._counts[split] = self._count(split)
+        return self._counts[split].copy()
+
+    @functools.cached_property
+    def _counts(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def _count(self, split: str) -> np.ndarray:
         tokens = self.split(split)
         counts = np.zeros(self.meta["vocab_size"], dtype=np.int64)
         for start in range(0, len(tokens), COUNT_TOKENS):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..runs import hold
 
@@ -41,7 +41,7 @@ def _make(path: Path, make: Callable[[], Arrays], lease: Path | None) -> Arrays:
             if arrays := read_arrays(path):
                 return arrays  # made while this process waited
         arrays = make()
-        with suppress(OSError, SafetensorError):
+        with suppress(OSError):
             save_arrays(path, arrays, sha256=_sha256(arrays))
     return arrays
 
@@ -60,10 +60,13 @@ def read_arrays(path: Path) -> Arrays | None:
 
 
 def save_arrays(path: Path, arrays: Arrays, **metadata: str):
-    """Write beside, then rename: a reader never sees half a file."""
+    """Write beside, then rename: a reader never sees half a file.
+
+    The users who may read the folder may read it, which is not so with safetensors' `save_file`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(arrays, temporary, metadata or None)
+        temporary.write_bytes(save(arrays, metadata or None))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

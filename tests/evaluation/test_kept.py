@@ -124,6 +124,14 @@ def test_a_file_of_an_earlier_version_is_believed(tmp_path):
     assert list(keep_arrays(tmp_path / "old.safetensors", refuse)["a"]) == [0, 1, 2]
 
 
+def test_who_may_read_the_folder_may_read_what_is_kept(tmp_path):
+    """A corpus is often shared by the users of a machine."""
+    (tmp_path / "text").touch()
+    save_arrays(tmp_path / "x.safetensors", {"a": np.arange(3)})
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     """Neither a file nor a part of one; what was made is returned."""
     monkeypatch.setattr(os, "replace", close)
