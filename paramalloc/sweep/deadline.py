@@ -15,6 +15,7 @@ from ..runs import Run, read_json, read_metrics
 from .execution import Execution
 from .spec import Cell, Sweep
 
+GOES_ON = "the same command goes on"
 COMPARABLE = 4.0  # a finished run tells of those with up to so many times its training FLOPs
 
 
@@ -79,6 +80,7 @@ class Deadline:
         self.concluded: list[Execution] = []
         self.refused: list[tuple[Execution, float]] = []  # with its seconds, 0 where unknown
         self.cut: list[Execution] = []  # were under way at the deadline
+        self.notebooks = 0  # that were still to be executed
 
     @property
     def is_set(self) -> bool:
@@ -163,7 +165,7 @@ def describe_left(sweep: Sweep, deadline: Deadline) -> str:
     failed = _unfinished(deadline.concluded)
     waiting = total - done - len(cut) - len(failed)
     if not cut and not waiting:
-        return ""
+        return _describe_notebooks(deadline)
     parts = [f"{done} of {total} runs are done"]
     if failed:
         parts.append(f"{len(failed)} failed")
@@ -174,12 +176,19 @@ def describe_left(sweep: Sweep, deadline: Deadline) -> str:
     return f"{', '.join(parts)}; {_describe_next(deadline)}"
 
 
+def _describe_notebooks(deadline: Deadline) -> str:
+    """Of a sweep that has no run left."""
+    if not deadline.notebooks:
+        return ""
+    return f"no run is left, {deadline.notebooks} notebooks not executed; {GOES_ON}"
+
+
 def _describe_next(deadline: Deadline) -> str:
     """What to do next: a deadline that no run fits needs another one."""
     is_progress = deadline.cut or any(execution.process for execution in deadline.concluded)
     shortest = min((seconds for _, seconds in deadline.refused), default=0.0)
     if is_progress or not shortest:
-        return "the same command goes on"
+        return GOES_ON
     return f"no run is predicted to end in time: give a deadline of at least {shortest:,.0f} s"
 
 

@@ -115,6 +115,12 @@ class Execution:
             return os.path.relpath(self.notebook)
         return self.summary()
 
+    def discard(self) -> None:
+        """Remove what an execution that was ended has left: its run goes on, the rest does not."""
+        self.output.unlink(missing_ok=True)
+        if self.view:
+            self._target.unlink(missing_ok=True)
+
     def summary(self) -> str:
         """The results of the runs, or the loss of each learning rate that was tried."""
         if self.is_last:

@@ -50,7 +50,9 @@ def execute_views(sweep: Sweep, engine: Engine, deadline: Deadline | None = None
     executions = [plan_view(sweep, *numbered) for numbered in enumerate(sweep.cells, 1)]
     waiting = [(view.number, view.cell) for view in executions if view.view]
     schedule = Schedule(sweep, engine, waiting, deadline or Deadline(), plan_view)
-    return _run_schedule(schedule, Keeper(sweep.config.output_folder))
+    failures = _run_schedule(schedule, Keeper(sweep.config.output_folder))
+    schedule.deadline.notebooks = len(schedule.waiting) + len(schedule.running)
+    return failures
 
 
 def _run_schedule(schedule: "Schedule", keeper: Keeper) -> dict[str, str]:
@@ -177,4 +179,4 @@ def _end(running: list[Execution]) -> None:
         except BaseException:  # not in time, or a second Ctrl-C
             process.kill()
     for execution in running:
-        execution.output.unlink(missing_ok=True)
+        execution.discard()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ from paramalloc.sweep import (
     Keeper,
     describe_left,
     execute_sweep,
+    execute_views,
     execution,
     load_sweep,
     schedule,
@@ -257,6 +259,36 @@ def test_finished_cells_are_no_matter_of_time(sweep, clock):
     """They are looked at however late it is, and nothing is left."""
     execute(sweep, clock, 100)
     assert execute(sweep, clock, 1) == ([], "")
+
+
+class EndlessView:
+    """Executes a notebook and never ends by itself."""
+
+    def poll(self):
+        return None
+
+    def interrupt(self):
+        pass
+
+    def wait(self, seconds):
+        pass
+
+
+def test_notebooks_that_the_deadline_left_are_counted(sweep, clock):
+    """Of finished runs: nothing half-executed stays, and the line says how many are left."""
+    execute(sweep, clock, 100)
+
+    def start(task, waiting):
+        task.target.write_text("half")
+        return EndlessView()
+
+    engine = SimpleNamespace(jobs=2, ready=lambda waiting: waiting, start=start)
+    deadline = Deadline(5, clock=clock)
+    assert execute_views(sweep, engine, deadline) == {}
+    assert describe_left(sweep, deadline) == (
+        "no run is left, 4 notebooks not executed; the same command goes on"
+    )
+    assert list(sweep.folder.iterdir()) == []
 
 
 # ---- what is kept
