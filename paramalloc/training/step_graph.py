@@ -196,6 +196,7 @@ class CudaRecorder:
         Nothing of it is done while it is recorded.
         """
         self.graph = torch.cuda.CUDAGraph()
+        # Of this recording alone: torch does not take back a pool whose graphs are gone.
         pool = torch.cuda.graph_pool_handle()
         try:
             recording = torch.cuda.graph(self.graph, pool=pool, stream=self.stream)

@@ -4,7 +4,6 @@ A row is written as soon as it is measured: what, value, unit, predicted, remark
 """
 
 import argparse
-import itertools
 import json
 import os
 import subprocess
@@ -273,23 +272,24 @@ def time_imports(bench: Bench):
 
 
 def time_run(bench: Bench, folder: str):
-    """A short run with all that is measured after it: seconds of each stage."""
+    """A short run with all that is measured after it: seconds of each stage, as it ends."""
     corpus = Corpus.open(Path(folder))
-    marks = [("training", time.perf_counter())]
+    stage = "training"
+    start = time.perf_counter()
 
     def watch(record: dict):
-        stage = record.get("stage", "training")
-        if stage != marks[-1][0]:
-            marks.append((stage, time.perf_counter()))
+        nonlocal stage, start
+        now = time.perf_counter()
+        if record.get("stage", stage) != stage:
+            bench.row(f"a run of {tokens:,} tokens: {stage}", now - start, "s")
+            stage, start = record["stage"], now
 
     with tempfile.TemporaryDirectory() as outputs:
         values = {"outputs": outputs, "vocab_size": corpus.meta["vocab_size"], "graph": "auto"}
         whole = bench.config(MIDDLE, **values)
-        values["tokens"] = min(whole.tokens, 60 * whole.batch_tokens)
-        train(bench.config(MIDDLE, **values, probes=2), corpus, watch)
-    marks.append(("", time.perf_counter()))
-    for (stage, start), (_, end) in itertools.pairwise(marks):
-        bench.row(f"a run of {values['tokens']:,} tokens: {stage}", end - start, "s")
+        tokens = min(whole.tokens, 60 * whole.batch_tokens)
+        train(bench.config(MIDDLE, **values, tokens=tokens, probes=2), corpus, watch)
+    bench.row(f"a run of {tokens:,} tokens: {stage}", time.perf_counter() - start, "s")
 
 
 # ---------------------------------------------------------------------- main

@@ -3,6 +3,7 @@
 import json
 import sys
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,17 @@ if part == "fails":
     open(rows, "a").write('{"what": "torn')
     raise MemoryError("of the card")
 """
+
+
+@pytest.fixture
+def one_thread():
+    """The models are tiny: threads would only wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_a_part_that_fails_or_hangs_loses_no_row(tmp_path, monkeypatch, capsys):
@@ -49,7 +61,7 @@ def test_a_part_that_fails_or_hangs_loses_no_row(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_the_parts_run_on_a_cpu(tmp_path, tiny_corpus):
+def test_the_parts_run_on_a_cpu(tmp_path, tiny_corpus, one_thread):
     """Tiny, and in this process: each measures, and what needs CUDA says so."""
     import gpu_parts
     from gpu_training import Bench
@@ -65,3 +77,32 @@ def test_the_parts_run_on_a_cpu(tmp_path, tiny_corpus):
     assert 0 < rows["224 x 11: part of the time in which one runs"]["value"] <= 1
     assert any("perplexity of dev" in name for name in rows)
     assert all(bench_gpu.describe(row) for row in rows.values())
+
+
+@pytest.mark.slow
+def test_the_parts_that_need_cuda_run_with_stand_ins_for_it(tmp_path, monkeypatch, one_thread):
+    """So that no slip costs a part on the day when there is a GPU. It says nothing of CUDA."""
+    import gpu_parts
+    import torch
+    from gpu_training import Bench
+    from recorder import Recorder
+
+    from paramalloc.training import learner, step_graph
+
+    monkeypatch.setattr(Bench, "has_cuda", True)
+    monkeypatch.setattr(step_graph, "_find_obstacle", lambda *arguments: None)
+    monkeypatch.setattr(learner, "CudaRecorder", lambda device: Recorder())
+    monkeypatch.setattr(torch, "compile", lambda loss, **options: loss)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: None)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    for name in ("synchronize", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, lambda *device: None)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 10**9)
+    bench = Bench(tmp_path / "rows.jsonl", tiny=True)
+    for part in ("graph", "check", "variants", "streams"):
+        gpu_parts.PARTS[part](bench)
+    rows = {row["what"]: row for row in bench_gpu.read_rows(bench.rows)}
+    assert rows["the graph trains as single launches do"]["value"] == "yes"
+    assert {"160 x 29: gain of the graph", "gain without them"} < rows.keys()
+    assert rows["224 x 11: 4 on streams, together"]["value"] > 0
+    assert not any("fell back" in row["remark"] for row in rows.values())
