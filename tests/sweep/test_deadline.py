@@ -255,10 +255,14 @@ def test_runs_of_other_machines_and_sizes_predict_nothing(tiny, tmp_path, clock)
     assert left.startswith("1 of 4 runs are done, the deadline ended 1")
 
 
-def test_finished_cells_are_no_matter_of_time(sweep, clock):
-    """They are looked at however late it is, and nothing is left."""
+def test_finished_cells_are_no_matter_of_time(sweep, clock, capsys):
+    """They are looked at however late it is, and nothing is left; a restored row may lack its
+    seconds."""
     execute(sweep, clock, 100)
+    [path, *_] = sweep.config.output_folder.glob("runs/*/result.json")
+    path.write_text(as_json(read_json(path) | {"wall_s": None}))
     assert execute(sweep, clock, 1) == ([], "")
+    assert capsys.readouterr().out.count("time not known") == 1
 
 
 class EndlessView:
