@@ -176,8 +176,8 @@ def _refuse_long(plan, deadline) -> None:
     """A study that was started on a laptop by mistake would run for weeks."""
     from ..sweep import HOUR, rough_seconds
 
-    seconds = min(rough_seconds(plan), deadline.left_s)
-    if seconds > HOUR:
+    seconds = rough_seconds(plan)
+    if min(seconds, deadline.left_s) > HOUR:
         raise UserError(
             f"sweep {plan.name} takes about {seconds / HOUR:,.0f} hours on this machine's CPU: "
             "add --yes to start it, or --dry-run to see what it would take"

@@ -1,5 +1,6 @@
 """A sweep ends at its deadline and says what is left; what it finished outlives the machine."""
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +14,20 @@ from paramalloc.cli import main
 from paramalloc.config import TrainConfig
 from paramalloc.data import prepare
 from paramalloc.errors import ConfigError, UserError
-from paramalloc.runs import Run, as_csv, load_runs, read_results, restore_runs
+from paramalloc.runs import (
+    Run,
+    as_csv,
+    as_json,
+    columns,
+    load_runs,
+    read_json,
+    read_results,
+    restore_runs,
+)
 from paramalloc.sweep import (
     Deadline,
     Keeper,
+    Pool,
     describe_left,
     execute_sweep,
     execute_views,
@@ -138,16 +149,12 @@ class FakeEngine:
     def ready(self, waiting):
         return waiting
 
-    def start(self, *what):
-        """A task and what waits, or notebook, target, parameters and output."""
-        is_task = len(what) == 2
-        parameters = what[0].cell.parameters if is_task else what[2]
-        output = what[0].output if is_task else what[3]
+    def start(self, task, waiting):
         if self.look:
             self.look()
-        config = TrainConfig.from_dict(parameters)
+        config = TrainConfig.from_dict(task.cell.parameters)
         self.started.append(config.lr)
-        output.touch()
+        task.output.touch()
         return FakeProcess(self.clock, config, Run(config, self.fingerprint))
 
 
@@ -378,3 +385,46 @@ def test_what_only_a_table_holds_is_never_overwritten(sweep, clock, tmp_path):
     Path(tmp_path / "notes.csv").write_text("mine\n")
     with pytest.raises(UserError, match="is not a results"):
         Keeper(new, tmp_path / "notes.csv").begin()
+
+
+# ---- with real runs
+
+
+def results(outputs):
+    """All runs without what differs from one time to the next, by their ids."""
+    runs = load_runs(outputs).set_index("run_id")
+    timed = [column.name for column in columns() if "second" in column.unit]
+    machine = ["created", "outside_steps_share", "mfu"]
+    memory = [name for name in runs if name.endswith("memory_bytes")]
+    return runs.drop(columns=[*timed, *machine, *memory])
+
+
+@pytest.mark.slow
+def test_a_deadline_and_a_lost_machine_change_no_result(tiny, tmp_path):
+    """Cut while the second run trains. The same sweep goes on, and so does one that has nothing
+    but the table of that moment: to the same results, to the last digit."""
+    axes = {"glu": [2.66, 2.0], "probes": [20], "tokens": [81_920]}
+    sweep = make_sweep(tiny, tmp_path, **axes).by_run()
+    outputs, table = sweep.config.output_folder, tmp_path / "table.csv"
+
+    def clock():
+        """The deadline seems far, and comes when the second run has recorded something."""
+        records = [path for path in outputs.glob("runs/*/metrics.jsonl") if path.stat().st_size]
+        return 1e6 * (len(records) == 2)
+
+    deadline = Deadline(1e5, clock=clock)
+    with closing(Pool(1, sweep.cells)) as engine:
+        execute_sweep(sweep, engine, deadline, Keeper(outputs, table))
+    assert describe_left(sweep, deadline) == (
+        "1 of 2 runs are done, the deadline ended 1, whose checkpoints are kept; "
+        "the same command goes on"
+    )
+    assert list(read_results(table).run_id) == list(load_runs(outputs).run_id)
+    other = make_sweep(tiny, tmp_path, "other", **axes).by_run()
+    assert len(restore_runs(table, other.config.output_folder).new) == 1
+    for again in (sweep, other):
+        with closing(Pool(1, again.cells)) as engine:
+            assert execute_sweep(again, engine) == {}
+    pd.testing.assert_frame_equal(
+        results(outputs), results(other.config.output_folder), check_exact=True
+    )
