@@ -5,6 +5,7 @@ from data_fixtures import documents, folder, sentences
 
 from paramalloc.data import prepare
 from paramalloc.data.splits import SPLITS, split_of_name
+from paramalloc.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -18,11 +19,37 @@ from paramalloc.data.splits import SPLITS, split_of_name
         ("newstest2021.txt", "train"),
         ("contest.txt", "train"),
         ("trainer.txt", "train"),
+        ("val-1.jsonl", "valid"),
+        ("Eval/a.txt", "valid"),
+        ("a.testing.txt", "test"),
+        ("test data/training.txt", "train"),
+        ("trian.txt", "train"),  # what it would be anyway
+        ("tset/a-test.txt", "test"),  # its last word is sure
+        ("validity, text, latest, rest, value, level, medieval.txt", "train"),
+        ("an evaluation of development.txt", "train"),
     ],
 )
 def test_split_by_name(name, split):
     """The split is a word of the name, not a part of a word."""
     assert split_of_name(name) == split
+
+
+@pytest.mark.parametrize(
+    "name, word, split",
+    [
+        ("vaild.txt", "vaild", "valid"),
+        ("corpus/Validaton-0.parquet", "validaton", "valid"),
+        ("c.valset.txt", "valset", "valid"),
+        ("evaluation/a.txt", "evaluation", "valid"),
+        ("my-tests.txt", "tests", "test"),
+        ("train/testdata.txt", "testdata", "test"),
+        ("test/trian.txt", "trian", "train"),
+    ],
+)
+def test_a_word_near_a_split_is_asked_about(name, word, split):
+    """It is not guessed; the message names the file, the word and what it may mean."""
+    with pytest.raises(DataError, match=f"{name}: does '{word}' mean the {split} split"):
+        split_of_name(name)
 
 
 def test_held_out_is_disjoint_and_deterministic(tmp_path):
