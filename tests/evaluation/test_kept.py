@@ -158,6 +158,18 @@ def test_another_start_has_a_control_of_its_own(change, first, copied, small_set
     assert (arrays["untrained.blimp.bits"] != first[1][1]["untrained.blimp.bits"]).any()
 
 
+def test_outcomes_of_another_machine_are_not_believed(monkeypatch):
+    """Of another number of threads, kind of CPU or torch, the last digit may differ."""
+    digests = {START.digest("text"), START.digest("another text")}
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
+    digests.add(START.digest("text"))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "none")
+    digests.add(START.digest("text"))
+    monkeypatch.setattr(torch, "__version__", "0")
+    digests.add(START.digest("text"))
+    assert len(digests) == 5
+
+
 TWO = """
 import sys
 from pathlib import Path
