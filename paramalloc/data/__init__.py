@@ -3,6 +3,8 @@
 `prepare` makes a corpus once; `Batches` are a pure function of (seed, step). In reading order:
 
 splits         the three splits: their sources, the words that name them, what is held out
+files          files of text: which are, their bytes and lines
+records        files of records to texts: .jsonl and .parquet
 readers        files to documents: .txt, .jsonl and .parquet, also compressed
 hub            datasets of the Hugging Face hub
 builtin        the built-in corpus: prose that every machine has
@@ -18,8 +20,8 @@ description    a corpus as tables
 from .batches import Batches
 from .corpus import Corpus, Progress, find, prepare
 from .description import describe, frequent_tokens, longest_tokens, token_counts
+from .files import UNREADABLE, hash_file, is_text_file, open_file
 from .hub import explain_hub_errors, revision_on_hub
-from .readers import UNREADABLE, hash_file, is_text_file, open_file
 from .shipped import SHIPPED, as_shipped
 from .tokenizer import EOT, EOT_TEXT
 

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from ..config import ROOT
 from ..errors import DataError
-from .readers import hash_file
+from .files import hash_file
 from .shipped import find_shipped
 from .sources import resolve
 from .splits import SPLITS, Part, Source, split_of_document

@@ -7,7 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from ..errors import DataError
-from .readers import hash_file
+from .files import hash_file
 from .splits import SPLITS
 from .tokenizer import BATCH_CHARS, EOT, cut_pieces
 
