@@ -33,7 +33,11 @@ class Corpora:
     def prepare(self, config: TrainConfig) -> Corpus:
         """The corpus of a cell, made where it is not there; DataError says why it cannot be."""
         corpus = self.prepared(config)
-        if corpus is None:
+        return corpus or self._make(config)
+
+    def _make(self, config: TrainConfig) -> Corpus:
+        key = _key(config)
+        try:
             corpus = prepare(
                 config.dataset,
                 config.vocab_size,
@@ -41,7 +45,10 @@ class Corpora:
                 config.tokens,
                 StagePrinter(),
             )
-            self.seen[_key(config)] = corpus
+        except DataError as error:
+            self.seen[key] = error
+            raise
+        self.seen[key] = corpus
         return corpus
 
     def _get(self, key: Key) -> Corpus | None:

@@ -14,7 +14,7 @@ from .spec import Cell, Numbered, Sweep, losses_by_lr
 
 @dataclass(eq=False)
 class Execution:
-    """One cell on its way: a papermill process, or none where there is nothing left to train.
+    """One cell on its way: a process, or none where there is nothing left to train.
 
     `stage` is the stage of the cell that is executed. A `view` only executes the notebook of a cell
     whose runs are finished.
@@ -69,6 +69,17 @@ class Execution:
             return False
         return self.sweep.baseline_of(self.cell) in pending
 
+    def follows(self, not_begun: list[Cell]) -> bool:
+        """Whether `kill` would compare it with a run that has not begun, so has no curve."""
+        config = self.stage.config
+        if config is None or config.early_stop != "kill":
+            return False
+        runs = set(config.runs())
+        baselines = {single.baseline() for single in runs} - runs
+        return any(
+            cell.config and not baselines.isdisjoint(cell.config.runs()) for cell in not_begun
+        )
+
     def held_elsewhere(self) -> bool:
         """Whether another sweep trains one of its runs just now."""
         return any(Run.holder(run.folder) for run in self.runs if not run.finished)
@@ -83,7 +94,7 @@ class Execution:
     def _target(self) -> Path:
         """Where the notebook is executed: a view gets its name when it is whole."""
         if self.view:
-            return self.notebook.with_name(f".{self.notebook.name}")
+            return self.notebook.with_name(f".{self.notebook.stem}.{os.getpid()}.ipynb")
         return self.notebook
 
     def ended(self) -> bool:
@@ -176,7 +187,7 @@ def last_line(text: str) -> str:
     """The message of an error that papermill printed, without the name of the exception."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        return "papermill ended without a message"
+        return "it ended without a message"
     return re.sub(r"^[\w.]+: ", "", lines[-1])
 
 

@@ -28,9 +28,9 @@ def execute_sweep(
 ) -> dict[str, str]:
     """Train every cell that is not finished, as many at a time as `engine` takes (default: one).
 
-    Returns the failed cells with the reason of each. The first cell is the baseline that early
-    stop compares with; the others wait for its curve where they overtake it. All get the same part
-    of the cores, so that their speeds compare. A cell of several stages comes back for each.
+    Returns the failed cells with the reason of each. Under `kill` a cell begins after the baseline
+    that it compares with, and waits for its curve where it overtakes it. A cell of several stages
+    comes back for each.
 
     At the `deadline` those under way are asked to keep their runs; it then knows what is left. The
     `keeper` is called whenever runs may have been finished.
@@ -63,22 +63,28 @@ def _run_schedule(schedule: "Schedule", keeper: Keeper) -> dict[str, str]:
                 schedule.start_waiting()
                 if not schedule.running:  # what waits needs what the deadline left out
                     break
-                ended = [execution for execution in schedule.running if execution.ended()]
                 schedule.show(bar)
-                for execution in ended:
-                    message = schedule.conclude(execution)
-                    place = f"[{execution.number}/{len(schedule.sweep.cells)}]"
-                    tqdm.write(f"{place} {execution.stage.title}: {message}")
-                    sys.stdout.flush()
-                    if execution.process:
-                        keeper.keep()
-                if not ended:
+                if not _conclude_ended(schedule, keeper):
                     time.sleep(POLL_S)
+            _conclude_ended(schedule, keeper)  # what ended just before the deadline
         finally:
             schedule.deadline.cut += schedule.running
             _end(schedule.running)
             keeper.keep()
     return schedule.failed
+
+
+def _conclude_ended(schedule: "Schedule", keeper: Keeper) -> bool:
+    """Conclude what has ended and print how; whether anything has."""
+    ended = [execution for execution in schedule.running if execution.ended()]
+    for execution in ended:
+        message = schedule.conclude(execution)
+        place = f"[{execution.number}/{len(schedule.sweep.cells)}]"
+        tqdm.write(f"{place} {execution.stage.title}: {message}")
+        sys.stdout.flush()
+        if execution.process:
+            keeper.keep()
+    return bool(ended)
 
 
 def _progress_bar(waiting: list[Numbered]) -> Any:
@@ -127,21 +133,25 @@ class Schedule:
         If other sweeps hold all of them, the first, to wait for them. None while all need what this
         sweep itself trains: a run that two cells share, or the baseline's learning rate.
         """
-        pending = [cell for _, cell in self.waiting]
-        pending += [execution.cell for execution in self.running]
-        pending += [execution.cell for execution, _ in self.deadline.refused]
+        not_begun = [cell for _, cell in self.waiting]
+        not_begun += [execution.cell for execution, _ in self.deadline.refused]
+        under_way = [execution.cell for execution in self.running]
         ready = self.engine.ready(self.waiting)
         executions = (self.plan(self.sweep, *numbered) for numbered in ready)
         unblocked = (
-            execution for execution in executions if not self._is_blocked(execution, pending)
+            execution
+            for execution in executions
+            if not self._is_blocked(execution, not_begun, under_way)
         )
         first = next(unblocked, None)
         if first is None or not first.held_elsewhere():
             return first
         return next((execution for execution in unblocked if not execution.held_elsewhere()), first)
 
-    def _is_blocked(self, execution: Execution, pending: list[Cell]) -> bool:
-        if execution.waits(pending):
+    def _is_blocked(
+        self, execution: Execution, not_begun: list[Cell], under_way: list[Cell]
+    ) -> bool:
+        if execution.follows(not_begun) or execution.waits(not_begun + under_way):
             return True
         return any(execution.shares_run(other) for other in self.running)
 

@@ -1,5 +1,6 @@
 """Select the runs that an analysis is about, whether they are there or not."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,8 @@ from ..data import Corpus
 from ..runs import as_frame, load_runs, read_results, run_id, with_flags
 from .load import load_sweep
 from .spec import Cell, Sweep
+
+FindCorpus = Callable[[Sweep, TrainConfig], Corpus | None]
 
 
 def select_runs(config: AnalysisConfig) -> pd.DataFrame:
@@ -27,7 +30,7 @@ def select_runs(config: AnalysisConfig) -> pd.DataFrame:
         load_sweep(name, profile=config.profile, dataset=config.dataset, outputs=config.outputs)
         for name in names
     ]
-    frame = as_frame(with_flags(_expected_rows(sweeps), config.output_folder))
+    frame = as_frame(with_flags(_expected_rows(sweeps, _named_corpus), config.output_folder))
     return frame if (frame.status != "missing").any() else frame.iloc[:0]
 
 
@@ -36,7 +39,7 @@ def describe_flags(sweep: Sweep) -> str:
 
     A run whose baseline has no probe to compare with is counted apart.
     """
-    rows = with_flags(_expected_rows([sweep]), sweep.config.output_folder)
+    rows = with_flags(_expected_rows([sweep], Sweep.prepared_corpus), sweep.config.output_folder)
     asked = [row for row in rows if row.get("early_stop") == "flag" and row.get("baseline_run")]
     if not asked:
         return ""
@@ -48,20 +51,25 @@ def describe_flags(sweep: Sweep) -> str:
     return line
 
 
-def _expected_rows(sweeps: list[Sweep]) -> list[dict[str, Any]]:
+def _named_corpus(sweep: Sweep, config: TrainConfig) -> Corpus | None:
+    """The prepared corpus of a cell; DataError where its text is not there."""
+    return sweep.corpora.prepared(config)
+
+
+def _expected_rows(sweeps: list[Sweep], find_corpus: FindCorpus) -> list[dict[str, Any]]:
     """One row for each run of the sweeps."""
     rows: dict[str, dict[str, Any]] = {}
     for sweep in sweeps:
         for cell in sweep.cells:
-            rows |= _cell_rows(sweep, cell)
+            corpus = find_corpus(sweep, cell.config) if cell.config else None
+            rows |= _cell_rows(sweep, cell, corpus)
     return list(rows.values())
 
 
-def _cell_rows(sweep: Sweep, cell: Cell) -> dict[str, dict[str, Any]]:
+def _cell_rows(sweep: Sweep, cell: Cell, corpus: Corpus | None) -> dict[str, dict[str, Any]]:
     """One row per run of a cell, by the run's id; without a valid config, one by its name."""
     if cell.config is None:
         return _failed_row(sweep, cell)
-    corpus = sweep.corpora.prepared(cell.config)
     rows: dict[str, dict[str, Any]] = {}
     for stage in sweep.stages(cell, corpus):
         rows |= _stage_rows(sweep, stage, corpus)

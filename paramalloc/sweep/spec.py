@@ -161,7 +161,7 @@ class Sweep:
         logs = {}
         for single, run in zip(cell.by_run(), runs, strict=True):
             for log in (self.log(cell, runs), self.log(single, [run])):
-                if log.exists():
+                if log.exists() and not run.finished:
                     logs[run.id] = log
         return logs
 

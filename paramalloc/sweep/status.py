@@ -36,6 +36,7 @@ REASONS = {
     "Kernel died": "killed",
     "DeadKernelError": "killed",
     "was interrupted": "killed",
+    "that trained it was lost": "killed",
     "diverged": "diverged",
     "No space left": "infrastructure",
     "Permission denied": "infrastructure",

@@ -4,11 +4,14 @@ Which run is the baseline, patience and grace are properties of `config.TrainCon
 `runs.EarlyStop`. `flag` waits for nothing: `runs.with_flags` compares the curves afterwards.
 """
 
+import math
 import time
 from collections.abc import Callable
 
 from ..config import TrainConfig
 from ..runs import EarlyStop, Run, Watch
+
+RESTART_S = 30  # seconds that another process may take to go on with the run of a lost one
 
 
 class Curve:
@@ -21,20 +24,28 @@ class Curve:
         self.run = run
         self.interrupted = interrupted
         self.watch = Watch(run.folder / "lease")
+        self.held = -math.inf  # when a process last trained it
         self.probes: dict[int, float] = {}
         self.warned = False
 
     def __call__(self, tokens: int) -> float | None:
         while tokens not in self.probes:
             # The order matters: what the run wrote before it ended is read after this look.
-            _, holder = self.watch.look()
+            is_trained = self._is_trained()
             self.probes = self.run.curve()
-            if tokens in self.probes or not holder or self.interrupted():
+            if tokens in self.probes or not is_trained or self.interrupted():
                 break
             time.sleep(0.5)
         if tokens not in self.probes:
             self._warn(tokens)
         return self.probes.get(tokens)
+
+    def _is_trained(self) -> bool:
+        """Whether a process trains the run, or may be about to go on in place of a lost one."""
+        _, holder = self.watch.look()
+        if holder:
+            self.held = time.monotonic()
+        return time.monotonic() - self.held < RESTART_S and self.run.result is None
 
     def _warn(self, tokens: int):
         """Say once that there is nothing to compare with."""

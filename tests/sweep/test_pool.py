@@ -14,8 +14,10 @@ from safetensors.numpy import load_file
 from paramalloc.cli import main
 from paramalloc.data import prepare
 from paramalloc.runs import MEASURED, Run, load_runs, read_json, read_metrics
-from paramalloc.sweep import Pool, execute_sweep, load_sweep, status_table
+from paramalloc.sweep import Deadline, Pool, execute_sweep, load_sweep, status_table
+from paramalloc.sweep.execution import plan_execution
 from paramalloc.sweep.pool import assign_shapes
+from paramalloc.sweep.schedule import Schedule
 
 SHARES = [0.35, 0.3]
 TIMED = {"created", "tokens_per_s", "wall_s", "outside_steps_share", "peak_memory_bytes"}
@@ -241,3 +243,44 @@ def test_a_notebook_is_executed_again_only_when_its_run_is_newer(plan, both, cap
     capsys.readouterr()
     assert main(words) == 0
     assert capsys.readouterr().out.count(".ipynb") == 1
+
+
+# ---- in which order
+
+
+class Instant:
+    """An engine without room limits, whose executions never end: what begins at once?"""
+
+    jobs = 100
+
+    def ready(self, waiting):
+        return waiting
+
+
+def test_under_kill_a_run_begins_after_its_baseline(tiny, tmp_path):
+    """However many processes are idle, and also where the deadline leaves the baseline out."""
+    shared = tiny | {"early_stop": "kill", "seed": [0, 1]}
+    path = write_sweep(tmp_path / "k.yaml", {"embed_share": [0.35, 0.3, 0.25]}, shared)
+    sweep = load_sweep(str(path), outputs=str(tmp_path)).by_run()
+    schedule = Schedule(sweep, Instant(), list(enumerate(sweep.cells, 1)), Deadline())
+    baselines = [cell for cell in sweep.cells if cell.config.embed_share == 0.35]
+    assert len(baselines) == 2
+    schedule.waiting = [numbered for numbered in schedule.waiting if numbered[1] not in baselines]
+    others = list(schedule.waiting)
+    first = next(numbered for numbered in enumerate(sweep.cells, 1) if numbered[1] == baselines[0])
+    schedule.waiting = [*others, first]
+    begun = schedule.next_execution()
+    assert begun.cell.config.seed == 1 or begun.cell == baselines[0]
+    schedule.waiting = others
+    schedule.deadline.refused = [(plan_execution(sweep, *first), 1.0)]
+    seeds = {numbered[1].config.seed for numbered in others if not blocked(schedule, numbered)}
+    assert seeds == {1}
+
+
+def blocked(schedule, numbered):
+    waiting = schedule.waiting
+    schedule.waiting = [numbered]
+    try:
+        return schedule.next_execution() is None
+    finally:
+        schedule.waiting = waiting

@@ -122,3 +122,22 @@ def test_a_cell_waits_for_the_baselines_curve_where_it_overtakes_it(tiny, tiny_c
         baseline.finish({"status": "completed"})
     started = time.monotonic()
     assert curve(2048) is None and time.monotonic() - started < 0.4
+
+
+def test_a_baseline_whose_process_was_lost_is_waited_for(tiny, tiny_corpus, tmp_path, monkeypatch):
+    """Another one goes on with it in seconds; a run that is not taken up again is given up."""
+    baseline = Run(cell(tiny, tmp_path), tiny_corpus.fingerprint)
+    curve = Curve(baseline)
+
+    def go_on():
+        with baseline.held():
+            baseline.begin({})
+            baseline.record(tokens=1024, dev_ppl=7.0)
+
+    with baseline.held():
+        assert not curve.probes and curve._is_trained()
+    threading.Timer(0.7, go_on).start()
+    assert curve(1024) == 7.0
+    monkeypatch.setattr(early_stop, "RESTART_S", 1.0)
+    started = time.monotonic()
+    assert curve(2048) is None and time.monotonic() - started < 3
