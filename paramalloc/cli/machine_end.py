@@ -49,7 +49,8 @@ def make_deadline(arguments, plan, jobs: int, began: float):
         seconds = seconds_until(arguments.until, datetime.now())
     else:
         return Deadline()
-    deadline = Deadline(seconds, threads=max(1, cores() // jobs), start_s=START_S)
+    start_s = START_S if arguments.engine == "papermill" else 0.0  # else a process lives on
+    deadline = Deadline(seconds, threads=max(1, cores() // jobs), start_s=start_s)
     deadline.learn(plan.config.output_folder)
     return deadline
 

@@ -200,7 +200,7 @@ def _execute(plan, arguments, jobs: int, gpus: int, deadline, keeper) -> dict[st
         with closing(_engine(arguments, jobs)) as engine:
             return execute_sweep(plan, engine, deadline, keeper)
     runs = plan.by_run()
-    with closing(Pool(jobs, runs.cells, gpus)) as engine:
+    with closing(Pool(jobs, runs.unfinished, gpus)) as engine:
         failures = execute_sweep(runs, engine, deadline, keeper)
     if arguments.notebooks == "after":
         failures |= execute_views(plan, Papermill(jobs), deadline)

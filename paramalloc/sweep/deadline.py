@@ -118,17 +118,18 @@ class Deadline:
         return False
 
     def predict(self, execution: Execution) -> float | None:
-        """Seconds that the unfinished runs of an execution take, or None."""
-        seconds = self.start_s
-        for config, run in zip(execution.stage.valid_config.runs(), execution.runs, strict=True):
-            if run.finished:
-                continue
-            flops = train_flops(config)
-            pace = self._seconds_per_flop(flops)
-            if pace is None:
-                return None
-            seconds += flops * pace * _part_left(config, run)
-        return seconds
+        """Seconds that the first unfinished run of an execution takes, or None.
+
+        Others of its runs may be cut, and their checkpoints kept.
+        """
+        configs = execution.stage.valid_config.runs()
+        runs = zip(configs, execution.runs, strict=True)
+        config, run = next((config, run) for config, run in runs if not run.finished)
+        flops = train_flops(config)
+        pace = self._seconds_per_flop(flops)
+        if pace is None:
+            return None
+        return self.start_s + flops * pace * _part_left(config, run)
 
     def _seconds_per_flop(self, flops: float) -> float | None:
         def distance(run: Finished) -> float:
@@ -162,13 +163,13 @@ def describe_left(sweep: Sweep, deadline: Deadline) -> str:
     runs = expected_runs(sweep)
     total, done = len(runs), sum(runs.values())
     cut = {run.id for one in deadline.cut for run in one.runs if _is_kept(run)}
-    failed = _unfinished(deadline.concluded)
-    waiting = total - done - len(cut) - len(failed)
+    failed = _failures(deadline.concluded)
+    waiting = total - done - len(cut) - failed
     if not cut and not waiting:
         return _describe_notebooks(deadline)
     parts = [f"{done} of {total} runs are done"]
     if failed:
-        parts.append(f"{len(failed)} failed")
+        parts.append(f"{failed} failed")
     if cut:
         parts.append(f"the deadline ended {len(cut)}, whose checkpoints are kept")
     if waiting:
@@ -192,8 +193,13 @@ def _describe_next(deadline: Deadline) -> str:
     return f"no run is predicted to end in time: give a deadline of at least {shortest:,.0f} s"
 
 
-def _unfinished(executions: list[Execution]) -> set[str]:
-    return {run.id for one in executions for run in one.runs if not run.finished}
+def _failures(executions: list[Execution]) -> int:
+    """How many runs failed, also before their corpus was known, and so their ids."""
+    known = {run.id for one in executions for run in one.runs if not run.finished}
+    unknown = [
+        one.cell.valid_config.runs() for one in executions if one.cell.config and not one.runs
+    ]
+    return len(known) + sum(map(len, unknown))
 
 
 def _is_kept(run: Run) -> bool:

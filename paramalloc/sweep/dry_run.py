@@ -17,7 +17,7 @@ from .speeds import measure_speeds
 
 HOUR = 3600.0
 FLOPS_PER_CORE = 1e11  # about; it tells minutes from days before anything is measured
-START_S = 6.0  # seconds of papermill, its kernel and its imports, on two cores
+START_S = 6.0  # seconds of a process and its imports, on two cores
 HELD_OUT = 0.04  # dev and test, as a part of the training tokens, before a corpus is prepared
 CHECKPOINT_BYTES = 12  # per parameter: the weights and two moments of the optimizer
 CHECKPOINTS = 3  # of a run under way at once: two are kept while a third is written
@@ -128,13 +128,13 @@ def _plan_rows(sweep: Sweep, stage: Cell) -> list[dict[str, Any]]:
 
 
 def predict_seconds(config: TrainConfig, corpus: Corpus | None, speed: dict[str, float]) -> float:
-    """Seconds of a run: start, steps, probes, and both held-out splits in full."""
+    """Seconds of a run: steps, probes, and both held-out splits in full."""
     held_out = HELD_OUT * config.tokens
     if corpus:
         splits = corpus.meta["splits"]
         held_out = splits["valid"]["tokens"] + splits["test"]["tokens"]
     scored = held_out + config.probes * config.probe_tokens
-    return float(START_S + config.steps * speed["step_s"] + scored * speed["score_s"])
+    return float(config.steps * speed["step_s"] + scored * speed["score_s"])
 
 
 def format_plan(plan: pd.DataFrame, jobs: int, folder: Path) -> str:
@@ -167,7 +167,7 @@ def _format_rows(plan: pd.DataFrame) -> str:
 
 def _format_time(plan: pd.DataFrame, todo: pd.DataFrame, jobs: int) -> str:
     flops = todo["train FLOPs"].sum() / 1e12
-    seconds = todo["seconds"].sum() / min(jobs, max(1, len(todo)))
+    seconds = START_S + todo["seconds"].sum() / min(jobs, max(1, len(todo)))
     return (
         f"{len(todo)} of {len(plan)} runs to train, {flops:,.0f} TFLOP; "
         f"predicted {format_seconds(seconds)} with {jobs} at a time, "

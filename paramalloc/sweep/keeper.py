@@ -39,9 +39,7 @@ class Keeper:
             if self.archive:
                 _make(self.archive)
                 self._refuse_loss(self.archive, any(self.archive.glob("*.zip")))
-            runs = load_runs(self.outputs)
-            self._write_table(runs)
-            self._write_archives(runs)
+            self._write()
         except OSError as error:
             reason = f"{error.strerror}: {error.filename}"
             raise UserError(f"cannot keep finished runs: {reason}") from None
@@ -56,13 +54,22 @@ class Keeper:
 
     def keep(self) -> None:
         """Write everything again. What goes wrong is said and ends no sweep."""
+        if not (self.table or self.archive):
+            return
         try:
-            runs = load_runs(self.outputs)
-            self._write_table(runs)
-            self._write_archives(runs)
+            self._write()
         except Exception as error:
             reason = " ".join(str(error).split())
             tqdm.write(f"finished runs are not kept: {reason}; they are in {self.outputs}")
+
+    def _write(self) -> None:
+        """Write all runs; again if another sweep has finished one meanwhile."""
+        finished: set[Path] = set()
+        while finished != (now := set(self.outputs.glob("runs/*/result.json"))):
+            finished = now
+            runs = load_runs(self.outputs)
+            self._write_table(runs)
+            self._write_archives(runs)
 
     def _write_table(self, runs: pd.DataFrame) -> None:
         if self.table and len(runs):

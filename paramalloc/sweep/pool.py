@@ -47,7 +47,7 @@ class Pool:
 
     def _owner(self, cell: Cell) -> int:
         """The number of the worker that a cell's shape belongs to."""
-        return self.owners[allocation(cell.valid_config).model] if cell.config else 0
+        return self.owners.get(allocation(cell.config).model, 0) if cell.config else 0
 
     def _idle(self) -> list[int]:
         return [number for number in range(self.jobs) if self.workers[number].job is None]

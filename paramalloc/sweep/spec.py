@@ -184,6 +184,16 @@ class Sweep:
         cells = [single for cell in self.cells for single in cell.by_run()]
         return replace(self, cells=sorted(cells, key=_run_order))
 
+    @property
+    def unfinished(self) -> list[Cell]:
+        """The cells that have something left to train, as far as that is known."""
+        cells = []
+        for cell in self.cells:
+            runs = cell.runs(self.prepared_corpus(cell.config) if cell.config else None)
+            if not runs or not all(run.finished for run in runs):
+                cells.append(cell)
+        return cells
+
     def stages(self, cell: Cell, corpus: Corpus | None) -> list[Cell]:
         """The executions that a cell takes, a pure function of the finished runs.
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from paramalloc.allocation import allocate
 from paramalloc.cli import main
@@ -52,10 +53,9 @@ def test_help_of_a_command_is_sentences(command, capsys):
     assert description.endswith(".") and all(block.endswith((".", "exit")) for block in arguments)
 
 
-@pytest.mark.parametrize("module", ["paramalloc", "paramalloc.cli"])
-def test_the_package_is_a_command(module):
+def test_the_package_is_a_command():
     """`python -m` does what the command does where it is not installed."""
-    words = [sys.executable, "-m", module, "allocate", "--glu", "abc"]
+    words = [sys.executable, "-m", "paramalloc", "allocate", "--glu", "abc"]
     done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "--glu" in done.stderr
 
@@ -160,3 +160,15 @@ def test_without_papermill_a_sweep_says_so_before_it_trains(
     assert main(["sweep", "grid", "--profile", "quick", "--outputs", str(outputs), *words]) == 2
     assert f"pip install papermill ipykernel; or {instead}" in capsys.readouterr().err
     assert not outputs.exists()
+
+
+def test_a_dataset_that_is_not_there_fails_its_cells_and_repeats_nothing(tiny, tmp_path, capsys):
+    """Exit status 1, not the one that says that the same command goes on."""
+    path = tmp_path / "none.yaml"
+    content = {"axes": {"glu": [2.0, 3.0]}, "parameters": tiny | {"dataset": str(tmp_path / "no")}}
+    path.write_text(yaml.safe_dump(content))
+    words = ["sweep", str(path), "--outputs", str(tmp_path / "o"), "--deadline", "1h"]
+    assert main([*words, "--notebooks", "off"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.count("failed: glu-") == 2
+    assert "not begun" not in printed.out
