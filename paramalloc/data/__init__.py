@@ -4,6 +4,7 @@
 
 splits         the three splits: their sources, the words that name them, what is held out
 files          files of text: which are, their bytes and lines
+folders        the text files of a folder, and what is left out of it
 records        files of records to texts: .jsonl and .parquet
 readers        files to documents: .txt, .jsonl and .parquet, also compressed
 hub            datasets of the Hugging Face hub

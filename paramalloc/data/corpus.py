@@ -189,6 +189,7 @@ def _identify(dataset: str, vocab_size: int, outputs: Path, tokens: int | None) 
         "vocab_size": vocab_size,
         "data_version": DATA_VERSION,
         "sources": records,
+        "left_out": [part.left_out for part in parts if part.left_out],
     }
     return _Plan(Path(ROOT, outputs) / "data" / f"{name}-{vocab_size}-{key}", parts, meta)
 

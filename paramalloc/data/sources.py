@@ -7,7 +7,8 @@ from pathlib import Path
 from ..config import ROOT
 from ..errors import DataError
 from . import builtin
-from .files import hash_file, is_text_file
+from .files import hash_file
+from .folders import list_files
 from .hub import HUB, hub_part, is_on_hub
 from .readers import is_wikitext, read_documents
 from .splits import SPLITS, Opened, Part, Source, split_of_name
@@ -44,23 +45,13 @@ def _builtin_part() -> Part:
 
 def _path_part(path: Path) -> Part:
     """A file, or all text files of a folder. Each belongs to the split that its name holds."""
-    files = _list_files(path)
-    folder = path if path.is_dir() else path.parent
-    records = [_record(file, folder) for file in files]
-    return Part(path.name, records, functools.partial(_open_files, files, records))
-
-
-def _list_files(path: Path) -> list[Path]:
-    candidates = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [
-        file
-        for file in candidates
-        if is_text_file(file) and not file.name.startswith(".") and file.is_file()
-    ]
+    files, left_out = list_files(path)
     if not files:
         formats = "no .txt, .jsonl or .parquet file in it (text also as .gz, .xz, .zst)"
         raise DataError(f"{path}: {formats}")
-    return files
+    folder = path if path.is_dir() else path.parent
+    records = [_record(file, folder) for file in files]
+    return Part(path.name, records, functools.partial(_open_files, files, records), left_out)
 
 
 def _record(file: Path, folder: Path) -> dict:

@@ -61,11 +61,13 @@ class Part(NamedTuple):
     """One of the corpora that a dataset joins.
 
     Its `records` are known before anything is opened: the name of the corpus folder hashes them.
+    `left_out` says in a line what of a folder is not read; empty where all is.
     """
 
     name: str
     records: list[dict]
     open: Callable[[], Opened]
+    left_out: str = ""
 
 
 def split_of_name(name: str) -> str:
