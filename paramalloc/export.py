@@ -15,10 +15,10 @@ from torch import Tensor
 
 from .allocation import count_parameters
 from .config import ROOT, ModelConfig
-from .data import EOT, EOT_TEXT
+from .data import EOT, EOT_TEXT, Corpus
 from .errors import ExportError
 from .model import NORM_EPS, ROPE_BASE
-from .runs import find_run, read_json, write_json, write_text
+from .runs import final_weights, find_run, read_json, write_json, write_text
 
 
 def export_run(run: str, folder: str | Path, outputs: str | Path = "outputs") -> Path:
@@ -53,25 +53,22 @@ def export_run(run: str, folder: str | Path, outputs: str | Path = "outputs") ->
 
 
 def _weights_of(source: Path, result: dict[str, Any] | None) -> Path:
-    weights = source / "checkpoint" / "final" / "model.safetensors"
-    missing = ""
-    if result is None:
-        missing = "result"
-    elif not weights.exists():
-        missing = "final weights"
-    if missing:
-        raise ExportError(f"run {source.name} is not complete: it has no {missing} to export")
-    return weights
+    weights = final_weights(source)
+    if result is not None and weights is not None:
+        return weights
+    missing = "result" if result is None else "final weights"
+    raise ExportError(f"run {source.name} is not complete: it has no {missing} to export")
 
 
 def _tokenizer_of(source: Path, config: dict[str, Any]) -> Path:
-    outputs = source.parents[1]
-    tokenizer = outputs / "data" / config["provenance"]["corpus"] / "tokenizer.json"
-    if not tokenizer.exists():
+    folder = source.parents[1] / "data" / config["provenance"]["corpus"]
+    if not (folder / "tokenizer.json").exists():
         raise ExportError(
-            f"the tokenizer of run {source.name} is gone: {tokenizer} (prepare its corpus again)"
+            f"the tokenizer of run {source.name} is gone: {folder / 'tokenizer.json'} "
+            "(prepare its corpus again)"
         )
-    return tokenizer
+    Corpus.open(folder).check()
+    return folder / "tokenizer.json"
 
 
 # ----------------------------------------------------------------- the model

@@ -13,6 +13,7 @@ sources        what a dataset's name means
 shipped        corpora that came prepared from another machine
 tokenizer      training the byte-level BPE
 token_files    documents to uint16 files and their counts
+intact         whether a prepared corpus is still what was prepared
 corpus         a prepared corpus; preparing and finding it
 batches        windows of the token stream, by seed and step
 description    a corpus as tables

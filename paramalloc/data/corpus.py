@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 from ..config import ROOT
 from ..errors import DataError
 from .files import hash_file
+from .intact import check_tokenizer, check_tokens, fingerprint, read_meta, seal
 from .shipped import find_shipped
 from .sources import resolve
 from .splits import SPLITS, Part, Source, split_of_document
@@ -47,8 +48,15 @@ class Corpus:
 
     @classmethod
     def open(cls, folder: Path) -> "Corpus":
-        """The corpus that was prepared in this folder."""
-        return cls(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+        """The corpus that was prepared in this folder; DataError if meta.json is damaged."""
+        return cls(folder, read_meta(folder))
+
+    def check(self) -> None:
+        """DataError names a file that is not what was prepared; `split` and `tokenizer` check
+        their own."""
+        check_tokenizer(self.folder, self.meta)
+        for split in SPLITS:
+            check_tokens(self.folder, self.meta, split)
 
     @property
     def name(self) -> str:
@@ -62,11 +70,12 @@ class Corpus:
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
         """decode(encode(x)) == x for any text x."""
-        return load_tokenizer(self.folder / "tokenizer.json")
+        return load_tokenizer(check_tokenizer(self.folder, self.meta))
 
     def split(self, name: str) -> np.ndarray:
         """The token stream of train, valid or test: (tokens,) uint16, mapped from disk."""
-        return np.memmap(self.folder / f"{name}.bin", dtype=np.uint16, mode="r")
+        path = check_tokens(self.folder, self.meta, name)
+        return np.memmap(path, dtype=np.uint16, mode="r")
 
     def counts(self, split: str) -> np.ndarray:
         """How often each token occurs: (vocab_size,) int64. It is counted once."""
@@ -143,7 +152,9 @@ def prepare(
     plan = _identify(dataset, vocab_size, outputs, tokens)
     if not plan.is_prepared:
         _make(plan, progress or _report_nothing)
-    return Corpus.open(plan.folder)
+    corpus = Corpus.open(plan.folder)
+    corpus.check()
+    return corpus
 
 
 def find(dataset: str, vocab_size: int, outputs: Path, tokens: int | None = None) -> Corpus | None:
@@ -159,13 +170,10 @@ def _open_shipped(folder: Path) -> Corpus:
     """A corpus that came prepared, its files compared with their checksums once in a process."""
     try:
         corpus = Corpus.open(folder)
-        digests = {split: hash_file(folder / f"{split}.bin") for split in SPLITS}
-        splits = {split: {"sha256": digest} for split, digest in digests.items()}
-        intact = _fingerprint(folder, splits) == corpus.fingerprint
-    except (OSError, ValueError, KeyError):
-        intact = False
-    if not intact:
-        raise DataError(f"the corpus in {folder} is not as it was packed: unpack it again")
+        corpus.check()
+    except DataError:
+        advice = "is not as it was packed: unpack it again"
+        raise DataError(f"the corpus in {folder} {advice}") from None
     return corpus
 
 
@@ -235,20 +243,14 @@ def _write(folder: Path, sources: list[Source], meta: dict, progress: Progress) 
     documents = _read_all(sources, "encode", progress)
     splits = write_token_files(documents, tokenizer, folder)
     record = meta | {
-        "fingerprint": _fingerprint(folder, splits),
+        "fingerprint": fingerprint(hash_file(folder / "tokenizer.json"), splits),
         "tokenizers": tokenizers.__version__,
         "wikitext": all(source.wikitext for source in sources),
         "seconds": round(time.monotonic() - start, 2),
         "splits": splits,
     }
-    text = json.dumps(record, indent=2, ensure_ascii=False)
+    text = json.dumps(seal(record), indent=2, ensure_ascii=False)
     (folder / "meta.json").write_text(text, encoding="utf-8")
-
-
-def _fingerprint(folder: Path, splits: dict[str, dict]) -> str:
-    """Over the tokenizer and the checksums of the splits."""
-    digests = [hash_file(folder / "tokenizer.json"), *(splits[name]["sha256"] for name in SPLITS)]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _read_all(

@@ -9,7 +9,7 @@ from ..config import ModelConfig
 from ..data import Corpus
 from ..errors import RunError
 from ..model import DecoderLM
-from ..runs import Note, read_json
+from ..runs import Note, final_weights, read_json
 from .smallbench import tabulate
 
 
@@ -26,11 +26,12 @@ def open_corpus(folder: Path) -> Corpus:
 
 
 def load_trained(folder: Path) -> DecoderLM:
-    """The model of a run with its final weights, on the CPU; RunError if there are none."""
+    """The model of a run with its final weights, on the CPU; RunError if there are none, or if
+    they are damaged."""
     about = read_json(folder / "config.json")
-    weights = folder / "checkpoint" / "final" / "model.safetensors"
-    if not weights.exists():
-        raise RunError(f"run {folder.name} has no final weights: {weights}")
+    weights = final_weights(folder)
+    if weights is None:
+        raise RunError(f"run {folder.name} has no final weights in {folder / 'checkpoint'}")
     model = DecoderLM(ModelConfig.from_record(about))
     model.load_state_dict(load_file(weights))
     return model.eval()

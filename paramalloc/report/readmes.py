@@ -39,6 +39,7 @@ PAGES = [
 ROOMS = [
     "errors",
     "packages",
+    "disk",
     "config",
     "allocation",
     "data",

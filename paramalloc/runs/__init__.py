@@ -18,7 +18,16 @@ restore.py     runs of a results.csv or of archives, put back as folders
 
 from .archive import write_archive
 from .flags import EarlyStop, read_probes, with_flags
-from .folder import Run, as_json, find_run, read_json, read_metrics, write_json, write_text
+from .folder import (
+    Run,
+    as_json,
+    final_weights,
+    find_run,
+    read_json,
+    read_metrics,
+    write_json,
+    write_text,
+)
 from .identity import identifying_parameters, run_id
 from .lease import Lease, Watch, hold
 from .process import myself
@@ -72,6 +81,7 @@ __all__ = [
     "describe_run",
     "describe_seconds",
     "describe_stage",
+    "final_weights",
     "find_run",
     "hold",
     "identifying_parameters",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import TrainConfig
+from ..disk import sha256_of
 from ..errors import RunError
 from .identity import run_id
 from .lease import SILENCE, Holder, Lease, OnWait, Watch, hold, sync
@@ -127,6 +128,24 @@ def find_run(run: str, outputs: Path, file: str = "config.json") -> Path:
         return paths[0].parent
     count = f"{len(paths)} runs" if paths else "no run"
     raise RunError(f"{count} '{run}' in {runs}: give its folder or its whole id")
+
+
+def final_weights(folder: Path) -> Path | None:
+    """The final weights of a run, None where it has none; RunError if they are damaged."""
+    weights = folder / "checkpoint" / "final" / "model.safetensors"
+    if not weights.exists():
+        return None
+    manifest = read_json(weights.with_name("manifest.json"))
+    try:
+        intact = manifest is not None and sha256_of(weights) == manifest[weights.name]
+    except (OSError, KeyError, TypeError):
+        intact = False
+    if not intact:
+        raise RunError(
+            f"{weights} is damaged, or its manifest.json is: they are not what was saved. Remove "
+            f"{folder} and train the run again"
+        )
+    return weights
 
 
 # ------------------------------------------------------------------ files

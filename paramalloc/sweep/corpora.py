@@ -32,8 +32,9 @@ class Corpora:
 
     def prepare(self, config: TrainConfig) -> Corpus:
         """The corpus of a cell, made where it is not there; DataError says why it cannot be."""
-        corpus = self.prepared(config)
-        return corpus or self._make(config)
+        corpus = self.prepared(config) or self._make(config)
+        corpus.check()  # once, and not in every cell
+        return corpus
 
     def _make(self, config: TrainConfig) -> Corpus:
         key = _key(config)
