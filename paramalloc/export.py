@@ -189,6 +189,7 @@ as a Llama model in float32.
 
 Text: {config["dataset"]} (fingerprint {config["data_fingerprint"][:12]}), in windows of
 {config["seq_len"]} tokens, each document closed by `{EOT_TEXT}` (id {EOT}).
+Inside a document that string was ordinary text; the tokenizer of this folder takes it for the end.
 The licence of the weights follows from that of the text, which paramalloc does not know:
 ask whoever gave you the text. The model is for comparing allocations. It is too small to be
 trusted with facts.

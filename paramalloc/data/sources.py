@@ -10,10 +10,10 @@ from . import builtin
 from .files import hash_file
 from .folders import list_files
 from .hub import HUB, hub_part, is_on_hub
-from .readers import is_wikitext, read_documents
+from .readers import find_separator, is_wikitext, read_documents
 from .splits import SPLITS, Opened, Part, Source, split_of_name
 
-READER = 2  # raise it when the same file would give other documents
+READER = 3  # raise it when the same file would give other documents
 KNOWN = ", ".join(["builtin", *HUB, "wmt14:de-en and the like"])
 
 
@@ -67,13 +67,15 @@ def _record(file: Path, folder: Path) -> dict:
 
 def _open_files(files: list[Path], records: list[dict]) -> Opened:
     """A source per file. Splits that no file belongs to are held out of those that train."""
-    splits = [record["split"] for record in records]
-    missing = frozenset(SPLITS) - frozenset(splits)
-    sources = [_open_file(file, split, missing) for file, split in zip(files, splits, strict=True)]
-    return Opened(sources, records)
-
-
-def _open_file(file: Path, split: str, missing: frozenset[str]) -> Source:
-    wikitext = is_wikitext(file)
-    held_out = missing if split == "train" else frozenset()
-    return Source(split, functools.partial(read_documents, file, wikitext), wikitext, held_out)
+    missing = frozenset(SPLITS) - {record["split"] for record in records}
+    sources = []
+    opened = []
+    for file, record in zip(files, records, strict=True):
+        wikitext = is_wikitext(file)
+        separator = None if wikitext else find_separator(file)
+        documents = functools.partial(read_documents, file, wikitext, separator)
+        held_out = missing if record["split"] == "train" else frozenset()
+        sources.append(Source(record["split"], documents, wikitext, held_out))
+        added = {"separator": separator.marker} if separator else {}
+        opened.append(record | added)
+    return Opened(sources, opened)

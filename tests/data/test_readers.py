@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from data_fixtures import WIKI, documents, folder, refuse, sentences
 
-from paramalloc.data import prepare
+from paramalloc.data import EOT_TEXT, prepare
+from paramalloc.data.readers import find_separator, read_documents
 from paramalloc.data.splits import SPLITS
 
 
@@ -97,3 +98,46 @@ def test_jsonl_without_text(tmp_path, line, message):
     path = folder(tmp_path / "c")
     (path / "more.jsonl").write_text(line)
     refuse(tmp_path, path, f"more.jsonl.*{message}")
+
+
+STORIES = ["Once.\n\n  The end.", '"Hello," he said.', "Three\nlines\nhere"]
+
+
+@pytest.mark.parametrize("marker", [EOT_TEXT, "</s>"])
+@pytest.mark.parametrize(
+    "between", ["\n{}\n", "\r\n{}\r\n\r\n", "{}\n", "\n{} \n\n", " {}\n", "{}", "\n{}"]
+)
+def test_markers_part_documents(tmp_path, marker, between):
+    """As lines, at ends or beginnings of lines, or between two words; blank lines do not."""
+    path = tmp_path / "a.txt"
+    gap = between.format(marker)
+    for ending in ("", gap, "\n"):
+        path.write_bytes((gap.join(STORIES * 3) + ending).encode())
+        texts = [text for text in read_documents(path, False, find_separator(path)) if text.strip()]
+        assert [text.rstrip(" ") for text in texts] == STORIES * 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"The token {EOT_TEXT} ends a text,\nthe token {EOT_TEXT} does.\n\nIt is `{EOT_TEXT}`.",
+        f"Only one{EOT_TEXT}of them.",
+        "<s>Old</s>new, <s>bad</s>\n<s>very</s>\n\ngood.",
+    ],
+)
+def test_a_marker_that_is_written_about_is_text(tmp_path, text):
+    """Blank lines part the documents."""
+    path = tmp_path / "a.txt"
+    path.write_text(text)
+    assert find_separator(path) is None
+    assert list(read_documents(path)) == text.split("\n\n")
+
+
+def test_a_marker_inside_a_document_is_text(tmp_path):
+    """Where others are lines."""
+    texts = [f"The token {EOT_TEXT} ends it, and `{EOT_TEXT}`\n\nis {EOT_TEXT}.", "Another."]
+    path = folder(tmp_path / "c", valid=f"\n{EOT_TEXT}\n".join(texts))
+    corpus = prepare(str(path), 300, tmp_path)
+    assert documents(corpus, "valid") == texts
+    separators = [record.get("separator") for record in corpus.meta["sources"]]
+    assert separators == [None, None, EOT_TEXT]
