@@ -11,6 +11,7 @@ token that the file system itself checks.
 import errno
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -173,7 +174,7 @@ def claim(root: Path, number: int) -> Path | None:
     # leave former holders nowhere to write
     clean(root, number)
     for path in root.iterdir():
-        if path.is_dir() and not _is_hidden(path) and int(path.name) < number:
+        if path.is_dir() and 0 <= _number(path) < number:
             message = f"the lease {path.name} of a former holder cannot be put away"
             raise PermissionError(errno.EACCES, message, str(root))
     return desk
@@ -181,14 +182,13 @@ def claim(root: Path, number: int) -> Path | None:
 
 def newest(root: Path) -> int:
     """The highest number in use, released ones included; 0 for none."""
-    numbers = [_number(path) for path in root.iterdir() if not _is_hidden(path)]
-    return max(numbers, default=0)
+    return max([0, *map(_number, root.iterdir())])
 
 
 def clean(root: Path, number: int) -> None:
     """Put away what is older than `number`: first its name, at once, then its content."""
     for path in root.iterdir():
-        if _is_hidden(path) or _number(path) < number:
+        if _is_hidden(path) or 0 <= _number(path) < number:
             with suppress(OSError):  # another process cleans too
                 dead = _hidden(root)
                 os.rename(path, dead)
@@ -199,15 +199,29 @@ def clean(root: Path, number: int) -> None:
 
 
 def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".")
+    """Whether it has a name that `_hidden` gives."""
+    return bool(re.fullmatch(r"\.[0-9a-f]{32}", path.name))
 
 
 def _number(path: Path) -> int:
-    """Of `000002` and of `000002.released`."""
-    return int(path.name.split(".")[0])
+    """Of `000002` and of `000002.released`; -1 of what others have put here, as synced drives do.
+
+    >>> [_number(Path(name)) for name in ("000002", "000002.released", "desktop.ini", "2 (copy)")]
+    [2, 2, -1, -1]
+    """
+    name = re.fullmatch(r"([0-9]{6,})(\.released)?", path.name)
+    return int(name[1]) if name else -1
 
 
 # ------------------------------------------------------------------ who holds it
+
+
+def _is_holder(content: Any) -> bool:
+    """Whether a record is whole; one that is damaged names nobody who could be waited for."""
+    if not isinstance(content, dict) or not {"host", "pid", "started"} <= content.keys():
+        return False
+    pid = content["pid"]
+    return isinstance(content["host"], str) and type(pid) is int and 0 < pid < 2**31
 
 
 class Watch:
@@ -224,9 +238,12 @@ class Watch:
         path = self.root / f"{number:06}" / "holder.json"
         try:
             holder: Holder = json.loads(path.read_text())
-            holder["heard"] = path.stat().st_mtime
-        except (FileNotFoundError, ValueError):
+            heard = path.stat().st_mtime
+        except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
             return number, None
+        if not _is_holder(holder):
+            return number, None
+        holder["heard"] = heard
 
         # a process of this host is asked for directly
         here = holder["host"] == myself()["host"]

@@ -169,3 +169,44 @@ def test_what_fails_for_another_reason_is_not_called_lost(tmp_path):
     with pytest.raises(LeaseLostError):
         lease.write(tmp_path / "late.json", "x")
     assert not (tmp_path / "late.json").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["desktop.ini", ".DS_Store", "Thumbs.db", "000001 (conflict)/holder.json", "١٢.released", "-5"],
+)
+def test_what_others_put_beside_a_lease_is_left_alone(tmp_path, name):
+    """Nobody holds the run because of it, the lease is taken and released, the file stays."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("[synced]")
+    assert Watch(tmp_path).look() == (0, None)
+    with hold(tmp_path) as lease:
+        assert lease.desk.name == "000001"
+    with hold(tmp_path):
+        assert newest(tmp_path) == 2
+    assert (tmp_path / name).read_text() == "[synced]"
+
+
+@pytest.mark.parametrize(
+    "record", ["5", "[]", "{}", "null", "", '{"host": "x", "pid', "\xff", "[" * 10_000]
+)
+def test_a_damaged_record_holds_nothing(tmp_path, record):
+    (tmp_path / "000001").mkdir()
+    (tmp_path / "000001" / "holder.json").write_bytes(record.encode("latin-1"))
+    assert Watch(tmp_path).look() == (1, None)
+    with hold(tmp_path) as lease:
+        assert lease.desk.name == "000002"
+
+
+@pytest.mark.parametrize("changed", [{"pid": "x"}, {"pid": -1}, {"pid": 2**40}, {"host": 5}])
+def test_a_record_of_no_process_holds_nothing(tmp_path, changed):
+    (tmp_path / "000001").mkdir()
+    record = json.dumps(leases.myself() | changed)
+    (tmp_path / "000001" / "holder.json").write_text(record)
+    assert Watch(tmp_path).look() == (1, None)
+
+
+def test_a_file_in_the_place_of_a_lease_is_passed_over(tmp_path):
+    (tmp_path / "000001").touch()
+    with hold(tmp_path) as lease:
+        assert lease.desk.name == "000002"
