@@ -1,10 +1,12 @@
 """`paramalloc report`: execute the analysis notebook."""
 
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
 
+from .. import errors as kinds
 from ..config import ROOT
 from ..errors import UserError
 from ..packages import require
@@ -12,6 +14,9 @@ from .options import add_command, add_overrides
 
 # What the notebook and the page need, beyond what training needs.
 NEEDED = ("papermill", "ipykernel", "altair", "vl_convert", "nbformat", "nbconvert")
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+ERROR = re.compile(r"^([\w.]*(?:Error|Exception)\w*): (?=\S)", re.MULTILINE)
 
 
 def add_report(commands) -> None:
@@ -69,7 +74,7 @@ def _default_name(sweeps: str) -> str:
 def _write_page(parameters: dict, page: Path) -> Path:
     """Execute the notebook, which writes all but the page, and write the page from it."""
     from ..report import write_html
-    from ..sweep import last_line, papermill_command
+    from ..sweep import papermill_command
 
     with tempfile.TemporaryDirectory() as scratch:
         notebook = Path(scratch) / "analysis.ipynb"
@@ -82,5 +87,28 @@ def _write_page(parameters: dict, page: Path) -> Path:
             text=True,
         )
         if done.returncode:
-            raise UserError(last_line(done.stderr))
+            raise UserError(_what_failed(done.stderr, page.with_name("report.log")))
         return write_html(notebook, page)
+
+
+def _what_failed(text: str, log: Path) -> str:
+    """The message of an error in the notebook.
+
+    Of one that is no user's mistake the cell too; all that was printed goes to `log`.
+    """
+    from ..runs import write_text
+    from ..sweep import last_line
+
+    plain = ANSI.sub("", text)
+    errors = list(ERROR.finditer(plain))
+    if not errors:
+        return f"the analysis notebook was not executed: {last_line(plain)}"
+    name = errors[-1][1].split(".")[-1]
+    message = " ".join(plain[errors[-1].end() :].split())
+    if issubclass(getattr(kinds, name, Exception), UserError):
+        return message
+    log.parent.mkdir(parents=True, exist_ok=True)
+    write_text(log, plain)
+    lines = re.findall(r"^-+> *\d+ (.*)", plain, re.MULTILINE)  # the first one is the cell's
+    where = f" at `{lines[0].strip()}`" if lines else ""
+    return f"the report failed{where}: {name}: {message[:300]} (log: {os.path.relpath(log)})"

@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Formatter
 
 import altair as alt
+import numpy as np
 import pandas as pd
 import vl_convert
 from IPython.display import display
@@ -20,17 +21,37 @@ from .theme import SHAPES
 
 VEGALITE = "application/vnd.vegalite.v6+json"
 
+alt.data_transformers.disable_max_rows()  # 5,000, at which Altair fails; charts thin their curves
+
 
 def needs_runs(draw):
-    """Draw only where the first table has rows: a fresh clone gets a sentence instead."""
+    """Draw only where the first table has rows: a fresh clone gets a sentence instead.
+
+    So does a chart that fails: one picture never takes the report along.
+    """
 
     @wraps(draw)
     def drawn(table: pd.DataFrame, *args, **kwargs):
         if len(table) == 0:
             return NOTHING
-        return draw(table, *args, **kwargs)
+        try:
+            return draw(table, *args, **kwargs)
+        except Exception as error:
+            return _failure(draw.__name__, error)
 
     return drawn
+
+
+def _failure(name: str, error: Exception) -> Note:
+    reason = " ".join(f"{type(error).__name__}: {error}".replace("`", "'").split())
+    return Note(f"The chart {name} could not be drawn: `{reason[:300]}`")
+
+
+def thin_rows(rows: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most `most` rows, evenly spaced, the first and the last among them."""
+    if len(rows) <= most:
+        return rows
+    return rows.iloc[np.linspace(0, len(rows) - 1, most).round().astype(int)]
 
 
 # ---------------------------------------------------------------- pictures
@@ -93,7 +114,7 @@ def save(chart: alt.TopLevelMixin, path: Path) -> Path:
 
 def show_all(**charts) -> dict[str, Picture | Note]:
     """Display the charts by name and return them drawn; what is missing is one list at the end."""
-    shown = {name: show(chart) for name, chart in charts.items()}
+    shown = {name: _show_or_say(name, chart) for name, chart in charts.items()}
     notes = []
     for picture in shown.values():
         if isinstance(picture, Note):
@@ -105,6 +126,13 @@ def show_all(**charts) -> dict[str, Picture | Note]:
     elif notes:
         display(Note("\n".join(f"- {note}" for note in notes)))
     return shown
+
+
+def _show_or_say(name: str, chart: alt.TopLevelMixin | Note) -> Picture | Note:
+    try:
+        return show(chart)
+    except Exception as error:  # one picture never takes the report along
+        return _failure(name, error)
 
 
 # ---------------------------------------------------------------- words and numbers

@@ -8,9 +8,12 @@ import pandas as pd
 
 from ..analysis import cells_table, dev_curves
 from ..runs import Note
-from .base import colour_and_shape, describe_rows, needs_runs, single_out, titled
+from .base import colour_and_shape, describe_rows, needs_runs, single_out, thin_rows, titled
 from .labels import WIDTH
 from .theme import DASH, DOTS, GREY, INK, SHADES, SI
+
+DRAWN = 3000  # probes of a panel with more are thinned to about as many,
+FEWEST = 8  # but not below so many a curve
 
 PROBE = {
     "GLU": "{expansion}",
@@ -32,6 +35,9 @@ def learning_curves(runs: pd.DataFrame):
     points = _probes(runs, cells)
     if points.empty:
         return Note("Learning curves need runs that recorded their probes: there are none.")
+    drawn = _thinned(points)
+    thinned = ["Of long curves only some probes are drawn."] if len(drawn) < len(points) else []
+    points = drawn
     unigram = cells.unigram_loss.mean()
     names = sorted(points.panel.unique(), key=lambda name: float(name.split()[1]))
     width = WIDTH // len(names)
@@ -45,6 +51,7 @@ def learning_curves(runs: pd.DataFrame):
             "Perplexity of the dev probe, a sample of the split, during training (log scale);"
             " lower is better.",
             "Dotted: token frequencies alone (unigram).",
+            *thinned,
         ],
         table,
     )
@@ -72,6 +79,19 @@ def _probes(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     points = probes.merge(runs[["run_id", "seed"]], "left", "run_id").merge(of_run, on="run_id")
     last = points.groupby("run_id").tokens.transform("max")
     return points.assign(end=points.tokens == last, late=points.tokens > 0.6 * points.tokens.max())
+
+
+def _thinned(points: pd.DataFrame) -> pd.DataFrame:
+    """The probes that are drawn: all, but of panels that hold too many for a page."""
+    kept = []
+    for _, panel in points.groupby("panel"):
+        curves = panel.groupby("run_id")
+        most = max(DRAWN // curves.ngroups, FEWEST)
+        if len(panel) <= DRAWN:
+            kept.append(panel.index)
+        else:
+            kept += [thin_rows(curve, most).index for _, curve in curves]
+    return points.loc[np.sort(np.concatenate(kept))]
 
 
 # ---------------------------------------------------------------- drawing

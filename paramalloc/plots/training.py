@@ -6,16 +6,20 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from .base import needs_runs, titled
+from .base import needs_runs, thin_rows, titled
 from .labels import WIDTH
 from .theme import BLUE, SI
+
+DRAWN = 2000  # points of a line: more than the pixels of a chart
 
 
 @needs_runs
 def loss_curve(metrics: pd.DataFrame):
     """Training loss (line) and dev probes (points), both in nats per token, against tokens."""
-    batches = metrics[["tokens", "train_loss"]].dropna().assign(kind="training batch")
-    probes = metrics[["tokens", "dev_loss"]].dropna().assign(kind="dev probe")
+    batches = thin_rows(metrics[["tokens", "train_loss"]].dropna(), DRAWN)
+    probes = thin_rows(metrics[["tokens", "dev_loss"]].dropna(), DRAWN)
+    batches = batches.assign(kind="training batch")
+    probes = probes.assign(kind="dev probe")
     line = alt.Chart(batches).mark_line(strokeWidth=1.2)
     dots = alt.Chart(probes).mark_line(point={"size": 45, "opacity": 1}, strokeWidth=1)
     layers = [_against_tokens(line, "train_loss"), _against_tokens(dots, "dev_loss")]
