@@ -27,8 +27,9 @@ BIN := $(VENV)/bin
 .PHONY: test-slow docs faults bench clean help
 
 all: setup  ## set up, then the quick grid on the built-in corpus and its report
-	@# Cells may fail: the report shows the others, and the exit status still tells. SmallBench would take two more minutes.
-	$(BIN)/paramalloc sweep params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --jobs auto --smallbench off; \
+	@# Cells may fail: the report shows the others, and the exit status still tells. SmallBench would take two more
+	@# minutes, executed notebooks one.
+	$(BIN)/paramalloc sweep params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --jobs auto --smallbench off --notebooks off; \
 	swept=$$?; \
 	$(BIN)/paramalloc time params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --seconds 4; \
 	$(BIN)/paramalloc report params/grid.yaml --profile quick --dataset builtin --outputs "$(OUTPUTS)" --name quick \
@@ -99,8 +100,8 @@ check: $(VENV)/.paramalloc-test  ## format, lint, types and the examples in docs
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q --doctest-modules paramalloc -p no:cacheprovider
 
-# Tests run on all cores, a file on one of them.
-PYTEST = $(BIN)/python -m pytest -n auto --dist loadscope --durations 10
+# Tests run on all cores, a file on one of them; there, threads had better sleep at once.
+PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --dist loadscope --durations 10
 
 test: $(VENV)/.paramalloc-test  ## the tests but for the slow ones, and every notebook executed
 	$(PYTEST) -m "not slow" tests

@@ -1,8 +1,10 @@
 """The cores that a process may use, and how the threads of torch wait for one another.
 
 Between two operations the threads of an OpenMP runtime spin for milliseconds, each on a core of its
-own. Beside other work they take that core from the thread they wait for. So they sleep instead,
-unless the environment already says how they wait.
+own. Beside other work they take that core from the thread they wait for. Threads that sleep at once
+lose up to half of the speed on a quiet machine, where operations are short. So they spin for some
+microseconds and then sleep, unless the environment already says how they wait
+(tests/bench/bench_busy.py measures it).
 
 The runtime reads the environment once, when torch is imported. So the environment is set as soon as
 anything of paramalloc is imported; where torch came first it is too late.
@@ -15,6 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 
 THREADS = "OMP_NUM_THREADS"
+
+# GNU's runtime spins so often, and then sleeps; the policy is for LLVM's and Intel's.
+WAIT = {"GOMP_SPINCOUNT": "1000", "OMP_WAIT_POLICY": "PASSIVE"}
 
 # How threads wait: of any OpenMP runtime, of GNU's, of LLVM's and Intel's. One is enough.
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
@@ -41,7 +46,7 @@ def _let_threads_sleep() -> bool:
     """
     if any(name in os.environ for name in WAITING):
         return True
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.update(WAIT)
     return "torch" not in sys.modules
 
 
