@@ -11,7 +11,7 @@ from .files import hash_file
 from .folders import list_files
 from .hub import HUB, hub_part, is_on_hub
 from .readers import find_separator, is_wikitext, read_documents
-from .splits import SPLITS, Opened, Part, Source, split_of_name
+from .splits import SPLITS, Opened, Part, Source, refuse_chance_splits, split_of_name
 
 READER = 3  # raise it when the same file would give other documents
 KNOWN = ", ".join(["builtin", *HUB, "wmt14:de-en and the like"])
@@ -51,6 +51,7 @@ def _path_part(path: Path) -> Part:
         raise DataError(f"{path}: {formats}")
     folder = path if path.is_dir() else path.parent
     records = [_record(file, folder) for file in files]
+    refuse_chance_splits(records)
     return Part(path.name, records, functools.partial(_open_files, files, records), left_out)
 
 

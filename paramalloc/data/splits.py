@@ -31,6 +31,9 @@ SPLIT_LIKE = {
     "tst": "test",
 }
 SET_WORDS = ("set", "sets", "data", "split", "text")  # as in devset, testdata
+# A split that titles make by chance: less text than this, and than so much of train's.
+CHANCE_BYTES = 100_000
+CHANCE_PART = 0.02  # what a hold-out would give
 # The first byte of a document's hash over 5: 5 of its 256 values (about 2 %) go to each split.
 HELD_OUT_BUCKETS = {0: "valid", 1: "test"}
 
@@ -125,6 +128,43 @@ def _shortened(word: str) -> list[str]:
 
 def _swapped(word: str) -> list[str]:
     return [word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(len(word) - 1)]
+
+
+def refuse_chance_splits(records: list[dict]) -> None:
+    """DataError if dev or test is only what some titles hold by chance, as "my driving test".
+
+    That is so if all names of the split have other words beside it, it is far too small, and most
+    files that train are not named for a split at all.
+    """
+    files = {split: [r for r in records if r["split"] == split] for split in SPLITS}
+    named = sum("train" in _split_words(record["name"]) for record in files["train"])
+    if 2 * named >= len(files["train"]):
+        return
+    train_bytes = sum(record["bytes"] for record in files["train"])
+    limit = min(CHANCE_BYTES, CHANCE_PART * train_bytes)
+    chance = []
+    for split in ("valid", "test"):
+        size = sum(record["bytes"] for record in files[split])
+        if files[split] and size < limit and not any(_is_meant(r["name"]) for r in files[split]):
+            names = ", ".join(repr(record["name"]) for record in files[split])
+            chance.append(f"{split} would be {names} alone ({size:,} bytes)")
+    if chance:
+        raise DataError(
+            f"{' and '.join(chance)}, train {train_bytes:,} bytes: rename what has a split's word "
+            "by chance, or move what is meant to a folder of that word"
+        )
+
+
+def _split_words(name: str) -> set[str]:
+    """The splits that the words of a name mean."""
+    words = re.findall("[a-z]+", name.lower())
+    return {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
+
+
+def _is_meant(name: str) -> bool:
+    """Whether a piece of a name is nothing but a split word, as in test/a.txt and a.test-1.txt."""
+    pieces = [re.findall("[a-z]+", piece) for piece in re.split(r"[/.]", name.lower())]
+    return any(words and set(words) <= SPLIT_WORDS.keys() for words in pieces)
 
 
 def split_of_document(text: str, source: Source) -> str:

@@ -1,9 +1,10 @@
 """Which split a file and a document belong to."""
 
 import pytest
-from data_fixtures import documents, folder, sentences
+from data_fixtures import documents, folder, refuse, sentences
 
 from paramalloc.data import prepare
+from paramalloc.data.sources import resolve
 from paramalloc.data.splits import SPLITS, split_of_name
 from paramalloc.errors import DataError
 
@@ -50,6 +51,47 @@ def test_a_word_near_a_split_is_asked_about(name, word, split):
     """It is not guessed; the message names the file, the word and what it may mean."""
     with pytest.raises(DataError, match=f"{name}: does '{word}' mean the {split} split"):
         split_of_name(name)
+
+
+def essays(path, *others, size=300):
+    """150 essays and other files of the same size."""
+    for name in [*(f"essay {i}.txt" for i in range(150)), *others]:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(f"{name} ".ljust(size, "x"))
+    return path
+
+
+@pytest.mark.parametrize(
+    "titles, message",
+    [
+        (["my driving test.txt"], r"test would be 'my driving test.txt' alone \(300 bytes\)"),
+        (
+            ["deep/a val d'isere.txt", "trip/devil and dev.txt"],
+            r"""valid would be "deep/a val d'isere.txt", 'trip/devil and dev.txt' alone \(600""",
+        ),
+        (["a valid pass.txt", "testing beds.txt"], "^valid would be .* and test would be .* 45,000"),
+    ],
+)
+def test_a_split_that_titles_make_is_refused(tmp_path, titles, message):
+    """The message names all of its files."""
+    refuse(tmp_path, essays(tmp_path / "c", *titles), message)
+
+
+@pytest.mark.parametrize(
+    "names, size",
+    [
+        (["test/a title.txt"], 300),  # a folder
+        (["essays.test-1.txt"], 300),  # a piece of the name
+        (["a test.txt", "b test.txt", "c test.txt"], 300),  # as much as a hold-out
+        (["a test.txt"], 100_000),  # enough text
+        ([f"my-train-{i}.txt" for i in range(150)] + ["a-test.txt"], 300),  # train is named, too
+    ],
+)
+def test_a_split_that_is_meant_is_taken(tmp_path, names, size):
+    (part,) = resolve(str(essays(tmp_path, *names, size=size)), None)
+    assert sum(record["split"] == "test" for record in part.records) == sum(
+        "test" in n for n in names
+    )
 
 
 def test_held_out_is_disjoint_and_deterministic(tmp_path):
