@@ -13,21 +13,36 @@ from typing import BinaryIO
 
 from ..errors import DataError
 from ..packages import require
+from .splits import SPLIT_WORDS
 
 UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error)
 
-_TEXT_FILE = re.compile(r"\.((txt|jsonl)(\.(gz|xz|zst))?|parquet)$", re.I)
+# Of plain text besides .txt: WikiText's, and BabyLM's, whose files end in the split's word.
+PLAIN = "|".join(["txt", "tokens", *SPLIT_WORDS])
+NOT_CORPUS = {"readme", "license", "licence", "copying", "notice", "authors", "makefile"}
+
+_TEXT_FILE = re.compile(rf"\.((jsonl|{PLAIN})(\.(gz|xz|zst))?|parquet)$", re.I)
+_BARE = re.compile(r"[^.]+(\.(gz|xz|zst))?", re.I)
 
 
 def is_text_file(path: Path) -> bool:
-    """Whether the name is that of a .txt, .jsonl (also compressed) or .parquet file."""
+    """Whether the name is that of plain text, .jsonl (also compressed) or .parquet."""
     return bool(_TEXT_FILE.search(path.name))
 
 
+def is_bare_file(path: Path) -> bool:
+    """Whether the name has no extension, as text8: it may be text, or anything."""
+    return bool(_BARE.fullmatch(path.name)) and path.stem.lower() not in NOT_CORPUS
+
+
 def format_of(path: Path) -> str:
-    """txt, jsonl or parquet, from the name of a text file."""
+    """txt, jsonl or parquet, from the name of a file that is read."""
     match = _TEXT_FILE.search(path.name)
-    return (match[2] or "parquet").lower()
+    if match and not match[2]:
+        return "parquet"
+    if match and match[2].lower() == "jsonl":
+        return "jsonl"
+    return "txt"
 
 
 def open_file(path: Path) -> BinaryIO:

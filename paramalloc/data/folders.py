@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import DataError
-from .files import is_text_file
+from .files import is_bare_file, is_text_file
 
 NAMES_SHOWN = 5  # of what is left out for a reason
 HIDDEN = "hidden"
@@ -38,19 +38,20 @@ def _some(names: list[str]) -> str:
 def list_files(path: Path) -> tuple[list[Path], str]:
     """The text files of a folder and of those in it, sorted; and what is left out, in a line.
 
-    DataError for a link that leads nowhere and a folder that cannot be read: text would be
-    missing. A single file is all there is to read.
+    Files without an extension are read where no other is. DataError for a link that leads nowhere
+    and a folder that cannot be read: text would be missing. A single file is all there is to read.
     """
     if not path.is_dir():
-        return [path] * (is_text_file(path) and path.is_file()), ""
-    files = []
+        is_read = path.is_file() and (is_text_file(path) or is_bare_file(path))
+        return [path] * is_read, ""
     left_out = LeftOut()
-    for file in sorted(_walk(path, left_out)):
-        if is_text_file(file) and file.is_file():
-            files.append(file)
-        else:
-            left_out.add(NOT_TEXT, file.relative_to(path).as_posix())
-    return files, str(left_out)
+    files = sorted(_walk(path, left_out))
+    texts = [file for file in files if is_text_file(file) and file.is_file()]
+    if not texts:
+        texts = [file for file in files if is_bare_file(file) and file.is_file()]
+    for file in sorted(set(files) - set(texts)):
+        left_out.add(NOT_TEXT, file.relative_to(path).as_posix())
+    return texts, str(left_out)
 
 
 def _walk(root: Path, left_out: LeftOut) -> Iterator[Path]:

@@ -48,7 +48,8 @@ def _path_part(path: Path) -> Part:
     files, left_out = list_files(path)
     if not files:
         formats = "no .txt, .jsonl or .parquet file in it (text also as .gz, .xz, .zst)"
-        raise DataError(f"{path}: {formats}")
+        seen = f"; {left_out}" * bool(left_out)
+        raise DataError(f"{path}: {formats}{seen}: rename what is plain text to .txt")
     folder = path if path.is_dir() else path.parent
     records = [_record(file, folder) for file in files]
     refuse_chance_splits(records)

@@ -123,3 +123,37 @@ def test_what_is_left_out_is_recorded(tmp_path):
     assert corpus.meta["left_out"] == [f"hidden: .git/; {left_out}"]
     assert plain.meta["left_out"] == [] and corpus.fingerprint == plain.fingerprint
     assert all(documents(corpus, split) == documents(plain, split) for split in SPLITS)
+
+
+@pytest.mark.parametrize(
+    "read, left_out",
+    [
+        (["childes.dev", "childes.test.xz", "childes.train"], ["notes.pdf"]),  # BabyLM
+        (["wiki.test.tokens", "wiki.train.tokens"], ["wiki.zip"]),  # WikiText's own
+        (["A.JSONL.GZ", "b.Parquet"], ["text8", "train"]),  # bare ones beside others
+        (["AA/wiki_00", "AA/wiki_01", "enwik8.xz"], ["README", "a.b", "run.sh"]),  # bare ones alone
+    ],
+)
+def test_names_that_are_text(tmp_path, read, left_out):
+    """Those that people give; the others are named."""
+    tree(tmp_path, *read, *left_out)
+    files, said = list_files(tmp_path)
+    assert [file.relative_to(tmp_path).as_posix() for file in files] == read
+    assert said == f"not named as text: {', '.join(left_out)}"
+
+
+def test_names_of_plain_text_change_nothing(tmp_path):
+    """A corpus is the same, whatever its files of plain text are called."""
+    plain = prepare(str(folder(tmp_path / "a")), 300, tmp_path)
+    for name in ("{}", "c.{}", "w.{}.tokens"):
+        root = folder(tmp_path / f"of {name[:3]}")
+        for split in SPLITS:
+            (root / f"{split}.txt").rename(root / name.format(split))
+        assert prepare(str(root), 300, tmp_path).fingerprint == plain.fingerprint
+
+
+def test_nothing_that_is_text_is_said_with_what_was_seen(tmp_path):
+    root = tree(tmp_path / "c", *(f"{i}.csv" for i in range(7)))
+    seen = "not named as text: 0.csv, 1.csv, 2.csv, 3.csv, 4.csv and 2 more: rename what is plain"
+    refuse(tmp_path, root, f"c: no .txt, .jsonl or .parquet file in it .*; {seen}")
+    refuse(tmp_path, root / "0.csv", "0.csv: no .txt, .jsonl .*: rename what is plain text to .txt")

@@ -69,7 +69,10 @@ def essays(path, *others, size=300):
             ["deep/a val d'isere.txt", "trip/devil and dev.txt"],
             r"""valid would be "deep/a val d'isere.txt", 'trip/devil and dev.txt' alone \(600""",
         ),
-        (["a valid pass.txt", "testing beds.txt"], "^valid would be .* and test would be .* 45,000"),
+        (
+            ["a valid pass.txt", "testing beds.txt"],
+            "^valid would be .* and test would be .* 45,000",
+        ),
     ],
 )
 def test_a_split_that_titles_make_is_refused(tmp_path, titles, message):
