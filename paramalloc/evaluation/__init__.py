@@ -2,6 +2,7 @@
 
 - `measurement`: all of it, into result.json, evaluation.json and items.safetensors
 - `finished`: what a finished run left: its corpus, its model, its measurements for reading
+- `pace`: how far a device is with its batches
 - `perplexity`: losses of a split, in nats, bits per byte and perplexity; by document and frequency
 - `smallbench`: SmallBench: BLiMP and three diagnostic sets, with its controls
 - `sets`: the items of SmallBench, from a folder or the hub

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..model import DecoderLM, normalizers
+from .pace import Pace
 from .trees import Batch, Trees
 
 
@@ -29,14 +30,15 @@ def log_likelihoods(
     begins with a token that is only a context. These are the `loglikelihood` requests of
     lm-evaluation-harness (Gao et al. 2024). `progress` is told the fraction done.
     """
+    pace = Pace(next(model.parameters()).device, progress)
     log_p = []
     wrong = []
-    for batch in trees.batches():  # the device is waited for after the last one
+    for batch in trees.batches():
         scores, errors = _score_pairs(model, batch, greedy)
         log_p.append(scores)
         wrong.append(errors)
-        if progress:
-            progress(batch.done)
+        pace(batch.done)
+    pace.end()
     total = trees.sum_by_text(torch.cat(log_p).double().cpu().numpy())
     if not greedy:
         return total, None

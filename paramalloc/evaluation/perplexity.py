@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..data import EOT
 from ..model import DecoderLM, token_losses
+from .pace import Pace
 
 TOKENS_AT_A_TIME = 8_192
 DECILES = 10
@@ -69,6 +70,7 @@ def split_losses(
     work. `progress` is told the fraction done.
     """
     device = next(model.parameters()).device
+    pace = Pace(device, progress)
     losses = []
     done = 0
     for x, y, new in windows(tokens, seq_len, stride, batch_tokens):
@@ -76,8 +78,8 @@ def split_losses(
         targets = torch.from_numpy(y[:, -new:].flatten()).to(device)
         losses.append(token_losses(hidden, model.tables[-1], targets))
         done += len(targets)
-        if progress:
-            progress(done / len(tokens))
+        pace(done / len(tokens))
+    pace.end()
     return torch.cat(losses).cpu().numpy()
 
 

@@ -10,6 +10,7 @@ from .decoder import NORM_EPS, ROPE_BASE, DecoderLM
 from .device import (
     Stamp,
     autocast,
+    cpu_name,
     device_memory,
     device_name,
     is_out_of_memory,
@@ -22,6 +23,7 @@ from .device import (
     seconds_between,
     stamp,
     synchronize,
+    wait_for,
 )
 from .kernels import normalizers, token_losses
 from .parametrization import TABLES, rule
@@ -33,6 +35,7 @@ __all__ = [
     "DecoderLM",
     "Stamp",
     "autocast",
+    "cpu_name",
     "device_memory",
     "device_name",
     "is_out_of_memory",
@@ -48,4 +51,5 @@ __all__ = [
     "stamp",
     "synchronize",
     "token_losses",
+    "wait_for",
 ]

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 
@@ -109,6 +109,15 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
+def cpu_name() -> str:
+    """The model of the CPU where the system tells it, else its architecture."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done what it was given; the CPU is never behind."""
     if device.type == "cuda":
@@ -127,11 +136,17 @@ def stamp(device: torch.device) -> Stamp:
     return event
 
 
+def wait_for(moment: Stamp) -> None:
+    """Wait until the device has reached a stamp; the CPU is never behind."""
+    if not isinstance(moment, float):
+        moment.synchronize()
+
+
 def seconds_between(first: Stamp, last: Stamp) -> float:
     """Seconds from one stamp of a device to a later one; waits for the later one."""
+    wait_for(last)
     if isinstance(last, float):
         return last - first
-    last.synchronize()
     return first.elapsed_time(last) / 1000
 
 
