@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from processes import assert_same_run
 
 from paramalloc.config import ROOT, TrainConfig
+from paramalloc.data import Corpus
 from paramalloc.runs import Run
 from paramalloc.training import train
 
@@ -66,17 +69,23 @@ def test_a_full_disk(short, tiny_corpus, tmp_path):
 @pytest.mark.skipif(
     os.name != "posix" or os.geteuid() != 0, reason="needs root, to become a user who may not write"
 )
-def test_a_folder_that_may_only_be_read(short, tiny_corpus, tmp_path):
-    """Of somebody else's outputs what is finished is read; what is not is refused in one line."""
-    (tmp_path / "full").mkdir()
-    for path in [tiny_corpus.folder, *tiny_corpus.folder.parents, tmp_path, *tmp_path.parents]:
-        if path.stat().st_uid == os.geteuid() and path != path.parent:
-            path.chmod(path.stat().st_mode | 0o055)
-    done = train_in_process(short, tiny_corpus, user=NOBODY)
-    message = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == 1
-    assert "cannot write run" in message
-    assert "Permission denied" in message
-    assert not list((tmp_path / "full").iterdir())
-    assert train_in_process(short, tiny_corpus).returncode == 0
-    assert train_in_process(short, tiny_corpus, user=NOBODY).returncode == 0
+def test_a_folder_that_may_only_be_read(short, tiny_corpus):
+    """Of somebody else's outputs what is finished is read; what is not is refused in one line.
+
+    Pytest closes its own temporary folders to other users whenever it starts: this is beside them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        corpus = Corpus.open(shutil.copytree(tiny_corpus.folder, Path(folder, "corpus")))
+        corpus.folder.chmod(0o755)
+        outputs = Path(folder, "outputs")
+        outputs.mkdir()
+        short |= {"outputs": str(outputs)}
+        done = train_in_process(short, corpus, user=NOBODY)
+        message = done.stderr.strip().splitlines()[-1]
+        assert done.returncode == 1
+        assert "cannot write run" in message
+        assert "Permission denied" in message
+        assert not list(outputs.iterdir())
+        assert train_in_process(short, corpus).returncode == 0
+        assert train_in_process(short, corpus, user=NOBODY).returncode == 0
