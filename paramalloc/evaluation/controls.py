@@ -3,22 +3,23 @@
 Their outcomes are kept beside the corpus: all its runs share them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import torch
 
 from ..config import ModelConfig
 from ..data import Corpus, Progress
-from ..model import DecoderLM, device_name
-from .kept import Arrays, digest_of, keep_arrays
+from ..model import DecoderLM, cpu_name, device_name
+from .kept import digest_of, hash_arrays, keep_arrays
 from .likelihood import log_likelihoods
 from .ngram import KneserNey, Unigram
 from .scoring import OUTCOME_COLUMNS, as_arrays, as_outcomes, encode, ngram_log_likelihoods
 from .sets import Set
-from .trees import TREES_VERSION, kept_trees
+from .trees import BATCH_NODES, NODES, TREES_VERSION, kept_trees
 
 CONTROLS_VERSION = 1
 UNTRAINED_VERSION = 1
@@ -64,27 +65,32 @@ class Untrained:
         torch.manual_seed(self.seed)
         return DecoderLM(self.shape, self.parametrization).to(self.device)
 
-    def digest(self, *content) -> str:
-        """12 hex digits over all that its outcomes depend on to the last digit, and `content`."""
+    def digest(self, network: DecoderLM, *content) -> str:
+        """12 hex digits over all that the outcomes of `network`, which was built of it, depend on
+        to the last digit, and `content`."""
         machine = [torch.__version__, device_name(self.device)]
         if self.device.type == "cpu":
-            machine += [torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
-        start = [asdict(self.shape), self.parametrization, self.seed]
-        return digest_of(UNTRAINED_VERSION, TREES_VERSION, start, machine, *content)
+            machine += [cpu_name(), torch.backends.cpu.get_cpu_capability()]
+            machine += [torch.get_num_threads()]
+        weights = {name: weight.cpu().numpy() for name, weight in network.state_dict().items()}
+        start = [asdict(self.shape), self.parametrization, self.seed, hash_arrays(weights)]
+        batches = [TREES_VERSION, NODES, BATCH_NODES]
+        return digest_of(UNTRAINED_VERSION, batches, start, machine, *content)
 
 
 def score_untrained(
     untrained: Untrained, corpus: Corpus, sets: list[Set], seq_len: int, progress: Progress
 ) -> Outcomes:
     """Outcomes of the untrained model; those of one start are computed once."""
-    key = untrained.digest(corpus.fingerprint, seq_len, [part.sha256 for part in sets])
+    network = untrained.build()
+    digests = [part.sha256 for part in sets]
+    key = untrained.digest(network, corpus.fingerprint, seq_len, digests)
+    path = corpus.folder / f"untrained-{key}.safetensors"
 
-    def make() -> Arrays:
-        network = untrained.build()
-        return as_arrays(score_network("untrained", network, corpus, sets, seq_len, progress))
+    def make() -> Outcomes:
+        return score_network("untrained", network, corpus, sets, seq_len, progress)
 
-    arrays = keep_arrays(corpus.folder / f"untrained-{key}.safetensors", make)
-    return _from_arrays(arrays, ["untrained"], sets)
+    return _keep_outcomes(path, ["untrained"], sets, make)
 
 
 def score_controls(corpus: Corpus, sets: list[Set], seq_len: int) -> Outcomes:
@@ -95,10 +101,8 @@ def score_controls(corpus: Corpus, sets: list[Set], seq_len: int) -> Outcomes:
     digests = [part.sha256 for part in sets]
     key = digest_of(CONTROLS_VERSION, ORDER, NGRAM_TOKENS, seq_len, digests)
     path = corpus.folder / f"smallbench-{key}.safetensors"
-    arrays = keep_arrays(
-        path, lambda: as_arrays(_count(corpus, sets, seq_len)), corpus.folder / "lease"
-    )
-    return _from_arrays(arrays, CONTROL_NAMES, sets)
+    lease = corpus.folder / "lease"
+    return _keep_outcomes(path, CONTROL_NAMES, sets, lambda: _count(corpus, sets, seq_len), lease)
 
 
 def _count(corpus: Corpus, sets: list[Set], seq_len: int) -> Outcomes:
@@ -116,10 +120,24 @@ def _count(corpus: Corpus, sets: list[Set], seq_len: int) -> Outcomes:
     return outcomes
 
 
-def _from_arrays(arrays: Arrays, names: Sequence[str], sets: list[Set]) -> Outcomes:
+def _keep_outcomes(
+    path: Path,
+    names: Sequence[str],
+    sets: list[Set],
+    make: Callable[[], Outcomes],
+    lease: Path | None = None,
+) -> Outcomes:
+    """The outcomes of the models `names` in the file `path`, else those that `make` returns."""
+    columns = [
+        f"{name}.{part.name}.{column}"
+        for name in names
+        for part in sets
+        for column in OUTCOME_COLUMNS
+    ]
+    arrays = keep_arrays(path, columns, lambda: as_arrays(make()), lease)
     outcomes = {}
     for name in names:
         for part in sets:
-            columns = {column: arrays[f"{name}.{part.name}.{column}"] for column in OUTCOME_COLUMNS}
-            outcomes[name, part.name] = pd.DataFrame({"group": part.groups} | columns)
+            kept = {column: arrays[f"{name}.{part.name}.{column}"] for column in OUTCOME_COLUMNS}
+            outcomes[name, part.name] = pd.DataFrame({"group": part.groups} | kept)
     return outcomes

@@ -174,7 +174,8 @@ def kept_trees(corpus: Corpus, part: Set, seq_len: int) -> Trees:
     def make():
         return plant(*encode(part, corpus.tokenizer, seq_len))._asdict()
 
-    return Trees(**keep_arrays(corpus.folder / f"trees-{key}.safetensors", make))
+    path = corpus.folder / f"trees-{key}.safetensors"
+    return Trees(**keep_arrays(path, Trees._fields, make))
 
 
 def _slice_of(counts: np.ndarray, first: int, last: int) -> slice:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from paramalloc.config import ModelConfig
 from paramalloc.data import Corpus
@@ -25,7 +26,13 @@ SHAPE = ModelConfig(
     vocab_size=320, d_model=32, n_layers=1, n_heads=2, n_kv_heads=1, d_head=16, d_ff=64
 )
 START = Untrained(SHAPE, "standard", seed=3, device=torch.device("cpu"))
-MAKERS = [(controls, "KneserNey"), (controls, "encode"), (trees, "encode"), (trees, "plant")]
+MAKERS = [
+    (controls, "KneserNey"),
+    (controls, "encode"),
+    (controls, "score_network"),  # of the untrained model
+    (trees, "encode"),
+    (trees, "plant"),
+]
 
 
 def measure(corpus: Corpus, small_sets: Path, start: Untrained = START):
@@ -84,7 +91,7 @@ def test_a_second_model_makes_nothing_again(first, copied, memory, small_sets, m
     """
     kinds = [name.split("-")[0] for name in files(copied)]
     assert kinds == ["smallbench", *["trees"] * 4, "untrained"]
-    for module, name in [*MAKERS, (Untrained, "build")]:
+    for module, name in MAKERS:
         monkeypatch.setattr(module, name, refuse)
     for name in ("save_arrays", "hold"):
         monkeypatch.setattr(kept, name, close)
@@ -118,10 +125,38 @@ def test_what_is_damaged_is_made_again(first, copied, small_sets):
     assert files(copied) == whole
 
 
-def test_a_file_of_an_earlier_version_is_believed(tmp_path):
-    """The controls of a corpus that was prepared before have no digest."""
-    save_arrays(tmp_path / "old.safetensors", {"a": np.arange(3)})
-    assert list(keep_arrays(tmp_path / "old.safetensors", refuse)["a"]) == [0, 1, 2]
+@pytest.mark.parametrize("change", ["without a digest", "one array less", "one array more"])
+def test_what_another_version_wrote_is_made_again(change, first, copied, small_sets):
+    """Each file as code would leave it that keeps no digest, or other columns; sound otherwise."""
+    whole = files(copied)
+    for name in whole:
+        arrays = load_file(copied.folder / name)
+        if change == "one array less":
+            arrays.pop(max(arrays))
+        if change == "one array more":
+            arrays["new"] = np.arange(3)
+        metadata = {} if change == "without a digest" else {"sha256": kept.hash_arrays(arrays)}
+        save_arrays(copied.folder / name, arrays, **metadata)
+    assert equal(measure(copied, small_sets), first[1])
+    assert files(copied) == whole
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path, monkeypatch):
+    """With the next file that is kept, of whatever name; what a living process writes stays."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with monkeypatch.context() as killed:  # before it renamed what it wrote
+        killed.setattr(os, "getpid", lambda: ended.pid)
+        killed.setattr(os, "replace", close)
+        killed.setattr(Path, "unlink", close)
+        keep_arrays(tmp_path / "x.safetensors", ["a"], lambda: {"a": np.arange(3)})
+    [left] = tmp_path.iterdir()
+    assert left.name.startswith(".x.safetensors.")
+
+    writing = tmp_path / f".y.safetensors.{os.getppid()}"
+    writing.touch()
+    keep_arrays(tmp_path / "z.safetensors", ["a"], lambda: {"a": np.arange(3)})
+    assert set(tmp_path.iterdir()) == {writing, tmp_path / "z.safetensors"}
 
 
 def test_who_may_read_the_folder_may_read_what_is_kept(tmp_path):
@@ -135,7 +170,7 @@ def test_who_may_read_the_folder_may_read_what_is_kept(tmp_path):
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     """Neither a file nor a part of one; what was made is returned."""
     monkeypatch.setattr(os, "replace", close)
-    arrays = keep_arrays(tmp_path / "x.safetensors", lambda: {"a": np.arange(3)})
+    arrays = keep_arrays(tmp_path / "x.safetensors", ["a"], lambda: {"a": np.arange(3)})
     assert list(arrays["a"]) == [0, 1, 2] and list(tmp_path.iterdir()) == []
 
 
@@ -159,15 +194,32 @@ def test_another_start_has_a_control_of_its_own(change, first, copied, small_set
 
 
 def test_outcomes_of_another_machine_are_not_believed(monkeypatch):
-    """Of another number of threads, kind of CPU or torch, the last digit may differ."""
-    digests = {START.digest("text"), START.digest("another text")}
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
-    digests.add(START.digest("text"))
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "none")
-    digests.add(START.digest("text"))
-    monkeypatch.setattr(torch, "__version__", "0")
-    digests.add(START.digest("text"))
-    assert len(digests) == 5
+    """Of another number of threads, CPU, kind of CPU or torch, the last digit may differ."""
+    network = START.build()
+    digests = {START.digest(network, "text"), START.digest(network, "another text")}
+    for module, name, value in (
+        (torch, "get_num_threads", lambda: 99),
+        (torch.backends.cpu, "get_cpu_capability", lambda: "none"),
+        (controls, "cpu_name", lambda: "another"),
+        (torch, "__version__", "0"),
+    ):
+        monkeypatch.setattr(module, name, value)
+        digests.add(START.digest(network, "text"))
+    assert len(digests) == 6
+
+
+def test_outcomes_of_other_code_are_not_believed(monkeypatch):
+    """Batches of another size give other last digits; weights may start in another way."""
+    network = START.build()
+    digests = {START.digest(network)}
+    for name in ("NODES", "BATCH_NODES"):
+        monkeypatch.setattr(controls, name, 77)
+        digests.add(START.digest(network))
+    with torch.no_grad():
+        network.tables[-1][0, 0] += 1e-6
+    digests.add(START.digest(network))
+    assert len(digests) == 4
+    assert START.digest(START.build()) == START.digest(START.build())
 
 
 TWO = """
@@ -203,6 +255,6 @@ def test_two_processes_at_once_agree(first, copied, small_sets):
 
 
 def test_a_torn_file_is_no_file(tmp_path):
-    assert read_arrays(tmp_path / "none.safetensors") is None
+    assert read_arrays(tmp_path / "none.safetensors", ["a"]) is None
     (tmp_path / "torn.safetensors").write_bytes(b"12345")
-    assert read_arrays(tmp_path / "torn.safetensors") is None
+    assert read_arrays(tmp_path / "torn.safetensors", ["a"]) is None
