@@ -4,7 +4,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -38,13 +39,13 @@ def add_time(commands) -> None:
         "--seconds",
         default=SHAPE_SECONDS,
         metavar="X",
-        help="Longest time for a shape, which ends earlier once the 95 %% interval of each speed "
-        f"is under 3 %% (default: {SHAPE_SECONDS}).",
+        help="Time for a shape, which ends earlier once the 95 %% interval of each speed is under "
+        f"3 %%, and later before its sixth round (default: {SHAPE_SECONDS}).",
     )
     parser.add_argument(
         "--again",
         action="store_true",
-        help="Measure also the shapes that were measured on this device before.",
+        help="Measure also the shapes that were measured before, here or on another device.",
     )
     parser.add_argument(
         "--device",
@@ -56,7 +57,7 @@ def add_time(commands) -> None:
 
 
 def run_time(arguments) -> None:
-    from ..sweep import group_by_shape, known_speeds, record_speeds, refuse_company
+    from ..sweep import group_by_shape, refuse_company
 
     limit = number_option(arguments, "seconds")
     if limit <= 0:
@@ -70,20 +71,8 @@ def run_time(arguments) -> None:
 
     from ..sweep.stopwatch import Stopwatch
 
-    # New runs of a shape that was timed before take over what is known of it.
-    stopwatch = Stopwatch(arguments.device, shapes)
-    todo = []
-    for shape in shapes:
-        known = known_speeds(shape, stopwatch.name, stopwatch.threads)
-        if known and not arguments.again:
-            record_speeds(shape, known)
-        else:
-            todo.append(shape)
-    if len(todo) < len(shapes):
-        print(
-            f"{len(shapes) - len(todo)} of {len(shapes)} shapes were timed on this device before: "
-            "--again measures them anew"
-        )
+    stopwatch = Stopwatch(arguments.device)
+    todo = shapes if arguments.again else _leave_known(shapes, stopwatch)
     if todo:
         _time_shapes(todo, stopwatch, limit, lambda: refuse_company(outputs))
 
@@ -119,36 +108,85 @@ def _overrides(arguments) -> dict:
     return named_values(arguments, ("profile", "dataset"))
 
 
+def _leave_known(shapes: list, stopwatch) -> list:
+    """The shapes that nobody timed. New runs of the others take over what is known of them."""
+    from ..sweep import known_speeds, share_speeds
+
+    here = (stopwatch.name, stopwatch.threads)
+    todo = []
+    places = Counter()
+    for shape in shapes:
+        known = known_speeds(shape, *here)
+        if known:
+            share_speeds(shape, known)
+            places[known["inference_device"], known["speeds_threads"]] += 1
+        else:
+            todo.append(shape)
+    for place, count in places.items():
+        where = "this device" if place == here else f"{place[0]}, {place[1]} threads,"
+        print(
+            f"{count} of {len(shapes)} shapes were timed on {where} before and stay as they are: "
+            "--again measures them here"
+        )
+    return todo
+
+
 def _time_shapes(shapes: list, stopwatch, limit: float, refuse: Callable[[], object]) -> None:
     """Measure the shapes, with a line for each, and a bar on a terminal."""
-    from ..sweep import WIDTH, record_speeds, time_shapes
+    from ..sweep import record_speeds, time_shapes
 
     print(_announce(shapes, stopwatch, limit))
     bar = tqdm(
         total=limit * len(shapes),
         desc=f"{len(shapes)} shapes",
-        bar_format="{desc} {percentage:3.0f} %|{bar}| {elapsed}, at most {remaining} left",
+        bar_format="{desc} {percentage:3.0f} %|{bar}| {elapsed}, about {remaining} left",
         disable=not sys.stderr.isatty(),
         leave=False,
     )
-    unsure = []
+    plain = []
 
     def show(shape, seconds: float, done: bool) -> None:
-        if not done:
-            bar.update(seconds)
-            return
-        bar.update(seconds + max(0.0, limit - shape.seconds))
-        record_speeds(shape, stopwatch.columns(shape))
-        bar.write(_line(shape))
-        if shape.width >= WIDTH:
-            unsure.append(shape)
+        before = min(limit, shape.seconds - seconds)
+        bar.update(limit - before if done else min(limit, shape.seconds) - before)
+        if done:
+            columns = stopwatch.columns(shape)
+            record_speeds(shape, columns)
+            bar.write(_line(shape))
+            if not columns["graphed"]:
+                plain.append(shape)
 
     with bar:
-        time_shapes(shapes, stopwatch.visit, limit, refuse, show)
+        for batch in stopwatch.batches(shapes):
+            for shape in batch:
+                refuse()
+                stopwatch.prepare(shape)
+            time_shapes(batch, stopwatch.visit, limit, refuse, show)
+    for line in _doubts(shapes, plain, limit):
+        print(line)
+
+
+def _doubts(shapes: list, plain: list, limit: float) -> Iterator[str]:
+    """What makes the speeds less sure, or keeps them from being compared, in a line each."""
+    from ..sweep import LONGEST, WIDTH
+
+    unsure = [shape for shape in shapes if shape.width >= WIDTH]
     if unsure:
-        print(
+        yield (
             f"{len(unsure)} of {len(shapes)} shapes did not come under {100 * WIDTH:.0f} % in "
             f"{limit:g} s each: a quiet machine, or more --seconds with --again, makes them surer"
+        )
+    unknown = [shape for shape in unsure if math.isinf(shape.width)]
+    if unknown:
+        yield (
+            f"{len(unknown)} of them had fewer than six rounds in {LONGEST} times as long: their "
+            "interval is unknown"
+        )
+    if plain and len(plain) < len(shapes):
+        runs = " ".join(next(iter(shape.results)).name for shape in plain)
+        yield (
+            f"the steps of {len(plain)} of {len(shapes)} shapes could not be recorded as one CUDA "
+            "graph and were launched one by one, so reports do not compare them with the others: "
+            f"`paramalloc time RUN --again` tries each alone ({runs})"
         )
 
 
@@ -157,7 +195,7 @@ def _announce(shapes: list, stopwatch, limit: float) -> str:
     runs = sum(len(shape.results) for shape in shapes)
     line = (
         f"{len(shapes)} shapes of {runs} runs on {stopwatch.name}, {stopwatch.threads} threads: "
-        f"at most about {limit * len(shapes) / 60:.1f} minutes"
+        f"about {limit * len(shapes) / 60:.1f} minutes or less, more where six rounds take longer"
     )
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > BUSY * cores():

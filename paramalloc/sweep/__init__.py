@@ -38,16 +38,19 @@ from .selection import describe_flags, select_runs
 from .spec import Cell, Sweep
 from .status import describe_failures, format_status, papermill_words, status_table
 from .timing import (
+    LONGEST,
     WIDTH,
     group_by_shape,
     known_speeds,
     record_speeds,
     refuse_company,
+    share_speeds,
     time_shapes,
 )
 
 __all__ = [
     "HOUR",
+    "LONGEST",
     "START_S",
     "WIDTH",
     "Cell",
@@ -79,6 +82,7 @@ __all__ = [
     "seconds_of",
     "seconds_until",
     "select_runs",
+    "share_speeds",
     "status_table",
     "sweep_file",
     "time_shapes",

@@ -30,55 +30,69 @@ from .probe import Steps, measure_seconds
 from .timing import Speeds, TimedShape
 
 STRETCH_S = 0.25  # seconds of training that are timed together, at the least
+ROOM = 0.75  # of the device's memory, for the models of a batch
 
 
 class Stopwatch:
-    """Measures one shape at a time on a device.
+    """Measures one shape at a time on a device: it is prepared, visited, and its columns taken.
 
-    Models are kept for their next visit where all fit into half of the memory, as they train.
+    The model is kept in between, so that it is compiled and recorded once, and no visit counts it.
     """
 
-    def __init__(self, device: str, shapes: list[TimedShape]) -> None:
+    def __init__(self, device: str) -> None:
         self.device = pick_device(device)
         self.name = device_name(self.device)
         self.threads = torch.get_num_threads()
         self.kept: dict[int, Bench] = {}
-        needed = sum(training_bytes(shape) for shape in shapes)
-        self.keeps = needed < (device_memory(self.device) or math.inf) / 2
         keep_freed_memory()
+
+    def batches(self, shapes: list[TimedShape]) -> list[list[TimedShape]]:
+        """The shapes in batches whose models fit into memory together."""
+        room = ROOM * (device_memory(self.device) or math.inf)
+        batches = [shapes[:1]]
+        for shape in shapes[1:]:
+            if bytes_together([*batches[-1], shape], self.device) > room:
+                batches.append([])
+            batches[-1].append(shape)
+        return batches
+
+    def prepare(self, shape: TimedShape) -> None:
+        """Build the model of a shape, with all that its first steps take longer for."""
+        bench = Bench(shape, self.device)
+        bench.warm_up()
+        self.kept[id(shape)] = bench
 
     def visit(self, shape: TimedShape) -> Speeds:
         """The speeds of a shape, measured once."""
-        bench = self._take(shape)
-        speeds = bench.visit()
-        if self.keeps:
-            self.kept[id(shape)] = bench
-        else:
-            bench.learner.release()
-        return speeds
+        return self.kept[id(shape)].visit()
 
     def columns(self, shape: TimedShape) -> dict[str, Any]:
         """What is recorded of a shape that was visited; its model is let go."""
-        bench = self._take(shape)
-        memory = bench.memory()
-        bench.learner.release()
-        place = {
+        bench = self.kept.pop(id(shape))
+        about = {
             "inference_device": self.name,
             "speeds": "alone",
             "speeds_threads": self.threads,
+            "speeds_width": shape.width if math.isfinite(shape.width) else None,
+            "graphed": bench.learner.graph is not None,
         }
-        return shape.speeds | memory | place
-
-    def _take(self, shape: TimedShape) -> "Bench":
-        """The model of a shape that was kept, or a new one."""
-        kept = self.kept.pop(id(shape), None)
-        return kept or Bench(shape, self.device)
+        memory = bench.memory()
+        bench.learner.release()
+        return shape.speeds | memory | about
 
 
-def training_bytes(shape: TimedShape) -> int:
-    """Memory to train a shape, by the ledger."""
-    recipe = shape.recipe
-    return memory_bytes(shape.model, recipe["seq_len"], recipe["batch_tokens"])["training"]
+def bytes_together(shapes: list[TimedShape], device: torch.device) -> int:
+    """Memory while one of the shapes trains and the others are kept, by the ledger."""
+    kept = largest = 0
+    for shape in shapes:
+        recipe = shape.recipe
+        needed = memory_bytes(shape.model, recipe["seq_len"], recipe["batch_tokens"])
+        largest = max(largest, needed["training"])
+        if device.type == "cuda":  # a recorded step keeps its memory
+            kept += 2 * needed["training"]
+        else:
+            kept += needed["training"] - needed["activations"]
+    return kept + largest
 
 
 class Bench:
@@ -93,10 +107,15 @@ class Bench:
         self.server = copy_to_serve(model, self.dtype, device)
         self.learner = Learner(self.config, model, device, precision)
         self.steps = Steps(self.learner, self.config.batch_tokens // self.config.seq_len)
-        self.count = 0  # steps that are timed together; 0 before the first visit
+        self.count = 1  # steps that are timed together
+
+    def warm_up(self) -> None:
+        """Compile and record a step, make the optimizer's moments; see how long a step takes."""
+        self.steps(2 if self.learner.graph is None else ORDINARY_STEPS + 2)
+        self.count = math.ceil(STRETCH_S / measure_seconds(self.learner.device, self.steps))
 
     def visit(self) -> Speeds:
-        """The speeds, measured once, after a warm-up."""
+        """The speeds, measured once."""
         return {"tokens_per_s": self._train()} | self._serve()
 
     def memory(self) -> dict[str, int]:
@@ -106,14 +125,9 @@ class Bench:
 
     def _train(self) -> float:
         """Tokens per second of whole training steps."""
-        device = self.learner.device
-        if not self.count:
-            # a graph is compiled and recorded, the optimizer makes its moments
-            self.steps(2 if self.learner.graph is None else ORDINARY_STEPS + 2)
-            self.count = math.ceil(STRETCH_S / measure_seconds(device, self.steps))
-        elif self.count > 1:
-            self.steps()
-        seconds = measure_seconds(device, lambda: self.steps(self.count))
+        if self.count > 1:
+            self.steps()  # others were visited since
+        seconds = measure_seconds(self.learner.device, lambda: self.steps(self.count))
         return self.count * self.config.batch_tokens / seconds
 
     def _serve(self) -> Speeds:

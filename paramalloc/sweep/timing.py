@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +18,7 @@ from ..errors import RunError
 from ..runs import COLUMNS, RESULT_COLUMNS, TIMED, Run, as_json, hold, myself, read_json
 
 WIDTH = 0.03  # of the 95 % interval of a median, as a part of the median
+LONGEST = 5  # times the seconds of a shape, for one whose width is not known by then
 # What a speed depends on besides the shape of the model, and is the same in all runs of one.
 TIMED_AT = (
     "seq_len",
@@ -136,7 +137,8 @@ def time_shapes(
 ) -> None:
     """Visit each shape once a round, in random order, until it is sure to WIDTH or `limit` is over.
 
-    `limit`: seconds of a shape. `on_visit(shape, seconds, done)` is called after each visit.
+    `limit`: seconds of a shape's visits; LONGEST times as many for the first ones, up to a width.
+    `on_visit(shape, seconds, done)` is called after each visit.
     """
     random = Random(0)
     remaining = list(shapes)
@@ -148,29 +150,43 @@ def time_shapes(
             shape.visits.append(visit(shape))
             seconds = clock() - began
             shape.seconds += seconds
-            done = shape.width < WIDTH or shape.seconds >= limit
+            done = shape.width < WIDTH or _is_over(shape, limit)
             if done:
                 remaining.remove(shape)
             on_visit(shape, seconds, done)
+
+
+def _is_over(shape: TimedShape, limit: float) -> bool:
+    if math.isinf(shape.width):
+        return shape.seconds >= LONGEST * limit
+    return shape.seconds >= limit
 
 
 # ---------------------------------------------------------------- rows
 
 
 def known_speeds(shape: TimedShape, device: str, threads: int) -> dict[str, Any] | None:
-    """The timed columns of a run of this shape that was timed on this device, if one was."""
-    for result in shape.results.values():
-        place = (result.get("speeds"), result.get("inference_device"), result.get("speeds_threads"))
-        if place == ("alone", device, threads):
-            return {name: result.get(name) for name in TIMED}
+    """The timed columns of a run of this shape that was timed, on this device if one was."""
+    timed = [result for result in shape.results.values() if result.get("speeds") == "alone"]
+    here = [result for result in timed if _place(result) == (device, threads)]
+    for result in here or timed:
+        return {name: result.get(name) for name in TIMED}
     return None
+
+
+def _place(result: Mapping[str, Any]) -> tuple[Any, Any]:
+    return result.get("inference_device"), result.get("speeds_threads")
+
+
+def share_speeds(shape: TimedShape, columns: dict[str, Any]) -> None:
+    """Record what is known of a shape for its runs that were not timed."""
+    new = {run: result for run, result in shape.results.items() if result.get("speeds") != "alone"}
+    record_speeds(replace(shape, results=new), columns)
 
 
 def record_speeds(shape: TimedShape, columns: dict[str, Any]) -> None:
     """Write the timed columns into the result of every run of a shape, each under its lease."""
-    for folder, known in shape.results.items():
-        if all(known.get(name) == value for name, value in columns.items()):
-            continue
+    for folder in shape.results:
         with hold(folder / "lease") as lease:
             result = read_json(folder / "result.json")
             if result is None:  # it is being trained again

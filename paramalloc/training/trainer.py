@@ -203,6 +203,7 @@ class Trainer:
         result["train_flops"] = result["flops_per_token"] * result["tokens_trained"]
         result["peak_memory_bytes"] = self._peak_memory()
 
+        result["graphed"] = self.learner.graph is not None
         self.learner.release()
         if status == "completed":
             result |= self._measure()

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from paramalloc.allocation import memory_bytes
 from paramalloc.cli import main
 from paramalloc.config import ROOT, ModelConfig
 from paramalloc.errors import RunError
@@ -86,8 +87,14 @@ def test_every_round_covers_all_that_are_open_in_another_order():
     assert FakeTime().run(limit=10).rounds == rounds
 
 
-def test_one_visit_is_made_however_short_the_limit():
-    assert [len(shape.visits) for shape in FakeTime().run(limit=0.1).shapes] == [1] * 4
+@pytest.mark.parametrize("limit, visits", [(0.1, 1), (0.5, 3), (1.5, 6), (6.5, 7)])
+def test_a_short_limit_leaves_a_shape_its_six_rounds(limit, visits):
+    """Until it is over five times; the shape that never settles has no more than its width takes,
+    and a round at least.
+    """
+    shape = FakeTime().run(limit).shapes[3]
+    assert len(shape.visits) == visits
+    assert math.isinf(shape.width) == (visits < 6)
 
 
 # ---------------------------------------------------------------- a shape
@@ -122,19 +129,38 @@ def test_a_shape_is_timed_as_it_was_trained():
         assert (config.seq_len, config.batch_tokens, config.optimizer) == (32, 64, "adamw")
 
 
-@pytest.mark.parametrize("memory, kept", [(None, 1), (1000, 0)])
-def test_models_are_kept_where_they_fit(memory, kept, monkeypatch):
-    """Both ways measure all speeds, and nothing stays behind."""
-    monkeypatch.setattr(stopwatch_module, "device_memory", lambda device: memory)
+def test_a_visit_takes_no_step_but_those_it_times(monkeypatch):
+    """The model is built and warmed up before; then all speeds are there, and nothing is kept."""
     monkeypatch.setattr(stopwatch_module, "STRETCH_S", 0.001)
     shape = tiny_shape()
-    stopwatch = Stopwatch("cpu", [shape])
-    shape.visits = [stopwatch.visit(shape) for _ in range(2)]
-    assert len(stopwatch.kept) == kept
+    stopwatch = Stopwatch("cpu")
+    stopwatch.prepare(shape)
+    monkeypatch.setattr(stopwatch_module, "Bench", lambda *_: pytest.fail("built again"))
+    shape.visits = [stopwatch.visit(shape) for _ in range(6)]
     assert all(value > 0 for visit in shape.visits for value in visit.values())
     columns = stopwatch.columns(shape)
     assert set(columns) == set(TIMED) - {"mfu"}
+    assert columns["speeds_width"] == shape.width and columns["graphed"] is False
     assert not stopwatch.kept
+
+
+@pytest.mark.parametrize("device, sizes", [("cpu", [4, 1]), ("cuda", [2, 2, 1])])
+def test_a_batch_of_models_fits_into_memory(device, sizes, monkeypatch):
+    """All shapes are in one, in order. A kept model on a GPU takes as much as two that train, as
+    its recording keeps its memory; one on a CPU takes its weights and moments.
+    """
+    shapes = [tiny_shape(seq_len=32 * number) for number in range(1, 6)]
+    ledger = memory_bytes(shapes[0].model, 32, 64)
+    state = ledger["training"] - ledger["activations"]
+    needed = {"cpu": 4 * state + ledger["training"], "cuda": 5 * ledger["training"]}[device]
+    monkeypatch.setattr(stopwatch_module, "device_memory", lambda _: needed / stopwatch_module.ROOM)
+    stopwatch = Stopwatch("cpu")
+    stopwatch.device = torch.device(device)
+    batches = stopwatch.batches(shapes)
+    assert [len(batch) for batch in batches] == sizes
+    assert [shape for batch in batches for shape in batch] == shapes
+    monkeypatch.setattr(stopwatch_module, "device_memory", lambda _: 1)
+    assert [len(batch) for batch in stopwatch.batches(shapes)] == [1] * 5
 
 
 # ---------------------------------------------------------------- the rows
@@ -186,7 +212,48 @@ def test_restored_runs_are_timed_and_nothing_else_changes(tmp_path, capsys, monk
 
     assert time_runs(tmp_path, "--again") == 0
     assert result_of(folders[0])["tokens_per_s"] not in (None, first["tokens_per_s"])
-    assert "1 of 1 shapes did not come under 3 %" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1 of 1 shapes did not come under 3 %" in said
+    assert "1 of them had fewer than six rounds" in said
+    assert result_of(folders[0])["speeds_width"] is None
+
+
+def test_speeds_of_another_device_stay(tmp_path, capsys, monkeypatch):
+    """A new run of the shape takes them over, and what is said names the device; `--again` measures
+    all here.
+    """
+    folders = put_back(tmp_path, 1, 2)
+    elsewhere = {"speeds": "alone", "inference_device": "a GPU", "speeds_threads": 9}
+    elsewhere |= {"tokens_per_s": 1e9, "graphed": True}
+    (folders[0] / "result.json").write_text(json.dumps(result_of(folders[0]) | elsewhere))
+    with monkeypatch.context() as patch:
+        patch.setattr(Stopwatch, "visit", lambda *_: pytest.fail("measured"))
+        assert time_runs(tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "1 of 1 shapes were timed on a GPU, 9 threads, before and stay as they are" in said
+    for folder in folders:
+        assert elsewhere.items() <= result_of(folder).items()
+    assert time_runs(tmp_path, "--again") == 0
+    for folder in folders:
+        here = result_of(folder)
+        assert (here["inference_device"], here["graphed"]) == ("cpu", False)
+
+
+def test_shapes_that_were_not_recorded_are_told(tmp_path, capsys, monkeypatch):
+    """Where others were; with the run that times each alone."""
+    folders = put_back(tmp_path, 1, 2)
+    other_shape = result_of(folders[1]) | {"seq_len": 64}
+    (folders[1] / "result.json").write_text(json.dumps(other_shape))
+    columns = Stopwatch.columns
+
+    def one_is_graphed(self, shape):
+        return columns(self, shape) | {"graphed": shape.recipe["seq_len"] == 64}
+
+    monkeypatch.setattr(Stopwatch, "columns", one_is_graphed)
+    assert time_runs(tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "the steps of 1 of 2 shapes could not be recorded as one CUDA graph" in said
+    assert f"tries each alone ({folders[0].name})" in said
 
 
 def test_nothing_is_timed_beside_a_living_process(tmp_path, capsys, monkeypatch):
