@@ -14,8 +14,9 @@ def add_evaluate(commands) -> None:
         commands,
         "evaluate",
         run_evaluate,
-        "Measure a finished run again: perplexity, SmallBench and the cost of inference.",
-        "Prints the measurements as JSON and keeps them in the run's folder.",
+        "Measure a finished run again: perplexity and SmallBench.",
+        "Prints the measurements as JSON and keeps them in the run's folder. `paramalloc time` "
+        "measures its speeds.",
     )
     add_run(parser)
     add_outputs(parser)

@@ -1,4 +1,4 @@
-"""Measure a trained model: perplexity of both splits, SmallBench, inference cost, a sample."""
+"""Measure a trained model: perplexity of both splits, SmallBench, a sample."""
 
 import math
 from collections.abc import Callable
@@ -12,12 +12,12 @@ import torch
 from ..config import TrainConfig
 from ..data import EOT, Corpus, Progress
 from ..errors import RunError, UserError
-from ..model import DecoderLM, device_name, pick_device
-from ..runs import MEASURED, RESULT_COLUMNS, TIMED, Lease, as_json, hold, read_json
+from ..model import DecoderLM, pick_device
+from ..runs import MEASURED, RESULT_COLUMNS, Lease, as_json, hold, read_json
 from .controls import Untrained
 from .finished import load_trained, open_corpus
 from .generation import generate
-from .inference import inference_cost, inference_dtype, stored_bytes
+from .inference import inference_dtype, stored_bytes
 from .kept import save_arrays
 from .perplexity import (
     convert_loss,
@@ -57,14 +57,13 @@ def measure(
     lease: Lease,
     precision: str = "fp32",
     progress: Progress | None = None,
-    with_inference: bool = False,
 ) -> dict:
     """The measured columns of result.json; what is behind them goes into files of the run's folder.
 
-    The files are evaluation.json and items.safetensors. All is in float32, but inference on a GPU
-    in the `precision` of training. {"status": "diverged"} where a loss is not finite. If a later
-    part fails, its reason goes to `failed` in evaluation.json and its columns stay empty. Times of
-    inference mean something only where nothing else runs: training leaves them out.
+    The files are evaluation.json and items.safetensors. All is in float32, but on a GPU the bytes
+    of inference are in the `precision` of training. {"status": "diverged"} where a loss is not
+    finite. If a later part fails, its reason goes to `failed` in evaluation.json and its columns
+    stay empty. Speeds are not measured: `paramalloc time` does it, where nothing else runs.
     """
     progress = progress or _silent
     model.eval()
@@ -76,8 +75,6 @@ def measure(
     measured.columns |= stored_bytes(
         model, inference_dtype(next(model.parameters()).device, precision)
     )
-    if with_inference:
-        measured |= _attempt("inference", _measure_inference, model, config, precision, progress)
     measured |= _attempt("sample", _write_sample, model, config, corpus)
 
     with lease.fenced():
@@ -114,7 +111,7 @@ def measure_again(
         return _measure_perplexities(model, corpus, config.seq_len, progress, stride).columns
 
     with hold(folder / "lease") as lease:
-        columns = measure(model, config, corpus, lease, about["precision"], progress, True)
+        columns = measure(model, config, corpus, lease, about["precision"], progress)
         if "status" in columns:
             raise RunError(
                 f"a loss of run {folder.name} is not finite on this machine: "
@@ -126,12 +123,8 @@ def measure_again(
 
 
 def _replace_measured(result: dict, columns: dict) -> dict:
-    """A result with other measured columns, in the order of result.json.
-
-    What `paramalloc time` measured stays: it is of many rounds.
-    """
-    kept = TIMED if result.get("speeds") == "alone" else []
-    merged = result | {name: columns.get(name) for name in MEASURED if name not in kept}
+    """A result with other measured columns, in the order of result.json; its speeds stay."""
+    merged = result | {name: columns.get(name) for name in MEASURED}
     return {name: merged.get(name) for name in RESULT_COLUMNS}
 
 
@@ -228,33 +221,6 @@ def _smallbench_columns(results: dict[str, dict]) -> dict[str, float]:
                 columns[f"{name}_{key}"] = results[name][key]
     columns.pop("lambada_accuracy_norm", None)  # of a single choice it says nothing new
     return columns
-
-
-def _measure_inference(
-    model: DecoderLM, config: TrainConfig, precision: str, progress: Progress
-) -> Measurement:
-    """The cost on the CPU, and on the GPU where the model is on one, whose the columns are then."""
-    device = next(model.parameters()).device
-    places = {"cpu": torch.device("cpu")}
-    if device.type != "cpu":
-        places[device_name(device)] = device
-    costs: dict = {"threads": torch.get_num_threads()}
-    measured = Measurement(details={"inference": costs})
-    for name, place in places.items():
-        progress(f"inference cost, {name}", 0.0)
-        dtype = inference_dtype(place, precision)
-        cost = _attempt("inference", _measure_cost, model, config.seq_len, dtype, place)
-        if cost.failed:
-            return measured | cost  # with the costs of the places before it
-        costs[name] = cost.columns
-    measured.columns = costs[name] | {"inference_device": name}
-    return measured
-
-
-def _measure_cost(
-    model: DecoderLM, seq_len: int, dtype: torch.dtype, place: torch.device
-) -> Measurement:
-    return Measurement(inference_cost(model, seq_len, dtype, place))
 
 
 def _write_sample(model: DecoderLM, config: TrainConfig, corpus: Corpus) -> Measurement:
