@@ -39,6 +39,8 @@ from .fronts import (
     QUALITY_SENSE,
     front_probability,
     front_table,
+    is_timed_alone,
+    lacks_width,
     pareto_front,
     screening,
 )
@@ -92,7 +94,9 @@ __all__ = [
     "fit_surface",
     "front_probability",
     "front_table",
+    "is_timed_alone",
     "lacks_speeds",
+    "lacks_width",
     "linked",
     "losses_by_frequency",
     "main_effects",

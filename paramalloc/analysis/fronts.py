@@ -8,6 +8,7 @@ import pandas as pd
 from ..runs import COLUMNS
 from .cells import cells_table, completed_cells
 from .comparisons import draw_t, linked
+from .groups import SPEED_COLUMNS
 from .noise import fit
 from .power import DRAWS
 from .selection import eligible_runs
@@ -22,6 +23,7 @@ COST_COLUMNS = [
 # Which direction is better: "less" or "more".
 COST_SENSE = {name: COLUMNS[name].better for name in COST_COLUMNS}
 QUALITY_SENSE = {name: COLUMNS[name].better for name in ("dev_loss", "dev_bpb", "smallbench")}
+NORMAL_95 = 1.96  # standard deviations on each side of a 95 % interval
 TIE = 0.01  # costs within 1 % of each other count as equal: then quality alone decides
 
 
@@ -78,12 +80,14 @@ def front_probability(runs: pd.DataFrame, cost: str, quality: str = "dev_loss") 
     """How probable it is, by cell name, that a cell is on the front.
 
     The fraction of DRAWS draws of all cells' true quality and cost, given the measured ones and
-    their noise, in which it is. NaN where quality, cost or the noise is unknown, and of cells that
-    no seeds link to the one with the best quality.
+    their noise, in which it is. NaN where quality, cost or their noise is unknown, and of cells
+    that no seeds link to the one with the best quality.
 
     Qualities are drawn from the cell + seed model (t); SmallBench of one seed has no probabilities,
     as its standard error over items leaves out what another seed would do. Costs are drawn on the
     log scale with a variance pooled over cells; one that never varies within a cell has none.
+    Speeds that were measured alone are shared by the seeds of a cell: their noise is that of their
+    interval (`speeds_width`).
     """
     table = completed_cells(cells_table(runs)).set_index("cell")
     measured = table.index[table[cost].notna() & table[quality].notna()]
@@ -93,6 +97,8 @@ def front_probability(runs: pd.DataFrame, cost: str, quality: str = "dev_loss") 
     if qualities is None or not len(names):
         return pd.Series(np.nan, table.index)
     costs = _draw_costs(eligible, table.loc[names], cost, generator)
+    if np.isnan(costs).any():
+        return pd.Series(np.nan, table.index)
     front = efficient(_sign(COST_SENSE[cost]) * costs, _sign(QUALITY_SENSE[quality]) * qualities)
     return pd.Series(front.mean(axis=0), names).reindex(table.index)
 
@@ -124,10 +130,30 @@ def _draw_qualities(
     return (over_runs + over_documents)[:, [model.cells.index(name) for name in names]]
 
 
+def is_timed_alone(runs: pd.DataFrame, cost: str) -> bool:
+    """Whether a cost of these runs is a speed that `paramalloc time` measured."""
+    return cost in SPEED_COLUMNS and bool((eligible_runs(runs).speeds == "alone").any())
+
+
+def lacks_width(runs: pd.DataFrame, cost: str) -> bool:
+    """Whether a cost was measured alone, and of some cell without a known interval."""
+    return is_timed_alone(runs, cost) and bool(_widths(eligible_runs(runs), cost).isna().any())
+
+
+def _widths(eligible: pd.DataFrame, cost: str) -> pd.Series:
+    """The interval of the speeds by cell, of those that have the cost; NaN where unknown."""
+    used = eligible[eligible[cost].notna()]
+    return used.groupby("cell").speeds_width.max()
+
+
 def _draw_costs(
     eligible: pd.DataFrame, table: pd.DataFrame, cost: str, generator: np.random.Generator
 ) -> np.ndarray:
-    """(DRAWS, C) draws of the cells' costs, around the table's."""
+    """(DRAWS, C) draws of the cells' costs, around the table's; NaN where the noise is unknown."""
+    if is_timed_alone(eligible, cost):
+        normal = generator.standard_normal((DRAWS, len(table)))
+        sd = _widths(eligible, cost).reindex(table.index).to_numpy(float) / (2 * NORMAL_95)
+        return table[cost].to_numpy(float) * np.exp(sd * normal)
     logs = np.log(eligible[cost].where(eligible[cost] > 0))
     cells = logs.groupby(eligible.cell)
     n = cells.count().reindex(table.index).to_numpy()

@@ -23,6 +23,7 @@ NUMBER_COLUMNS = [
     *MEAN_COLUMNS,
     *SPEED_COLUMNS,
     *RATE_COLUMNS,
+    "speeds_width",
     *(name for name in GROUP_COLUMNS if name not in (*LABEL_COLUMNS, *REALISED_COLUMNS)),
     "seed",
     "tokens_trained",
@@ -34,10 +35,14 @@ OTHER_COLUMNS = [
     "compared",
     "precision",
     "speeds",
+    "inference_device",
+    "speeds_threads",
+    "graphed",
     "status",
     "run_id",
     "created",
 ]
+PLACE_COLUMNS = ["inference_device", "speeds_threads", "graphed"]  # speeds compare at one of these
 SIZE = 0.1  # totals that lie no farther apart are one size
 
 # Of runs from before these were recorded.
@@ -48,7 +53,7 @@ def with_all_columns(runs: pd.DataFrame) -> pd.DataFrame:
     """All columns that the analysis reads, numbers as float64.
 
     What is null or absent is NaN, or the default of old runs. So are speeds that were not measured
-    alone, in a table that says which were (`speeds`).
+    alone and where most of the comparable runs were, in a table that says so (`speeds`).
     """
     runs = runs.reset_index(drop=True)
     names = (*NUMBER_COLUMNS, *LABEL_COLUMNS, *OTHER_COLUMNS)
@@ -58,11 +63,19 @@ def with_all_columns(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_speeds_alone(runs: pd.DataFrame) -> pd.DataFrame:
-    """Without the speeds that were taken while other runs trained. Older tables are as they are."""
+    """Without the speeds that were taken while other runs trained, or elsewhere than most.
+
+    Older tables are as they are.
+    """
     if runs.speeds.isna().all():
         return runs
-    alone = runs.speeds == "alone"
-    return runs.assign(**{name: runs[name].where(alone) for name in SPEED_COLUMNS})
+    used = pd.Series(False, runs.index)
+    for group in comparable_groups(runs):
+        alone = group[group.speeds == "alone"]
+        places = alone.groupby(PLACE_COLUMNS, dropna=False, sort=False).groups.values()
+        for most in sorted(places, key=len)[-1:]:
+            used[most] = True
+    return runs.assign(**{name: runs[name].where(used) for name in SPEED_COLUMNS})
 
 
 def lacks_speeds(runs: pd.DataFrame) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 
 import altair as alt
 import pandas as pd
@@ -15,6 +16,7 @@ from ..analysis import (
     completed_cells,
     front_probability,
     lacks_speeds,
+    lacks_width,
     means,
     pareto_front,
     screening,
@@ -54,6 +56,7 @@ COST_AXES = {
     "kv_bytes_per_token": CostAxis(COLUMNS["kv_bytes_per_token"].title, "small in memory"),
     "total_params": CostAxis(COLUMNS["total_params"].title, "small", ticks="~s"),
 }
+SUBTITLE_LENGTH = 100  # characters that fit over a chart
 ON, OFF = "on the front", "behind it"
 MARKS = {ON: (BLUE, "diamond"), OFF: (GREY, "circle")}
 # Between two points on a front, only the worse quality is on offer.
@@ -82,7 +85,10 @@ def pareto(runs: pd.DataFrame, cost: str, quality: str = "dev_loss"):
     for (front, side), _ in rows[rows.side != ""].groupby(["front", "side"]):
         layers.append(_front_labels(points, front, side))
     chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
-    subtitle = _front_subtitle(rows, cost, quality)
+    subtitle = [
+        *_front_subtitle(rows, cost, quality, lacks_width(runs, cost)),
+        *_not_drawn(table, cost, quality),
+    ]
     return titled(chart, _front_title(screening(table), cost, quality), subtitle, numbers)
 
 
@@ -152,10 +158,22 @@ def _front_title(stopped: list[str], cost: str, quality: str) -> str:
     return title
 
 
-def _front_subtitle(cells: pd.DataFrame, cost: str, quality: str) -> list[str]:
+def _not_drawn(table: pd.DataFrame, cost: str, quality: str) -> list[str]:
+    """Which completed cells are missing, as their cost is unknown."""
+    done = completed_cells(table).dropna(subset=quality)
+    missing = sorted(done.cell[done[cost].isna()])
+    if not missing:
+        return []
+    line = f"Not here, as this cost of them is unknown: {', '.join(missing)}."
+    return wrap(line, SUBTITLE_LENGTH)
+
+
+def _front_subtitle(cells: pd.DataFrame, cost: str, quality: str, lacks_width: bool) -> list[str]:
     better = {"more": "right", "less": "left"}[COST_SENSE[cost]]
     up = {"more": "up", "less": "down"}[QUALITY_SENSE[quality]]
     strength = "With one seed, the probability of a place on the front is unknown."
+    if lacks_width:
+        strength = "Without all intervals of the speeds, no probability of the front is known."
     if cells.probability.notna().any():
         strength = "The stronger a mark, the more probable its place on the front."
     return [

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from ..analysis import (
+    SPEED_COLUMNS,
     cells_table,
     comparable,
     completed_cells,
     eligible_runs,
+    is_timed_alone,
     lacks_speeds,
 )
 from ..config import load_profile
@@ -32,6 +34,11 @@ DECODING = (
 NOT_ALONE = (
     "Fronts against speed are left out: the runs trained beside others. `paramalloc time SWEEP`"
     " measures the speeds of each shape alone."
+)
+SOME_ALONE = (
+    "No speed of {} was measured so, on the same device, with as many threads and the same CUDA"
+    " graphs: fronts against speed leave these cells out, and nothing compares at equal training"
+    " time. There, `paramalloc time SWEEP` measures what lacks speeds, with `--again` all."
 )
 ALONE = (
     "Speeds of training and decoding are medians over rounds, one shape at a time with nothing else"
@@ -101,14 +108,23 @@ def _about_the_measurements(runs: pd.DataFrame, done: pd.DataFrame) -> list[str]
 def _about_the_speeds(runs: pd.DataFrame, used: pd.DataFrame, done: pd.DataFrame) -> list[str]:
     if lacks_speeds(used):
         return [NOT_ALONE]
-    if "speeds" in used and (used.speeds == "alone").any():
-        devices = used.inference_device[used.speeds == "alone"].unique()
-        return [ALONE.format(" and ".join(map(code, sorted(devices))))]
+    if is_timed_alone(runs, "tokens_per_s"):
+        return _about_speeds_alone(runs, done)
     lines = []
     if done.tokens_per_s.notna().any():
         lines.append(_training_speeds(runs, used))
     if done.decode_ms_per_token.notna().any():
         lines.append(DECODING + _repeatability(runs, "decode_ms_per_token"))
+    return lines
+
+
+def _about_speeds_alone(runs: pd.DataFrame, done: pd.DataFrame) -> list[str]:
+    """Where they were measured, and which cells have none from there."""
+    timed = eligible_runs(runs).dropna(subset=SPEED_COLUMNS)
+    missing = done.cell[done[SPEED_COLUMNS].isna().any(axis=1)]
+    lines = [ALONE.format(" and ".join(map(code, sorted(timed.inference_device.unique()))))]
+    if len(missing):
+        lines.append(SOME_ALONE.format(", ".join(sorted(missing))))
     return lines
 
 

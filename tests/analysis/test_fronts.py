@@ -185,6 +185,67 @@ def test_cells_without_a_common_seed_are_not_on_one_front():
 # ---------------------------------------------------------------- speeds that count
 
 
+def timed_alone(runs, width=0.02):
+    return runs.assign(
+        speeds="alone",
+        inference_device="cpu",
+        speeds_threads=2,
+        speeds_width=width,
+        graphed=False,
+        decode_ms_per_token=runs.n_layers / 10,
+    )
+
+
+@pytest.mark.parametrize(
+    "place", [{"inference_device": "a GPU"}, {"speeds_threads": 1}, {"graphed": True}]
+)
+def test_speeds_of_one_place_count(place):
+    """Those from where most were measured; the other cells are named among the limits and under the
+    front, and another group of runs has a place of its own.
+    """
+    runs = timed_alone(noisy(grid(seeds=2)))
+    few = (runs.requested_glu == 4.0) & (runs.requested_share < 0.4)
+    mixed = runs.mask(few, runs.assign(**place))
+    cells = cells_table(mixed)
+    missing = (cells.requested_glu == 4.0) & (cells.requested_share < 0.4)
+    assert cells.tokens_per_s.isna().equals(missing)
+    assert cells.tokens_per_s[~missing].equals(cells_table(runs).tokens_per_s[~missing])
+    names = "25 % × 4, 35 % × 4"
+    assert f"No speed of {names} was measured so" in limits(mixed)
+    assert "nothing else running, on `cpu`." in limits(mixed)
+    assert f"unknown: {names}." in pareto(mixed, "tokens_per_s").title.subtitle[-1]
+    others = pd.concat([runs, runs, runs]).assign(data_fingerprint="f2", **place, created="2020")
+    both = pd.concat([runs, others.assign(seed=others.seed + 5, status="diverged")])
+    assert cells_table(both).tokens_per_s.equals(cells_table(runs).tokens_per_s)
+
+
+def test_where_all_were_timed_in_one_place_nothing_is_missing():
+    runs = timed_alone(noisy(grid(seeds=2)))
+    assert "was measured so" not in limits(runs)
+    assert not any("Not here" in line for line in pareto(runs, "tokens_per_s").title.subtitle)
+
+
+@pytest.mark.parametrize(
+    "width, low, high", [(0.001, 0.999, 1), (0.3, 0.4, 0.8), (None, None, None)]
+)
+def test_noise_of_a_shared_speed_is_that_of_its_interval(width, low, high):
+    """The seeds of a cell share one: that they agree says nothing. The faster of two cells, by 3 %,
+    is on the front as surely as the intervals say; without one, nobody knows.
+    """
+    rows = [
+        run(share, glu, seed, dev_loss=loss + 0.001 * seed + 1e-5 * (seed == 1), tokens_per_s=speed)
+        for share, glu, loss, speed in ((0.25, 2.0, 5.0, 1000), (0.45, 4.0, 5.1, 1030))
+        for seed in range(3)
+    ]
+    runs = timed_alone(pd.DataFrame(rows), width)
+    chance = front_probability(runs, "tokens_per_s")["45 % × 4"]
+    unknown = "Without all intervals" in pareto(runs, "tokens_per_s").title.subtitle[1]
+    if width is None:
+        assert math.isnan(chance) and unknown
+    else:
+        assert low <= chance <= high and not unknown
+
+
 def test_only_speeds_taken_alone_count():
     """A table without the column is as it was; of one that has it, the rows alone: a cell without
     any has no speed, and the others' are those of their rows alone.
