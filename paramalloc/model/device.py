@@ -205,7 +205,8 @@ def reset_peak_memory(device: torch.device) -> int:
 def peak_memory(device: torch.device) -> int | None:
     """Peak bytes since the last reset on a CUDA device, of the whole process on the CPU.
 
-    None where the system does not say.
+    On CUDA of tensors: what torch keeps beyond, as for a recorded step, is not counted. None where
+    the system does not say.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

@@ -61,7 +61,8 @@ class Steps:
         self.learner = learner
         size = (2, rows, learner.config.seq_len)
         vocab_size = learner.model.config.vocab_size
-        self.x, self.y = torch.randint(vocab_size, size, device=learner.device)
+        # Drawn on the CPU: a recording that failed leaves torch's generator on a GPU unusable.
+        self.x, self.y = torch.randint(vocab_size, size).to(learner.device)
 
     def __call__(self, count: int = 1) -> None:
         for _ in range(count):

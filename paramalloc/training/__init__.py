@@ -5,6 +5,7 @@ trainer       one run: set-up, step, conclusion
 learner       a model with its optimizers: one step, one probe
 compiled      compiled losses: one for each shape, kept
 step_graph    the whole step as one CUDA graph: recorded once, then replayed
+recorder      records what is given to a CUDA device
 feed          batches on the device, and the dev tokens of a probe
 optimizer     AdamW and Muon, their parameter groups, the schedule
 checkpoint    save a run, and go on from there

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ..config import TrainConfig
 from ..evaluation import sum_losses
-from ..model import DecoderLM, autocast
+from ..model import DecoderLM, autocast, is_out_of_memory
 from .compiled import compile_loss
 from .optimizer import make_optimizers
-from .step_graph import CudaRecorder, StepGraph, wants_graph
+from .recorder import CudaRecorder
+from .step_graph import StepGraph, wants_graph
 
 
 class Learner:
@@ -79,8 +80,25 @@ class Learner:
         self.model.zero_grad()
         return loss.detach()
 
+    @property
+    def is_warming_up(self) -> bool:
+        """Whether the next step comes before a recording that is replayed, or makes it."""
+        return self.graph is not None and self.graph.replay is None
+
     def probe(self, tokens: np.ndarray) -> Tensor:
-        """Nats of all `tokens` (N,) in the precision of training; they stay on the device, ()."""
+        """Nats of all `tokens` (N,) in the precision of training; they stay on the device, ().
+
+        Where memory does not hold a probe beside a recorded step, the recording is given up.
+        """
+        try:
+            return self._probe(tokens)
+        except RuntimeError as error:
+            if self.graph is None or not is_out_of_memory(error):
+                raise
+        self.graph.give_up("memory does not hold a probe beside a recorded step")
+        return self._probe(tokens)
+
+    def _probe(self, tokens: np.ndarray) -> Tensor:
         batches = {}
         if self.compiled:
             batches = {"batch_tokens": self.config.batch_tokens, "compiled": self.compiled}

@@ -61,6 +61,10 @@ class Meter:
         self.seconds += seconds_between(began, end)
         self.steps += step - first
 
+    def drop_stretch(self):
+        """Do not count the stretch that has begun: a step of it was recorded, or was to be."""
+        self.mark = None
+
     def record(self, step: int, **values):
         """Append a line to metrics.jsonl, call `on_record`, and begin a new stretch."""
         tokens = step * self.config.batch_tokens

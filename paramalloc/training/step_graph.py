@@ -6,13 +6,12 @@ buffers, learning rates are tensors that are filled, and the learner counts in p
 
 The first steps are ordinary ones: they compile, tune kernels and make the optimizer's moments. The
 next one is recorded, and taken twice from the same state: replayed, and as an ordinary step. Where
-the two disagree, or the step cannot be recorded, all further steps are ordinary too.
+the two disagree, or the step cannot be recorded, all further steps of the process are ordinary too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from ..config import TrainConfig
 from ..errors import ConfigError
+from ..model import release_memory
 
 if TYPE_CHECKING:
     from .learner import Learner
@@ -29,15 +29,22 @@ ORDINARY_STEPS = 3
 # order in which a GPU adds up moves it by far less, a rate or a batch of another step by more.
 TOLERANCE = 0.1
 
+# Why recordings of this process were given up. After one nothing is recorded any more: torch keeps
+# traces of a recording that broke off, which a second one would meet.
+_failures: list[str] = []
+
 
 def wants_graph(config: TrainConfig, device: torch.device, precision: str, compiled: bool) -> bool:
     """Whether steps are to be recorded; ConfigError where `graph` is on and they cannot be."""
     obstacle = _find_obstacle(config, device, precision)
     if config.graph == "on" and obstacle:
         raise ConfigError(f"graph is on, but {obstacle}: use graph auto or off")
+    wanted = config.graph == "on"
     if config.graph == "auto":
-        return obstacle is None and compiled and precision == "bf16"
-    return config.graph == "on"
+        wanted = obstacle is None and compiled and precision == "bf16"
+    if wanted and _failures:
+        _say_one_by_one(f"as before in this process: {_failures[0]}")
+    return wanted and not _failures
 
 
 def _find_obstacle(config: TrainConfig, device: torch.device, precision: str) -> str | None:
@@ -49,6 +56,10 @@ def _find_obstacle(config: TrainConfig, device: torch.device, precision: str) ->
     if precision == "fp16":
         return "float16 waits for the device at every step, to find a scale for its gradients"
     return None
+
+
+def _say_one_by_one(reason: str) -> None:
+    print(f"graph: the steps of this run are launched one by one ({reason})", flush=True)
 
 
 class StepGraph:
@@ -85,6 +96,14 @@ class StepGraph:
         self.loss = None
         self.recorder.release()
 
+    def give_up(self, reason: str) -> None:
+        """From here on all steps of this process are ordinary ones."""
+        _failures.append(reason)
+        _say_one_by_one(reason)
+        self.release()
+        self._use_numbers()
+        self.learner.graph = None
+
     def _is_outdated(self) -> bool:
         """Whether a checkpoint was loaded since: the optimizer has other tensors then."""
         rates = [group["lr"] for group in self._groups()]
@@ -107,15 +126,13 @@ class StepGraph:
             before, replayed = self._try_out(x, y, lr)
             loss = self.learner.ordinary_step(x, y, lr)
             if _agree(before, replayed, self.learner.state()):
+                release_memory()  # of ordinary steps: the recording has its own
                 return loss
             reason = "a replayed step differs from an ordinary one"
         except Exception as error:  # that memory ran out, too: alone, an ordinary step may fit
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
-        print(f"graph: the steps of this run are launched one by one ({reason})", flush=True)
-        self.release()
-        self._use_numbers()
-        self.learner.graph = None
+        self.give_up(reason)
         if loss is None:
             self.learner.model.zero_grad()
             loss = self.learner.ordinary_step(x, y, lr)
@@ -170,62 +187,9 @@ class StepGraph:
             group["capturable"] = capturable
 
 
-class CudaRecorder:
-    """Records what is given to a CUDA device, on a stream of its own."""
-
-    def __init__(self, device: torch.device):
-        self.device = device
-        self.stream = torch.cuda.Stream(device)
-        self.graph: torch.cuda.CUDAGraph | None = None
-
-    @contextmanager
-    def beside(self) -> Iterator[None]:
-        """What is given to the device here runs on the stream of the recording.
-
-        What torch makes once for each stream, such as the workspaces of products, is made before.
-        """
-        here = torch.cuda.current_stream(self.device)
-        self.stream.wait_stream(here)
-        with torch.cuda.stream(self.stream):
-            yield
-        here.wait_stream(self.stream)
-
-    def record(self, body: Callable[[], None]) -> Callable[[], None]:
-        """What does again, at each call, all that `body()` gives to the device.
-
-        Nothing of it is done while it is recorded.
-        """
-        self.graph = torch.cuda.CUDAGraph()
-        # Of this recording alone: torch does not take back a pool whose graphs are gone.
-        pool = torch.cuda.graph_pool_handle()
-        try:
-            recording = torch.cuda.graph(self.graph, pool=pool, stream=self.stream)
-            # The first context puts the stream back where the second one fails to.
-            with torch.cuda.stream(self.stream), recording:
-                body()
-        except Exception:
-            self._stop_recording(pool)
-            raise
-        return self.graph.replay
-
-    def release(self) -> None:
-        """Give the memory of the recording back to this process."""
-        torch.cuda.synchronize(self.device)
-        self.graph = None
-        with suppress(RuntimeError):  # after a recording that failed, torch may refuse
-            torch.cuda.empty_cache()
-
-    def _stop_recording(self, pool) -> None:
-        """Up to torch 2.11 the allocator is not told when a recording fails (pytorch PR 180395)."""
-        device = self.device.index
-        if device is None:
-            device = torch.cuda.current_device()
-        with suppress(Exception):
-            torch._C._cuda_endAllocateToPool(device, pool)
-
-
 def _copies(tensors: list[Tensor]) -> list[Tensor]:
-    return [tensor.clone() for tensor in tensors]
+    """Copies in the computer's memory: the device's may be short, and its peak is recorded."""
+    return [tensor.to("cpu", copy=True) for tensor in tensors]
 
 
 def _agree(before: list[Tensor], replayed: list[Tensor], taken: list[Tensor]) -> bool:
@@ -235,6 +199,6 @@ def _agree(before: list[Tensor], replayed: list[Tensor], taken: list[Tensor]) ->
     return bool((apart <= TOLERANCE * moved).all())
 
 
-def _distances(some: list[Tensor], others: list[Tensor]) -> list[Tensor]:
-    pairs = zip(some, others, strict=True)
-    return [torch.linalg.vector_norm(one - other) for one, other in pairs]
+def _distances(copies: list[Tensor], tensors: list[Tensor]) -> list[Tensor]:
+    pairs = zip(copies, tensors, strict=True)
+    return [torch.linalg.vector_norm(one.to(other.device) - other) for one, other in pairs]

@@ -140,7 +140,10 @@ class Trainer:
         x, y = self.feed(self.steps)
         self.steps += 1
         lr = config.lr * schedule(self.steps, config.steps, config.warmup)
+        warming_up = self.learner.is_warming_up
         self.losses.append(self.learner.step(x, y, lr))
+        if warming_up:
+            self.meter.drop_stretch()
 
         probing = self.steps in self.probe_steps
         if probing or self.steps % config.log_every == 0:

@@ -4,6 +4,7 @@ No CUDA here: `Recorder` stands in for a CUDA graph.
 """
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from paramalloc.allocation import allocation
 from paramalloc.config import TrainConfig
 from paramalloc.errors import ConfigError, InterruptedRunError
 from paramalloc.model import DecoderLM
-from paramalloc.training import Learner, compiled, learner, train
+from paramalloc.training import Learner, compiled, learner, recorder, step_graph, train
+from paramalloc.training.meter import Meter
 from paramalloc.training.step_graph import ORDINARY_STEPS, StepGraph, wants_graph
 
 CPU = torch.device("cpu")
@@ -29,6 +31,12 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def fresh_process(monkeypatch):
+    """None in which a recording has failed."""
+    monkeypatch.setattr(step_graph, "_failures", [])
 
 
 class Failing(Recorder):
@@ -124,17 +132,23 @@ def test_any_rate_is_taken_to_the_precision_of_float32(tiny):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("recorder", [Failing, Empty, Doubled, Baked])
-def test_a_recording_that_fails_or_is_wrong_is_not_used(recorder, tiny, capsys):
-    """One line says so, and the run is the ordinary one, bit for bit."""
-    ordinary, recorded = make_learner(tiny), make_learner(tiny, recorder())
+@pytest.mark.parametrize("kind", [Failing, Empty, Doubled, Baked])
+def test_a_recording_that_fails_or_is_wrong_is_not_used(kind, tiny, capsys):
+    """One line says so, and the run is the ordinary one, bit for bit. The next run of the process
+    records nothing, whatever `graph` is, and says so too.
+    """
+    ordinary, recorded = make_learner(tiny), make_learner(tiny, kind())
     assert_equal(take(ordinary, tiny), take(recorded, tiny))
     assert_equal(ordinary.state(), recorded.state())
     assert recorded.graph is None
     [line] = capsys.readouterr().out.splitlines()
-    reason = "not permitted" if recorder is Failing else "differs from an ordinary one"
+    reason = "not permitted" if kind is Failing else "differs from an ordinary one"
     assert line.startswith("graph: the steps of this run are launched one by one")
     assert reason in line
+    for graph in ("auto", "on"):
+        config = TrainConfig.from_dict(tiny | {"graph": graph})
+        assert not wants_graph(config, torch.device("cuda"), "bf16", True)
+        assert reason in capsys.readouterr().out
 
 
 def test_where_memory_does_not_hold_both_the_step_is_an_ordinary_one(tiny, capsys):
@@ -155,6 +169,61 @@ def test_where_memory_does_not_hold_both_the_step_is_an_ordinary_one(tiny, capsy
     assert_equal(take(ordinary, tiny), take(recorded, tiny))
     assert_equal(ordinary.state(), recorded.state())
     assert recorded.graph is None and "OutOfMemoryError" in capsys.readouterr().out
+
+
+def test_a_probe_that_does_not_fit_beside_the_recording_is_taken_without_it(tiny, capsys):
+    """The same nats; steps go on as ordinary ones. Without a recording the error is passed on."""
+    ordinary, recorded = make_learner(tiny), make_learner(tiny, Recorder())
+    assert_equal(take(ordinary, tiny), take(recorded, tiny))
+    probe = recorded._probe
+
+    def crowded(tokens):
+        if recorded.graph or not len(tokens):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return probe(tokens)
+
+    recorded._probe = crowded
+    tokens = np.arange(64, dtype=np.uint16)
+    assert ordinary.probe(tokens) == recorded.probe(tokens)
+    assert recorded.graph is None and "memory does not hold a probe" in capsys.readouterr().out
+    assert_equal(take(ordinary, tiny), take(recorded, tiny))
+    with pytest.raises(torch.OutOfMemoryError):
+        recorded.probe(tokens[:0])
+
+
+@pytest.mark.parametrize("kept, released", [([], 0), ([0, 0], 1), ([0, 8], 0)], ids=str)
+def test_the_pool_of_a_failed_recording_is_released_where_torch_keeps_it(
+    kept, released, monkeypatch
+):
+    """Once, where all of it is free and still there: twice would end the process later on. Torch
+    hears that the recording is over, and its graph is reset first.
+    """
+    calls = []
+
+    def refuse(*arguments, **options):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    def note(name, answer=None):
+        return lambda *arguments: calls.append((name, *arguments)) or answer
+
+    graph = SimpleNamespace(reset=note("reset"))
+    stand_ins = {"Stream": note("stream"), "stream": note("stream"), "synchronize": note("wait")}
+    stand_ins |= {"CUDAGraph": lambda: graph, "graph_pool_handle": lambda: (0, 7), "graph": refuse}
+    stand_ins |= {"memory_snapshot": note("kept", [{"active_size": size} for size in kept])}
+    stand_ins |= {"current_device": lambda: 3, "empty_cache": note("empty")}
+    for name, stand_in in stand_ins.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+        monkeypatch.setattr(torch._C, name, note(name), raising=False)
+
+    one = recorder.CudaRecorder(torch.device("cuda"))
+    with pytest.raises(RuntimeError, match="not permitted"):
+        one.record(lambda: None)
+    one.release()
+    one.release()
+    assert ("_cuda_endAllocateToPool", 3, (0, 7)) in calls
+    assert calls.count(("_cuda_releasePool", 3, (0, 7))) == released
+    assert calls.count(("reset",)) == 1 and calls.index(("reset",)) < calls.index(("kept", (0, 7)))
 
 
 def test_after_a_checkpoint_is_loaded_the_step_is_recorded_again(tiny):
@@ -244,6 +313,35 @@ def test_a_run_goes_on_with_a_graph_or_without(first, tiny, tiny_corpus, tmp_pat
     assert found["dev_loss"] == pytest.approx(expected["dev_loss"], abs=1e-4)
     assert found["run_id"] == expected["run_id"] and found["steps"] == 12
     assert len(graphs) == (not first)  # released at the end of the run, where it has one
+
+
+def test_steps_before_a_recording_are_no_training_time(tiny, tiny_corpus, tmp_path, monkeypatch):
+    """In a run that goes on, too: no stretch that is counted holds a step that was taken to warm up
+    or to make the recording. Here each step is a stretch.
+    """
+    counted, lap = [], Meter.lap
+
+    def watch(meter, step, end):
+        if meter.mark:
+            counted.append((meter.mark[1], step))
+        lap(meter, step, end)
+
+    def stop(record):
+        if record["tokens"] == 8 * 1024:
+            raise InterruptedRunError("enough")
+
+    monkeypatch.setattr(Meter, "lap", watch)
+    monkeypatch.setattr(TrainConfig, "log_every", 1)
+    monkeypatch.setattr(learner, "wants_graph", lambda *arguments: True)
+    monkeypatch.setattr(learner, "CudaRecorder", lambda device: Recorder())
+    values = {"tokens": 16 * 1024, "checkpoint_seconds": 0, "precision": "fp32"}
+    config = TrainConfig.from_dict(tiny | values | {"outputs": str(tmp_path)})
+    with pytest.raises(InterruptedRunError):
+        train(config, tiny_corpus, stop)
+    train(config, tiny_corpus)
+    warm = ORDINARY_STEPS + 1  # the last of them makes the recording
+    stretches = [*range(warm, 8), *range(7 + warm, 16)]  # the checkpoint is of step 7
+    assert counted == [(step, step + 1) for step in stretches]
 
 
 def test_compiled_graphs_of_several_shapes_are_kept(tiny, monkeypatch):
