@@ -57,9 +57,12 @@ class Recorder:
         return nullcontext()
 
     def record(self, body):
-        with Recording() as recording:
-            body()
-        recording.undo()
+        recording = Recording()
+        try:
+            with recording:
+                body()
+        finally:
+            recording.undo()
         return recording.replay
 
     def release(self):

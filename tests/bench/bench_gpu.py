@@ -1,14 +1,17 @@
 """What a GPU gives this project, in about three minutes: one table, and JSON beside it.
 
-    python tests/bench/bench_gpu.py [FILE.json] [--parts profile,graph] [--seconds 300] [--tiny]
+    python tests/bench/bench_gpu.py [FILE.json] [--parts profile,graph] [--seconds 180] [--tiny]
 
 Each part is a process with a limit of its own. What one measured is kept if it fails or is stopped,
-and FILE is written anew after each. On a CPU only `--tiny` makes sense: it shows that all of it
-runs. Needs torch, numpy and what `paramalloc.training` imports; the parts are in gpu_parts.py.
+or if all of this is: FILE is written anew after each, and FILE.parts has the rows and the output of
+each as they come. On a CPU only `--tiny` makes sense: it shows that all of it runs. Needs torch,
+numpy and what `paramalloc.training` imports; the parts are in gpu_parts.py. Whether to train with
+graphs at all is what `check` and `paths` say.
 
     compile    seconds to the first step of three shapes, four processes at once, a cold cache
+    check      100 steps with one seed: twice one by one, once as a graph, probed on the way
+    paths      tiny runs with a graph: two shapes, stopped and resumed, a recording that fails
     graph      steps launched one by one against the whole step as one CUDA graph, three shapes
-    check      100 steps with one seed: twice one by one, once as a graph
     profile    one step of 224 x 11: kernels, how busy the GPU is, the largest; the card's ceilings
     variants   the same step without mix-order reductions; attention by flash and by cuDNN
     processes  one to three runs at once in processes of their own
@@ -25,57 +28,75 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LIMITS = {  # seconds
-    "compile": 150,
-    "graph": 90,
-    "check": 60,
-    "profile": 60,
-    "variants": 75,
-    "processes": 75,
-    "streams": 60,
-    "stages": 100,
+LIMITS = {  # seconds; each later part needs what compile leaves in the cache
+    "compile": 90,
+    "check": 30,
+    "paths": 40,
+    "graph": 40,
+    "profile": 25,
+    "variants": 30,
+    "processes": 45,
+    "streams": 25,
+    "stages": 45,
 }
-UNDER_WAY = []  # the process that is measured
 
 
 def main(arguments: argparse.Namespace) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: stop_and_leave())
-    began = time.perf_counter()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = {"arguments": sys.argv[1:], "parts": {}, "rows": []}
+    try:
+        run_parts(arguments, report)
+    except KeyboardInterrupt:
+        sys.exit("interrupted: FILE has what was measured")
+    finally:
+        print_table(report)
+
+
+def run_parts(arguments: argparse.Namespace, report: dict) -> None:
+    began = time.perf_counter()
     for part in arguments.parts:
         left = arguments.seconds - (time.perf_counter() - began)
         if left < 5:
             report["parts"][part] = {"ended": "left out: no time left"}
             print(f"\n{part}: left out, no time left", flush=True)
+            write(report, arguments.file)
         else:
             run_part(part, min(LIMITS[part], left), arguments, report)
-        write(report, arguments.file)
-    print_table(report)
 
 
 def run_part(part: str, limit: float, arguments: argparse.Namespace, report: dict) -> None:
-    """Run a part in a process group of its own; what it measured goes into the report."""
+    """Run a part in a process group of its own; what it measured goes into the report and FILE."""
     print(f"\n{part} (at most {limit:.0f} s)", flush=True)
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = Path(folder) / "rows.jsonl"
-        log = Path(folder) / "log.txt"
+    folder = arguments.file.with_name(arguments.file.name + ".parts")
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = folder / f"{part}.jsonl"
+    rows.unlink(missing_ok=True)
+    log = folder / f"{part}.log"
+    ended = "interrupted"
+    try:
         ended = call(part, rows, log, limit, arguments)
-        found = read_rows(rows)
-        output = log.read_text(errors="replace")
-    for row in found:
+    finally:
+        seconds = round(time.perf_counter() - start, 1)
+        add_part(report, part, ended, seconds, read_rows(rows), log.read_text(errors="replace"))
+        write(report, arguments.file)
+
+
+def add_part(
+    report: dict, part: str, ended: str, seconds: float, rows: list[dict], output: str
+) -> None:
+    """Add to the report what a part measured, and print it."""
+    for row in rows:
         report["rows"].append({"part": part} | row)
         print("  " + describe(row))
     for line in output.splitlines():
         if line.startswith("graph:"):  # why a step could not be recorded
             print("  " + line)
-    seconds = round(time.perf_counter() - start, 1)
     report["parts"][part] = {"ended": ended, "seconds": seconds}
     if ended != "done":
         last = [line for line in output.splitlines() if line.strip()][-1:]
@@ -97,13 +118,10 @@ def call(part: str, rows: Path, log: Path, limit: float, arguments: argparse.Nam
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, start_new_session=True
         )
-        UNDER_WAY[:] = [process]
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
             return f"stopped after {limit:.0f} s"
-        except KeyboardInterrupt:
-            stop_and_leave()
         finally:
             stop(process)
     return "done" if code == 0 else f"failed ({code})"
@@ -119,13 +137,8 @@ def stop(process: subprocess.Popen) -> None:
     """End a part with all the processes it started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def stop_and_leave() -> None:
-    for process in UNDER_WAY:
-        stop(process)
-    sys.exit("interrupted: FILE has the parts before this one")
+    with suppress(subprocess.TimeoutExpired):  # a driver may hold a process for long
+        process.wait(10)
 
 
 # -------------------------------------------------------------------- report
@@ -182,7 +195,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("file", nargs="?", type=Path, default=Path("bench_gpu.json"))
     parser.add_argument("--parts", type=parse_parts, default=list(LIMITS))
-    parser.add_argument("--seconds", type=float, default=300.0, help="for all parts together")
+    parser.add_argument("--seconds", type=float, default=180.0, help="for all parts together")
     parser.add_argument("--corpus", help="the folder of a prepared corpus, for `stages`")
     parser.add_argument("--tiny", action="store_true", help="tiny shapes, on a CPU too")
     return parser.parse_args()

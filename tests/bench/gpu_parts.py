@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from gpu_paths import broken, paths
 from gpu_together import NO_MIX_ORDER, compile_cold, first_step, processes, streams, worker
 from gpu_training import MIDDLE, SHAPES, Bench, Training, free_memory, gain, interleaved
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -218,9 +219,15 @@ def check(bench: Bench):
 
 
 def train_to(bench: Bench, count: int, graph: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """The losses of `count` steps, and the weights after them."""
+    """The losses of `count` steps and of probes between them, and the weights after them."""
     training = bench.train(MIDDLE, graph=graph, warm_up=0)
-    losses = torch.stack(training.steps(count)).cpu().double()
+    tokens = np.arange(training.config.probe_tokens) % training.config.vocab_size
+    losses = []
+    for step in range(count):
+        if step % 10 == 5:  # between replays, as in a run
+            losses.append(training.learner.probe(tokens) / len(tokens))
+        losses += training.steps(1)
+    losses = torch.stack([loss.double() for loss in losses]).cpu()
     weights = torch.nn.utils.parameters_to_vector(training.learner.model.parameters())
     weights = weights.detach().cpu().double()
     if graph and not training.is_graph:
@@ -298,6 +305,7 @@ PARTS = {
     "compile": compile_cold,
     "graph": graph,
     "check": check,
+    "paths": paths,
     "profile": profile,
     "variants": variants,
     "processes": processes,
@@ -305,6 +313,7 @@ PARTS = {
     "stages": stages,
     "first_step": first_step,
     "worker": worker,
+    "broken": broken,
 }
 OPTIONS = {  # of the parts that take any
     "stages": ["corpus"],
