@@ -73,7 +73,7 @@ def test_an_interrupted_bench_keeps_the_rows_of_the_part_under_way(tmp_path, mon
     file = tmp_path / "new" / "bench.json"
     before = signal.getsignal(signal.SIGTERM)
     try:
-        with pytest.raises(SystemExit, match="^interrupted: "):
+        with pytest.raises(SystemExit, match=r"^interrupted: "):
             bench_gpu.main(
                 Namespace(
                     file=file, seconds=60, corpus=None, tiny=True, parts=["interrupted", "works"]
