@@ -10,14 +10,14 @@ from .base import needs_runs, thin_rows, titled
 from .labels import WIDTH
 from .theme import BLUE, SI
 
-DRAWN = 2000  # points of a line: more than the pixels of a chart
+LINE_POINTS = 2000  # points of a line: more than the pixels of a chart
 
 
 @needs_runs
 def loss_curve(metrics: pd.DataFrame):
     """Training loss (line) and dev probes (points), both in nats per token, against tokens."""
-    batches = thin_rows(metrics[["tokens", "train_loss"]].dropna(), DRAWN)
-    probes = thin_rows(metrics[["tokens", "dev_loss"]].dropna(), DRAWN)
+    batches = thin_rows(metrics[["tokens", "train_loss"]].dropna(), LINE_POINTS)
+    probes = thin_rows(metrics[["tokens", "dev_loss"]].dropna(), LINE_POINTS)
     batches = batches.assign(kind="training batch")
     probes = probes.assign(kind="dev probe")
     line = alt.Chart(batches).mark_line(strokeWidth=1.2)

@@ -65,7 +65,7 @@ def test_a_long_run_is_drawn():
     metrics = pd.DataFrame({"tokens": tokens, "train_loss": 9 - tokens / 1e4, "dev_loss": np.nan})
     chart = plots.loss_curve(metrics)
     rows = max(chart.to_dict()["datasets"].values(), key=len)
-    assert len(rows) == training.DRAWN
+    assert len(rows) == training.LINE_POINTS
     assert (rows[0]["tokens"], rows[-1]["tokens"]) == (1, 20_000)
 
 
