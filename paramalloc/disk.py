@@ -1,6 +1,7 @@
 """Files on the disk: whether one is still what was written, and how it gets there."""
 
 import hashlib
+import os
 from pathlib import Path
 
 State = tuple[int, int, int]  # inode, bytes, time of the last change in nanoseconds
@@ -17,3 +18,18 @@ def sha256_of(path: Path) -> str:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         _hashed[path] = (state, digest)
     return digest
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, have reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until a folder with all that is in it, and its own name, have reached the disk."""
+    for path in [*folder.rglob("*"), folder, folder.parent]:
+        sync(path)

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from .allocation import count_parameters
 from .config import ROOT, ModelConfig
 from .data import EOT, EOT_TEXT, Corpus
+from .disk import sync_tree
 from .errors import ExportError
+from .evaluation.finished import load_trained
 from .model import NORM_EPS, ROPE_BASE
-from .runs import final_weights, find_run, read_json, write_json, write_text
+from .runs import final_weights, find_run, read_about, read_json, write_json, write_text
 
 
 def export_run(run: str, folder: str | Path, outputs: str | Path = "outputs") -> Path:
@@ -31,14 +33,14 @@ def export_run(run: str, folder: str | Path, outputs: str | Path = "outputs") ->
     target = Path(folder)
 
     # What the run left: its record, its weights, its tokenizer.
-    config = read_json(source / "config.json")
+    config = read_about(source)
     result = read_json(source / "result.json")
-    weights = _weights_of(source, result)
+    _refuse_unfinished(source, result)
     tokenizer = _tokenizer_of(source, config)
     if target.exists() and any(target.iterdir()):
         raise ExportError(f"{target} is not empty: name a new folder")
     model = ModelConfig.from_record(config)
-    state = llama_weights(load_file(weights), model)
+    state = llama_weights(load_trained(source).state_dict(), model)
 
     # The same for transformers.
     target.mkdir(parents=True, exist_ok=True)
@@ -49,15 +51,14 @@ def export_run(run: str, folder: str | Path, outputs: str | Path = "outputs") ->
     write_json(target / "tokenizer_config.json", _tokenizer_config(config["seq_len"]))
     exported = sum(weight.numel() for weight in state.values())
     write_text(target / "README.md", _model_card(config, result, model, exported))
+    sync_tree(target)
     return target
 
 
-def _weights_of(source: Path, result: dict[str, Any] | None) -> Path:
-    weights = final_weights(source)
-    if result is not None and weights is not None:
-        return weights
-    missing = "result" if result is None else "final weights"
-    raise ExportError(f"run {source.name} is not complete: it has no {missing} to export")
+def _refuse_unfinished(source: Path, result: dict[str, Any] | None) -> None:
+    if result is None or final_weights(source) is None:
+        missing = "result" if result is None else "final weights"
+        raise ExportError(f"run {source.name} is not complete: it has no {missing} to export")
 
 
 def _tokenizer_of(source: Path, config: dict[str, Any]) -> Path:
@@ -67,7 +68,7 @@ def _tokenizer_of(source: Path, config: dict[str, Any]) -> Path:
             f"the tokenizer of run {source.name} is gone: {folder / 'tokenizer.json'} "
             "(prepare its corpus again)"
         )
-    Corpus.open(folder).check()
+    _ = Corpus.open(folder).tokenizer  # DataError if it is damaged
     return folder / "tokenizer.json"
 
 

@@ -20,6 +20,7 @@ import tokenizers
 from tokenizers import Tokenizer
 
 from ..config import ROOT
+from ..disk import sync, sync_tree
 from ..errors import DataError
 from .files import hash_file
 from .intact import check_tokenizer, check_tokens, fingerprint, read_meta, seal
@@ -219,8 +220,10 @@ def _make(plan: _Plan, progress: Progress) -> None:
         folder = Path(temporary, plan.folder.name)
         folder.mkdir()
         _write(folder, sources, meta, progress)
+        sync_tree(folder)
         try:
             os.replace(folder, plan.folder)
+            sync(parent)
         except OSError as error:
             if plan.is_prepared:
                 return  # another process was faster, with the same content

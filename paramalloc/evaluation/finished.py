@@ -9,13 +9,13 @@ from ..config import ModelConfig
 from ..data import Corpus
 from ..errors import RunError
 from ..model import DecoderLM
-from ..runs import Note, final_weights, read_json
+from ..runs import Note, final_weights, read_about, read_json
 from .smallbench import tabulate
 
 
 def open_corpus(folder: Path) -> Corpus:
     """The text that the run in `folder` was trained on; RunError if it is gone, or has changed."""
-    about = read_json(folder / "config.json")
+    about = read_about(folder)
     path = folder.parents[1] / "data" / about["provenance"]["corpus"]
     if not (path / "meta.json").exists():
         raise RunError(f"the corpus of run {folder.name} is gone: {path} (prepare it again)")
@@ -28,12 +28,15 @@ def open_corpus(folder: Path) -> Corpus:
 def load_trained(folder: Path) -> DecoderLM:
     """The model of a run with its final weights, on the CPU; RunError if there are none, or if
     they are damaged."""
-    about = read_json(folder / "config.json")
+    about = read_about(folder)
     weights = final_weights(folder)
     if weights is None:
         raise RunError(f"run {folder.name} has no final weights in {folder / 'checkpoint'}")
-    model = DecoderLM(ModelConfig.from_record(about))
-    model.load_state_dict(load_file(weights))
+    try:
+        model = DecoderLM(ModelConfig.from_record(about))
+        model.load_state_dict(load_file(weights))
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise RunError(f"{folder / 'config.json'} is damaged: it is not of these weights") from None
     return model.eval()
 
 

@@ -13,7 +13,7 @@ from ..config import TrainConfig
 from ..data import EOT, Corpus, Progress
 from ..errors import RunError, UserError
 from ..model import DecoderLM, pick_device
-from ..runs import MEASURED, RESULT_COLUMNS, Lease, as_json, hold, read_json
+from ..runs import MEASURED, RESULT_COLUMNS, Lease, as_json, hold, read_about, read_json
 from .controls import Untrained
 from .finished import load_trained, open_corpus
 from .generation import generate
@@ -94,7 +94,7 @@ def measure_again(
     more context are computed, and nothing is written. RunError if the run is not complete, its
     corpus is gone, or a loss is not finite.
     """
-    about = read_json(folder / "config.json")
+    about = read_about(folder)
     result = read_json(folder / "result.json")
     if result is None or result["status"] != "completed":
         raise RunError(f"run {folder.name} is not complete: there is nothing to measure")

@@ -9,7 +9,8 @@ provenance.py  what is known of a run before training; versions, machine, commit
 lease.py       one process at a time writes a run
 process.py     which process this is, and whether another one has ended
 flags.py       the rule of early stop; which runs it flags, from their curves
-folder.py      a run's folder and its files
+reading.py     its files as they are read; damaged ones are named
+folder.py      a run's folder, and how it is written
 progress.py    how long a stage of measuring still takes
 table.py       all runs as a DataFrame, from folders or from a results.csv
 archive.py     the small files of many runs in one zip archive
@@ -17,14 +18,12 @@ restore.py     runs of a results.csv or of archives, put back as folders
 """
 
 from .archive import write_archive
-from .flags import EarlyStop, read_probes, with_flags
+from .flags import EarlyStop, as_probes, with_flags
 from .folder import (
     Run,
     as_json,
     final_weights,
     find_run,
-    read_json,
-    read_metrics,
     write_json,
     write_text,
 )
@@ -33,6 +32,7 @@ from .lease import Lease, Watch, hold
 from .process import myself
 from .progress import TimeLeft, describe_seconds, describe_stage
 from .provenance import current_commit, describe_provenance, describe_run, say_commit
+from .reading import last_record, read_about, read_json, read_metrics
 from .restore import restore_runs, runs_to_restore
 from .schema import (
     COLUMNS,
@@ -72,6 +72,7 @@ __all__ = [
     "as_csv",
     "as_frame",
     "as_json",
+    "as_probes",
     "baseline_request",
     "column_names",
     "columns",
@@ -85,12 +86,13 @@ __all__ = [
     "find_run",
     "hold",
     "identifying_parameters",
+    "last_record",
     "load_metrics",
     "load_runs",
     "myself",
+    "read_about",
     "read_json",
     "read_metrics",
-    "read_probes",
     "read_results",
     "restore_runs",
     "run_id",

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config import TrainConfig
-from .folder import read_metrics
 from .identity import run_id
+from .reading import read_metrics
 
 Row = dict[str, Any]  # a result, with the keys of result.json
 Probes = list[tuple[int, float]]  # (tokens, loss) of each, as dev_curve holds them
@@ -99,8 +99,16 @@ def with_flags(rows: Iterable[Row], outputs: Path | None = None) -> list[Row]:
 
 def read_probes(folder: Path) -> Probes:
     """The probes of a run so far, as its dev_curve will hold them."""
-    records = [record for record in read_metrics(folder) if "dev_loss" in record]
-    return [(record["tokens"], round(record["dev_loss"], 5)) for record in records]
+    return as_probes(read_metrics(folder, "dev_loss"))
+
+
+def as_probes(records: list[dict[str, Any]]) -> Probes:
+    """Those of records that hold one."""
+    return [
+        (record["tokens"], round(record["dev_loss"], 5))
+        for record in records
+        if "dev_loss" in record
+    ]
 
 
 def _flagged(row: Row, curve: Callable[[str], dict[int, float]]) -> Row:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..config import TrainConfig
-from ..disk import sha256_of
+from ..disk import sha256_of, sync
 from ..errors import RunError
 from .identity import run_id
-from .lease import SILENCE, Holder, Lease, OnWait, Watch, hold, sync
+from .lease import SILENCE, Holder, Lease, OnWait, Watch, hold
+from .reading import read_json, read_metrics
 from .schema import RESULT_COLUMNS
 
 
@@ -112,7 +113,7 @@ class Run:
 
     def probes(self) -> list[dict[str, Any]]:
         """The records that hold a probe of dev."""
-        return [row for row in read_metrics(self.folder) if "dev_ppl" in row]
+        return read_metrics(self.folder, "dev_ppl")
 
 
 def find_run(run: str, outputs: Path, file: str = "config.json") -> Path:
@@ -176,26 +177,3 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def as_json(content: dict[str, Any]) -> str:
     """JSON text with a line per value; ValueError for NaN, which is no JSON."""
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The content of a JSON file; None where it is missing or half written."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None
-    return content
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl, without a last line that is still being written."""
-    path = folder / "metrics.jsonl"
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-        try:
-            records.append(json.loads(line))
-        except ValueError:  # torn: what follows does not belong to it
-            break
-    return records

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ..disk import sync
 from ..errors import LeaseLostError
 from .process import has_ended, myself
 
@@ -104,15 +105,6 @@ class Lease:
             away = _hidden(self.desk.parent)
             os.rename(self.desk, away)
             shutil.rmtree(away)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, have reached the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _hidden(root: Path) -> Path:

@@ -7,15 +7,16 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..disk import sync
 from ..errors import DiskError, RunError
 from .archive import FILES, Files, read_archive
-from .folder import Run, as_json, read_json
-from .lease import Holder, Lease, hold, sync
-from .schema import COLUMNS, RESULT_COLUMNS
+from .folder import Run, as_json
+from .lease import Holder, Lease, hold
+from .reading import may_be, read_json
+from .schema import RESULT_COLUMNS
 from .table import read_rows
 
 ENDS = ("completed", "stopped_early", "diverged")
-TYPES: dict[str, Any] = {"text": str, "int": int, "float": (int, float), "bool": bool, "list": list}
 LARGEST_LOSS = 700  # nats per token; its perplexity is still a number
 
 
@@ -188,7 +189,7 @@ def _as_object(text: bytes, run_id: str, source: Path) -> dict[str, Any]:
 def _checked_result(values: dict[str, Any], run_id: str, source: Path) -> dict[str, Any]:
     """A result with every column; RunError names the first whose value cannot be one."""
     result = {name: values.get(name) for name in RESULT_COLUMNS}
-    wrong = [name for name, value in result.items() if not _may_be(name, value)]
+    wrong = [name for name, value in result.items() if not may_be(name, value)]
     if result["run_id"] != run_id or result["status"] not in ENDS:
         wrong = ["run_id" if result["run_id"] != run_id else "status"]
     if result["dev_curve"] and not _is_curve(result):
@@ -197,23 +198,6 @@ def _checked_result(values: dict[str, Any], run_id: str, source: Path) -> dict[s
         value = str(result[wrong[0]])[:40]
         raise RunError(f"{source}: run {run_id} cannot have {wrong[0]} {value}")
     return result
-
-
-def _may_be(name: str, value: Any) -> bool:
-    """Whether a column may have this value, by its kind."""
-    kind = COLUMNS[name].kind
-    if isinstance(value, bool) or value is None:
-        return value is None or kind == "bool"
-    return isinstance(value, TYPES[kind]) and _is_json(value)
-
-
-def _is_json(value: Any) -> bool:
-    """Whether no number in it is infinite or NaN."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_curve(result: dict[str, Any]) -> bool:

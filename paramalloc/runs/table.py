@@ -11,7 +11,7 @@ import pandas as pd
 from ..config import TrainConfig
 from ..errors import RunError
 from .flags import with_flags
-from .folder import read_json, read_metrics
+from .reading import read_json, read_metrics
 from .schema import COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS, TEXT_COLUMNS
 
 LONGEST_CELL = 2**24  # characters: a curve of 10,000 probes has 300,000, and csv's limit is 131,072

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ..allocation import allocation, flops_per_token
 from ..config import TrainConfig
 from ..errors import ConfigError
-from ..runs import Run, read_json, read_metrics
+from ..runs import Run, last_record, read_json
 from .execution import Execution
 from .spec import Cell, Sweep
 
@@ -150,8 +150,8 @@ def train_flops(config: TrainConfig) -> float:
 
 def _part_left(config: TrainConfig, run: Run) -> float:
     """The part of a run that is still to be trained; one without a checkpoint begins anew."""
-    records = read_metrics(run.folder) if (run.folder / "checkpoint").is_dir() else []
-    trained = records[-1]["tokens"] if records else 0
+    is_saved = (run.folder / "checkpoint").is_dir()
+    trained = last_record(run.folder).get("tokens", 0) if is_saved else 0
     return max(0.0, 1 - trained / config.tokens)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import CellError, UserError
-from ..runs import Run, read_metrics
+from ..runs import Run, last_record
 from .engines import Engine, Process, Task
 from .spec import Cell, Numbered, Sweep, losses_by_lr
 
@@ -102,8 +102,7 @@ class Execution:
 
     def tokens(self) -> int:
         """Tokens trained so far, of all runs of the cell."""
-        metrics = [read_metrics(run.folder) for run in self.runs]
-        return sum(records[-1]["tokens"] for records in metrics if records)
+        return sum(last_record(run.folder).get("tokens", 0) for run in self.runs)
 
     def outcome(self) -> str:
         """What came out, in a line. CellError says why the cell failed.

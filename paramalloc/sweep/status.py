@@ -9,7 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from ..runs import Run, describe_stage, read_json, read_metrics, read_probes, with_flags
+from ..runs import (
+    Run,
+    as_probes,
+    describe_stage,
+    last_record,
+    read_json,
+    read_metrics,
+    with_flags,
+)
 from .dry_run import all_stages, format_seconds
 from .execution import last_line
 from .spec import Cell, Sweep
@@ -95,16 +103,16 @@ def _run_row(cell: str, folder: Path) -> dict[str, Any]:
     """The state of one run and how far it is."""
     config = read_json(folder / "config.json") or {}
     result = read_json(folder / "result.json")
-    metrics = read_metrics(folder)
-    last = metrics[-1] if metrics else {}
+    last = last_record(folder)
+    probes = read_metrics(folder, "dev_ppl")
     row: dict[str, Any] = {
         "cell": cell,
         "run": folder.name,
         "tokens": last.get("tokens"),
         "of": config.get("tokens"),
         "tokens/s": last.get("tokens_per_s"),
-        "dev ppl": _last_dev_ppl(metrics),
-        "flagged at": _flagged_at(result or config, folder),
+        "dev ppl": probes[-1]["dev_ppl"] if probes else None,
+        "flagged at": _flagged_at(result or config, folder, probes),
     }
     if result:
         return row | {
@@ -133,16 +141,11 @@ def _stage_cells(where: str, stage: dict[str, Any]) -> dict[str, Any]:
     return {"where": f"{where}: {words}", "left": stage["time_left_s"]}
 
 
-def _flagged_at(record: dict[str, Any], folder: Path) -> float | None:
+def _flagged_at(record: dict[str, Any], folder: Path, probes: list[dict[str, Any]]) -> float | None:
     """Tokens at which early stop would have ended a run, or did, as far as it has come."""
-    probes = {"dev_curve": read_probes(folder)}
-    [row] = with_flags([probes | record], folder.parents[1])
+    curve = {"dev_curve": as_probes(probes)}
+    [row] = with_flags([curve | record], folder.parents[1])
     return row.get("flagged_at_tokens")
-
-
-def _last_dev_ppl(metrics: list[dict[str, Any]]) -> float | None:
-    probes = [record["dev_ppl"] for record in metrics if "dev_ppl" in record]
-    return probes[-1] if probes else None
 
 
 def reason_of(log: Path) -> str:

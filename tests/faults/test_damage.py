@@ -1,5 +1,6 @@
 """Damaged files: none is read as if it were whole, and the one line names the file."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,11 +11,12 @@ import pytest
 from paramalloc import disk
 from paramalloc.config import TrainConfig
 from paramalloc.data import Corpus, prepare
-from paramalloc.errors import DataError, RunError
+from paramalloc.errors import DataError, RunError, UserError
 from paramalloc.evaluation import measure_again
 from paramalloc.evaluation.finished import load_trained
 from paramalloc.export import export_run
-from paramalloc.runs import Run
+from paramalloc.runs import Run, last_record, load_runs, read_metrics, reading
+from paramalloc.sweep import format_status, status_table
 from paramalloc.training import train
 
 
@@ -133,3 +135,146 @@ def test_weights_without_their_checksum_are_not_believed(run, tmp_path):
     for content in (b"", b"5", b"{}", text[:-1], text.replace(b'": "', b'": "0')):
         path.write_bytes(content)
         refuse_weights(run, tmp_path / "new")
+
+
+# ---- the record
+
+
+def broken(text: bytes) -> list[bytes]:
+    """Contents that are no record any more, whatever a reader takes for granted."""
+    return [
+        b"",
+        bytes(len(text)),
+        text[: len(text) // 2],
+        b"\xff" + text,
+        text.replace(b"e", b"\xe9", 1),
+        b"[" * 100_000,
+        b"[]\n",
+        b"7\n",
+        b"null\n",
+        text.replace(b": ", b": [] ", 1),
+    ]
+
+
+@pytest.fixture
+def told(monkeypatch, capsys):
+    """What was said on standard error since it was asked last."""
+
+    def ask() -> str:
+        monkeypatch.setattr(reading, "_told", set())
+        return capsys.readouterr().err
+
+    ask()
+    return ask
+
+
+def read_all(outputs: Path) -> str:
+    """What commands show of all runs."""
+    load_runs(outputs)
+    return format_status(status_table(outputs))
+
+
+@pytest.mark.parametrize("name", ["result.json", "config.json", "metrics.jsonl"])
+def test_a_damaged_record_is_named_and_passed_over(run, told, name):
+    """Every reader goes on, with the other runs."""
+    path = run / name
+    shutil.copytree(run, run.with_name("another"))
+    text = path.read_bytes()
+    assert len(load_runs(run.parents[1])) == 2
+    assert told() == ""
+    for content in broken(text):
+        if name == "metrics.jsonl" and not content.endswith(b"\n"):
+            continue  # its last line is still being written
+        path.write_bytes(content)
+        shown = read_all(run.parents[1])
+        assert f"{path} is damaged" in told()
+        assert "another" in shown
+
+
+@pytest.mark.parametrize(
+    "column, value",
+    [("dev_loss", "3"), ("lr", []), ("seed", 0.5), ("dev_curve", [[1]]), ("wall_s", float("nan"))],
+)
+def test_a_column_of_another_kind_is_damage(run, told, column, value):
+    """A row that no analysis can count is left out, and named."""
+    path = run / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {column: value}))
+    assert load_runs(run.parents[1]).empty
+    assert f"{path} is damaged" in told()
+
+
+def test_damage_is_told_once(run, told):
+    (run / "result.json").write_text("{")
+    for _ in range(3):
+        load_runs(run.parents[1])
+    assert told().count("is damaged") == 1
+
+
+@pytest.mark.parametrize("name", ["result.json", "config.json"])
+def test_a_run_without_its_record_is_refused_in_one_line(run, tmp_path, name):
+    path = run / name
+    for content in broken(path.read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=run.name) as caught:
+            measure_again(run)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(UserError, match=run.name):
+            export_run(run, tmp_path / "new")
+
+
+def test_a_damaged_line_ends_the_record(run, told):
+    """What was recorded before it is there, what follows may be of another run."""
+    path = run / "metrics.jsonl"
+    whole = read_metrics(run)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b"\x00torn\n", *lines[2:]]))
+    assert read_metrics(run) == whole[:2]
+    assert "damaged at line 3" in told()
+    path.write_bytes(b"".join([*lines[:2], bytes(2**21), *lines[2:]]))
+    assert read_metrics(run) == whole[:2]
+    assert "damaged at line 3" in told()
+
+
+def test_a_long_record_is_not_held(run, monkeypatch):
+    """Its probes alone are parsed, and of its end the last bytes are read."""
+    path = run / "metrics.jsonl"
+    probes = read_metrics(run, "dev_ppl")
+    batch = {"step": 1, "tokens": 1024, "train_loss": 5.5, "tokens_per_s": None}
+    with open(path, "a") as file:
+        file.writelines(json.dumps(batch | {"step": n}) + "\n" for n in range(20_000))
+        file.write('{"step": 20000, "tok')
+    assert last_record(run) == batch | {"step": 19_999}
+    parsed = []
+    monkeypatch.setattr(reading, "_as_record", lambda line: parsed.append(line) or {})
+    assert len(read_metrics(run, "dev_ppl")) == len(parsed) == len(probes)
+
+
+# ---- power cuts
+
+
+@pytest.fixture
+def synced(monkeypatch) -> list[Path]:
+    """The files and folders that have reached the disk so far."""
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("needs /proc, to tell which file a descriptor is")
+    paths = []
+    fsync = os.fsync
+
+    def note(descriptor):
+        paths.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    return paths
+
+
+def test_a_prepared_corpus_is_on_the_disk(tiny, tmp_path, synced):
+    """Its files before the name of their folder, and that name before `prepare` returns."""
+    corpus = prepare(tiny["dataset"], tiny["vocab_size"], tmp_path)
+    assert {path.name for path in corpus.folder.iterdir()} <= {path.name for path in synced}
+    assert synced[-1] == corpus.folder.parent
+
+
+def test_an_exported_run_is_on_the_disk(run, tmp_path, synced):
+    export_run(run, tmp_path / "new")
+    assert {*(tmp_path / "new").iterdir(), tmp_path / "new", tmp_path} <= set(synced)

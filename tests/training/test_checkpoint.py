@@ -288,9 +288,9 @@ def test_the_same_text_by_another_path_is_the_same_run(halfway, tiny_corpus):
 
 def test_a_record_that_is_torn_is_read_up_to_there(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(
-        '{"step": 1}\n{"step": 2}\n{"st{"step": 3}\n{"step": 4}\n'
+        '{"step": 1, "tokens": 8}\n{"step": 2, "tokens": 8}\n{"st{"step": 3}\n{"step": 4}\n'
     )
-    assert read_metrics(tmp_path) == [{"step": 1}, {"step": 2}]
+    assert read_metrics(tmp_path) == [{"step": 1, "tokens": 8}, {"step": 2, "tokens": 8}]
 
 
 def test_a_run_that_was_stopped_stays_stopped(tiny, tiny_corpus, tmp_path, monkeypatch):
