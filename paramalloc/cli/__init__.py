@@ -5,6 +5,7 @@ runs, so that `paramalloc allocate` does not wait for torch.
 
 - `commands`: `main`, which knows all commands
 - `options`: arguments that several commands share
+- `streams`: standard streams that are closed, have no reader or another encoding; signals
 - `allocate`: the shape for a budget
 - `sweep`: train the cells of a sweep
 - `status`: what runs, how far it is, what failed and why

@@ -1,7 +1,6 @@
 """`paramalloc`: one command line for all commands."""
 
 import argparse
-import signal
 import sys
 
 from ..errors import UserError
@@ -14,6 +13,7 @@ from .recommend import add_recommend
 from .report import add_report
 from .restore import add_restore
 from .status import add_status
+from .streams import failure, prepare_signals, prepare_streams, reader_has_gone
 from .sweep import add_sweep
 from .time import add_time
 
@@ -36,13 +36,24 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status.
 
     0: done. 1: some cells of a sweep failed. 2: a user's mistake, told in one line on standard
-    error. 3: the deadline of a sweep left some runs. 130: interrupted.
+    error. 3: the deadline of a sweep left some runs. 130: interrupted. A command whose output
+    nobody reads any more does its work to the end; 1 also means that the output was not written.
     """
+    if argv is None:  # typed, so that the streams are ours
+        prepare_streams()
     words, further = split_words(sys.argv[1:] if argv is None else argv)
     arguments = build_parser().parse_args(words, argparse.Namespace(further=further))
-    for name in ("SIGTERM", "SIGHUP"):  # they end like Ctrl-C: children first
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    prepare_signals()
+    status = _run(arguments)
+    error = failure()
+    if error is None or reader_has_gone():
+        return status
+    print(f"paramalloc: cannot write standard output: {error.strerror}", file=sys.stderr)
+    return status or 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run a command; its exit status. What ends it is told in one line."""
     try:
         return arguments.command(arguments) or 0
     except UserError as error:

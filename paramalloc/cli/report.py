@@ -84,7 +84,8 @@ def _write_page(parameters: dict, page: Path) -> Path:
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         if done.returncode:
             raise UserError(_what_failed(done.stderr, page.with_name("report.log")))

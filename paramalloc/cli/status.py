@@ -4,6 +4,7 @@ import time
 
 from ..config import ROOT
 from .options import add_command, add_overrides, named_values
+from .streams import reader_has_gone
 
 CLEAR = "\033[2J\033[H"  # the terminal, and go to its first line
 EVERY_S = 2
@@ -39,6 +40,6 @@ def run_status(arguments) -> None:
         text = format_status(status_table(ROOT / arguments.outputs, plan))
         failures = describe_failures(plan) if plan else []
         print(CLEAR * arguments.watch + text, *failures, sep="\n", flush=True)
-        if not arguments.watch:
+        if not arguments.watch or reader_has_gone():
             return
         time.sleep(EVERY_S)

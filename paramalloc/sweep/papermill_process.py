@@ -10,6 +10,7 @@ It is executed as a file, not with -m, which would import all of paramalloc.swee
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -25,6 +26,10 @@ def end_with(parent: int) -> None:
 def _main() -> None:
     parent = int(sys.argv.pop(1))
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    # What a shell starts with & would ignore it, and never save its run.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):  # whoever reads them reads UTF-8
+        stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # importing it fails
     from papermill.cli import papermill
 
