@@ -5,6 +5,7 @@ The pool is in pool.py, Ray in ray_engine.py.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,13 +64,20 @@ class Engine(Protocol):
 
 
 def papermill_command(source: Path, target: Path, parameters: dict[str, Any]) -> list[str]:
-    """The command that executes a notebook and ends with this process.
-
-    JSON is YAML, so names and values arrive with their types.
-    """
+    """The command that executes a notebook and ends with this process."""
     program = [sys.executable, "-P", str(PAPERMILL), str(os.getpid())]
-    options = ["-k", "python3", "--no-progress-bar", "-y", json.dumps(parameters)]
+    options = ["-k", "python3", "--no-progress-bar", "-y", as_yaml(parameters)]
     return [*program, str(source), str(target), *options]
+
+
+def as_yaml(parameters: dict[str, Any]) -> str:
+    """JSON, which is YAML, so names and values arrive with their types.
+
+    A character outside of ASCII is written as YAML does: JSON has two escapes for an emoji, which
+    YAML reads as two characters that are none.
+    """
+    text = json.dumps(parameters, ensure_ascii=False)
+    return re.sub(r"[^ -~]", lambda found: f"\\U{ord(found[0]):08x}", text)
 
 
 def execute(task: Task, threads: int | None) -> "PapermillProcess":

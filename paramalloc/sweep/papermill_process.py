@@ -2,13 +2,15 @@
 
     python -P papermill_process.py PARENT_PID ARGUMENTS OF papermill
 
-It is `python -m papermill` with two differences. It ends once its parent is gone, and its kernel
-with it, so that nothing trains on that nobody waits for. And jsonschema does not build a grammar
+It is `python -m papermill` with three differences. It ends once its parent is gone, and its kernel
+with it, so that nothing trains on that nobody waits for. The kernel is this interpreter, whatever
+else the user has named python3. And jsonschema does not build a grammar
 of web addresses first, which takes half of the two seconds that papermill needs to start.
 
 It is executed as a file, not with -m, which would import all of paramalloc.sweep for it.
 """
 
+import io
 import os
 import signal
 import sys
@@ -29,10 +31,13 @@ def _main() -> None:
     # What a shell starts with & would ignore it, and never save its run.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):  # whoever reads them reads UTF-8
-        stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # importing it fails
+    from jupyter_client.kernelspec import KernelSpecManager
     from papermill.cli import papermill
 
+    KernelSpecManager.kernel_dirs = []  # type: ignore[assignment]
     papermill()
 
 
