@@ -1,6 +1,7 @@
 """`paramalloc`: one command line for all commands."""
 
 import argparse
+import errno
 import sys
 
 from ..errors import UserError
@@ -30,6 +31,21 @@ COMMANDS = (
     add_restore,
     add_recommend,
 )
+
+# What a full disk, rights, and a file in the place of a folder end a command with.
+OF_THE_MACHINE = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ESTALE,
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,6 +80,13 @@ def _run(arguments: argparse.Namespace) -> int:
         if package in ("", "paramalloc"):
             raise  # our own mistake
         print(f"paramalloc: {lacks('this command', [package])}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE:
+            raise  # our own mistake
+        place = error.filename or "a file"
+        advice = "make room for it, or name another folder with --outputs"
+        print(f"paramalloc: {place}: {error.strerror}; {advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(

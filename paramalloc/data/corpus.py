@@ -151,8 +151,13 @@ def prepare(
     if shipped := find_shipped(dataset, vocab_size, outputs, tokens):
         return _open_shipped(shipped)
     plan = _identify(dataset, vocab_size, outputs, tokens)
-    if not plan.is_prepared:
-        _make(plan, progress or _report_nothing)
+    try:
+        if not plan.is_prepared:
+            _make(plan, progress or _report_nothing)
+    except OSError as error:
+        place = f"{error.filename or plan.folder}: {error.strerror}"
+        advice = "make room for it, or name another folder as outputs"
+        raise DataError(f"cannot prepare the corpus: {place}; {advice}") from None
     corpus = Corpus.open(plan.folder)
     corpus.check()
     return corpus

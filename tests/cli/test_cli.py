@@ -1,5 +1,6 @@
 """The command line, as a user types it."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -172,3 +173,26 @@ def test_a_dataset_that_is_not_there_fails_its_cells_and_repeats_nothing(tiny, t
     printed = capsys.readouterr()
     assert printed.err.count("failed: glu-") == 2
     assert "not begun" not in printed.out
+
+
+@pytest.mark.parametrize("command", ["sweep", "restore"])
+def test_outputs_that_cannot_be_written_are_one_line(command, tiny, tmp_path, capsys):
+    """It names the place, and what to do."""
+    (tmp_path / "file").touch()
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump({"axes": {"seed": [0]}, "parameters": tiny}))
+    sources = {"sweep": f"{tmp_path}/one.yaml", "restore": "outputs/reference/quick/results.csv"}
+    outputs = f"{tmp_path}/file/o"
+    assert main([command, sources[command], "--outputs", outputs]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert outputs in said[-1] and not any("Traceback" in line for line in said)
+
+
+def test_an_error_that_nobody_foresaw_is_shown_whole(monkeypatch):
+    """Only what a disk or rights do to a command is one line."""
+
+    def fail(_):
+        raise OSError(errno.EBADF, "our mistake")
+
+    monkeypatch.setattr("paramalloc.cli.export.run_export", fail)
+    with pytest.raises(OSError, match="our mistake"):
+        main(["export", "run", "folder"])

@@ -15,6 +15,7 @@ from paramalloc.config import ROOT
 from paramalloc.data import EOT, EOT_TEXT, prepare
 from paramalloc.data import corpus as corpus_module
 from paramalloc.data.splits import SPLITS
+from paramalloc.errors import DataError
 
 ALONE = Path(__file__).with_name("prepare_alone.py")
 
@@ -121,3 +122,11 @@ def test_split_without_text(tmp_path):
     path = folder(tmp_path / "b", n=3, train=("a cat " * 99 + "\n\n") * 3, valid=None, test="x")
     refuse(tmp_path, path, "no text for the valid split.*are held out", 258)
     refuse(tmp_path, folder(tmp_path / "c", train=None), "no text for the train split")
+
+
+def test_outputs_that_cannot_be_written_are_one_line(tmp_path):
+    """Whatever the system says, with the place and what to do."""
+    source = folder(tmp_path / "c")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file.*Not a directory.*name another folder"):
+        prepare(str(source), 257, tmp_path / "file" / "o")
