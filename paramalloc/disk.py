@@ -33,3 +33,12 @@ def sync_tree(folder: Path) -> None:
     """Wait until a folder with all that is in it, and its own name, have reached the disk."""
     for path in [*folder.rglob("*"), folder, folder.parent]:
         sync(path)
+
+
+def fitting_name(name: str, characters: int, size: int) -> str:
+    """A name cut to so many characters, and to `size` bytes: file systems take 255.
+
+    >>> fitting_name("voyage", 80, 200), len(fitting_name("語" * 80, 80, 200))
+    ('voyage', 66)
+    """
+    return name[:characters].encode()[:size].decode(errors="ignore")

@@ -20,7 +20,7 @@ import tokenizers
 from tokenizers import Tokenizer
 
 from ..config import ROOT
-from ..disk import sync, sync_tree
+from ..disk import fitting_name, sync, sync_tree
 from ..errors import DataError
 from .files import hash_file
 from .intact import check_tokenizer, check_tokens, fingerprint, read_meta, seal
@@ -32,6 +32,7 @@ from .tokenizer import load_tokenizer, train_tokenizer
 
 DATA_VERSION = 1  # raise it when the same text would give other token files
 COUNT_TOKENS = 1 << 22  # tokens that are counted at a time
+NAME_BYTES = 230  # of a name that the vocabulary and a hash are added to
 
 Progress = Callable[[str, float], None]  # stage, fraction of it that is done
 
@@ -196,7 +197,8 @@ def _identify(dataset: str, vocab_size: int, outputs: Path, tokens: int | None) 
     records = [record for part in parts for record in part.records]
     identity = json.dumps([DATA_VERSION, vocab_size, records])
     key = hashlib.sha256(identity.encode()).hexdigest()[:10]
-    name = re.sub(r"[^\w.+-]+", "-", "+".join(part.name for part in parts))[:80]
+    name = re.sub(r"[^\w.+-]+", "-", "+".join(part.name for part in parts))
+    name = fitting_name(name, 80, NAME_BYTES)
     meta = {
         "name": name,
         "dataset": dataset,

@@ -17,12 +17,15 @@ from ..config import (
     profiles,
     refuse_unknown,
 )
+from ..disk import fitting_name
 from ..errors import ConfigError, UserError
 from .spec import Cell, Sweep
 from .tune import Tuning
 
 PARTS = ("axes", "parameters", "tune")
-NAME_LENGTH = 100  # characters of a cell's name, which becomes a file's
+# Of a cell's name, which becomes part of the names of its notebook and log.
+NAME_LENGTH = 100  # characters
+NAME_BYTES = 180
 
 
 def load_sweep(source: str, **overrides: Any) -> Sweep:
@@ -103,7 +106,8 @@ def _join(axes: dict[str, Any], values: tuple[Any, ...]) -> dict[str, Any]:
 
 def _make_cell(point: dict[str, Any], shared: dict[str, Any], tuning: Tuning | None) -> Cell:
     name = "_".join(f"{axis}-{value}" for axis, value in point.items()) or "cell"
-    name = re.sub(r"[^\w.+-]+", "-", name)[:NAME_LENGTH]  # a value may be a path
+    name = re.sub(r"[^\w.+-]+", "-", name)  # a value may be a path
+    name = fitting_name(name, NAME_LENGTH, NAME_BYTES)
     parameters = shared | point
     if tuning and "lr" in parameters:
         raise ConfigError("lr is what tune chooses: leave it out of axes and parameters")

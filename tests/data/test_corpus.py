@@ -130,3 +130,10 @@ def test_outputs_that_cannot_be_written_are_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"file.*Not a directory.*name another folder"):
         prepare(str(source), 257, tmp_path / "file" / "o")
+
+
+@pytest.mark.parametrize("letter", ["漢", "é", "𠮷"])
+def test_a_name_as_long_as_a_file_systems_can_be_prepared(tmp_path, letter):
+    """A name may hold 255 bytes, which are fewer letters than bytes."""
+    source = folder(tmp_path / (letter * (250 // len(letter.encode()))))
+    assert prepare(str(source), 300, tmp_path).name.startswith(letter * 50)

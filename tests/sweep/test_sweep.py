@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import redirect_stderr
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -19,6 +20,7 @@ from paramalloc.data import prepare
 from paramalloc.errors import ConfigError
 from paramalloc.runs import RESULT_COLUMNS, Run, load_runs, run_id
 from paramalloc.sweep import engines, last_line, load_sweep, select_runs
+from paramalloc.sweep.execution import Execution
 
 IN_PAIRS = ["--engine", "papermill", "--jobs", "2"]
 STUDY = ["embedding_sweep", "glu_sweep", "grid"]
@@ -66,6 +68,20 @@ def test_no_cell_is_written_outside_its_sweeps_folder(tmp_path):
     assert names == ["dataset-..-..-a-1", "dataset-..-..-a-2", "dataset--etc-b"] and not any(
         "/" in name for name in names
     )
+
+
+@pytest.mark.parametrize("letter", ["漢", "é", "𠮷", "a"])
+def test_the_longest_name_of_a_cell_is_that_of_a_file(tmp_path, letter):
+    """Names of notebooks, logs and what is written beside them have at most 255 bytes."""
+    path = tmp_path / "long.yaml"
+    values = {"dataset": [letter * 120, letter * 130], "embed_share": [0.3]}
+    write_sweep(path, values, {"lr": [1e-3, 3e-3], "seed": [0, 1]})
+    sweep = load_sweep(str(path), profile="quick", outputs=str(tmp_path)).by_run()
+    for number, cell in enumerate(sweep.cells, 1):
+        runs = cell.runs(SimpleNamespace(fingerprint="0" * 64))
+        execution = Execution(sweep, number, cell, cell, runs, view=True)
+        places = [execution.notebook, execution.log, execution.output, execution._target]
+        assert max(len(place.name.encode()) for place in places) < 255
 
 
 def test_an_unknown_key_is_refused(tmp_path):
