@@ -1,7 +1,9 @@
 """The parameters of the notebooks other than train."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from ..errors import ConfigError
 from .fields import number, text, whole_number
 from .model import EMBEDDINGS, MLPS
 from .parameters import FromParameters
@@ -28,6 +30,15 @@ class AnalysisConfig(FromParameters):
     profile: str = text("")
     name: str = text("all")
     outputs: str = text("outputs")
+
+    def __post_init__(self) -> None:
+        """ConfigError for a name that is no place under outputs/reports."""
+        place = Path(self.name)
+        if not place.parts or place.is_absolute() or ".." in place.parts:
+            raise ConfigError(f"name '{self.name}' is no folder under reports: leave .. and / out")
+        longest = max(len(part.encode(errors="replace")) for part in place.parts)
+        if longest > 255:
+            raise ConfigError(f"name '{self.name[:40]}…' has {longest} bytes: at most 255 fit")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ def load_sweep(source: str, **overrides: Any) -> Sweep:
     ConfigError for a file that is missing or malformed; an invalid cell keeps its error.
     """
     path = sweep_file(source)
+    if path.stem in (".", ".."):  # it names the folder of the notebooks
+        raise ConfigError(f"{path} has no name before .yaml: give it one")
     content = load_yaml(path)
     given = {name: value for name, value in overrides.items() if value}
     refuse_unknown(content, ("notebook", "profile", *PARTS, *profiles()), "key")

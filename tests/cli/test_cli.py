@@ -136,6 +136,11 @@ def test_a_mistake_is_one_line_and_status_two(arguments, message, capsys):
         (["nowhere"], "unknown sweep 'nowhere'"),
         (["nowhere.csv"], "there is no file"),
         (["grid", "--profile", "large"], "unknown profile 'large'"),
+        (["--name", "../../paper"], "no folder under reports"),
+        (["--name", "/paper"], "no folder under reports"),
+        (["--name", "a/../.."], "no folder under reports"),
+        (["--name", "."], "no folder under reports"),
+        (["--name", "漢" * 90], "270 bytes"),
     ],
 )
 def test_a_report_of_nothing_known_is_refused_before_a_kernel_starts(

@@ -84,6 +84,13 @@ def test_the_longest_name_of_a_cell_is_that_of_a_file(tmp_path, letter):
         assert max(len(place.name.encode()) for place in places) < 255
 
 
+@pytest.mark.parametrize("name", ["..yaml", "...yaml"])
+def test_a_sweep_whose_name_is_a_folders_is_refused(tmp_path, name):
+    write_sweep(tmp_path / name, {"seed": [0]}, {})
+    with pytest.raises(ConfigError, match="give it one"):
+        load_sweep(str(tmp_path / name), profile="quick", outputs=str(tmp_path))
+
+
 def test_an_unknown_key_is_refused(tmp_path):
     """The message names the nearest key that exists."""
     path = tmp_path / "x.yaml"
