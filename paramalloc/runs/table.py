@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,8 @@ from .schema import COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS, TEXT_COLUMNS
 
 LONGEST_CELL = 2**24  # characters: a curve of 10,000 probes has 300,000, and csv's limit is 131,072
 csv.field_size_limit(LONGEST_CELL)
+# A number as spreadsheets write it in most of Europe.
+DECIMAL_COMMA = r"-?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?"
 
 SUMMARY = [
     "status",
@@ -90,15 +94,22 @@ def read_results(path: Path) -> pd.DataFrame:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a results.csv as the dicts that result.json holds; RunError as `read_results`."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = [_parse_row(row) for row in csv.DictReader(file)]
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = [_parse_row(row) for row in _read_table(file) if any(row.values())]
     except FileNotFoundError:
         raise RunError(f"there is no file {path}") from None
-    except (ValueError, AttributeError, RecursionError, csv.Error):
+    except (ValueError, AttributeError, TypeError, RecursionError, csv.Error):
         rows = []
     if not rows or not all(row.get("status") for row in rows):
         raise RunError(f"{path} is not a results.csv of this project")
     return rows
+
+
+def _read_table(file: TextIO) -> Iterable[dict[str, str]]:
+    """The rows of a table, whether commas part its cells or what a spreadsheet took for them."""
+    delimiter = max(",;\t", key=file.readline().count)
+    file.seek(0)
+    return csv.DictReader(file, delimiter=delimiter)
 
 
 def _parse_row(row: dict[str, str]) -> dict[str, Any]:
@@ -110,6 +121,8 @@ def _parse_cell(name: str, cell: str) -> Any:
         return None
     if name in TEXT_COLUMNS:
         return cell
+    if re.fullmatch(DECIMAL_COMMA, cell):
+        cell = cell.replace(",", ".")
     value = json.loads(cell.lower())  # pandas writes True
     is_count = name in COLUMNS and COLUMNS[name].kind == "int"
     if is_count and isinstance(value, float) and value.is_integer():

@@ -1,6 +1,9 @@
 """What is read back from results.csv is what the run folders hold."""
 
+import csv
+import io
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -65,6 +68,30 @@ def test_results_csv_read_back_is_the_frame(outputs):
     assert set(again.run_id) == {"123456789012", "1e5678901234", "00ab45678901"}
     assert again.dev_by_frequency.iloc[0][0] == [0, None]
     assert as_csv(again) == as_csv(frame)
+
+
+@pytest.mark.parametrize(
+    "delimiter, decimal, start, end",
+    [
+        (",", ".", "\ufeff", "\n"),
+        (";", ",", "\ufeff", "\r\n"),
+        (";", ".", "", "\n"),
+        ("\t", ",", "", "\r\n"),
+    ],
+)
+def test_a_table_that_a_spreadsheet_saved_is_the_same(outputs, delimiter, decimal, start, end):
+    """Byte-order mark, semicolons or tabs, decimal commas, TRUE, and empty rows at its end."""
+    frame = load_runs(outputs)
+    rows = list(csv.reader(io.StringIO(as_csv(frame))))
+    for row in rows[1:]:
+        row[:] = [re.sub(r"^(-?\d+)\.(\d+)$", rf"\1{decimal}\2", cell) for cell in row]
+        row[:] = [cell.upper() if cell in ("True", "False") else cell for cell in row]
+    text = io.StringIO(start)
+    text.seek(0, io.SEEK_END)
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=end)
+    writer.writerows([*rows, [""] * len(rows[0])])
+    (outputs / "saved.csv").write_bytes(text.getvalue().encode())
+    pd.testing.assert_frame_equal(read_results(outputs / "saved.csv"), frame, check_exact=True)
 
 
 def test_an_analysis_may_be_about_a_csv(outputs):
