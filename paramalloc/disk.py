@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 State = tuple[int, int, int]  # inode, bytes, time of the last change in nanoseconds
@@ -42,3 +43,19 @@ def fitting_name(name: str, characters: int, size: int) -> str:
     ('voyage', 66)
     """
     return name[:characters].encode()[:size].decode(errors="ignore")
+
+
+def split_names(text: str, exists: Callable[[str], bool]) -> list[str]:
+    """The names that `+` joins; a + within an existing path joins nothing.
+
+    >>> split_names("builtin+c+++d", lambda name: name == "c++")
+    ['builtin', 'c++', 'd']
+    """
+    pieces = text.split("+")
+    names = []
+    while pieces:
+        starts = ["+".join(pieces[:end]) for end in range(len(pieces), 0, -1)]
+        name = next((start for start in starts if start and exists(start)), pieces[0])
+        names.append(name)
+        del pieces[: name.count("+") + 1]
+    return names

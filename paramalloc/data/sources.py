@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from ..config import ROOT
+from ..disk import split_names
 from ..errors import DataError
 from . import builtin
 from .files import hash_file
@@ -19,9 +20,13 @@ KNOWN = ", ".join(["builtin", *HUB, "wmt14:de-en and the like"])
 
 def resolve(dataset: str, tokens: int | None) -> list[Part]:
     """The corpora that a dataset names, joined by `+` (an existing path that contains a + wins)."""
-    is_path = Path(ROOT, dataset).exists()
-    names = [dataset] if is_path else dataset.split("+")
+    names = split_names(dataset, lambda name: os.path.exists(_path(name)))
     return [_resolve_name(name, tokens) for name in names]
+
+
+def _path(name: str) -> Path:
+    """Made absolute, so that `..` gets the name of the folder that it is."""
+    return Path(os.path.abspath(ROOT / os.path.expanduser(name)))
 
 
 def _resolve_name(name: str, tokens: int | None) -> Part:
@@ -30,10 +35,11 @@ def _resolve_name(name: str, tokens: int | None) -> Part:
         return _builtin_part()
     if is_on_hub(name):
         return hub_part(name, tokens)
-    # Made absolute first, so that `..` gets the name of the folder that it is.
-    path = Path(os.path.abspath(ROOT / os.path.expanduser(name)))
-    if not name or not path.exists():  # an empty name would mean the whole repository
-        raise DataError(f"dataset {name!r}: no such file or folder, and no known corpus ({KNOWN})")
+    path = _path(name)
+    if not name or not os.path.exists(path):  # an empty name would mean the whole repository
+        place = "" if os.path.isabs(os.path.expanduser(name)) else f" in {ROOT}"
+        known = f"and no known corpus ({KNOWN})"
+        raise DataError(f"dataset {name!r}: no such file or folder{place}, {known}")
     return _path_part(path)
 
 

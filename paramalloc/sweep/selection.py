@@ -9,6 +9,7 @@ import pandas as pd
 from ..allocation import allocation
 from ..config import ROOT, AnalysisConfig, TrainConfig
 from ..data import Corpus
+from ..disk import split_names
 from ..runs import as_frame, load_runs, read_results, run_id, with_flags
 from .load import load_sweep
 from .spec import Cell, Sweep
@@ -25,7 +26,7 @@ def select_runs(config: AnalysisConfig) -> pd.DataFrame:
     if not config.runs or source.suffix == ".csv":
         results = read_results(source) if config.runs else load_runs(config.output_folder)
         return results[results.dataset == config.dataset] if config.dataset else results
-    names = [config.runs] if source.is_file() else config.runs.split("+")
+    names = split_names(config.runs, lambda name: (ROOT / name).is_file())
     sweeps = [
         load_sweep(name, profile=config.profile, dataset=config.dataset, outputs=config.outputs)
         for name in names

@@ -21,6 +21,17 @@ def test_path_with_plus_wins(tmp_path):
     assert corpus.meta["splits"]["train"]["documents"] == 60
 
 
+@pytest.mark.parametrize("dataset", ["~/c++", "~/c+++~/o", "~/o+~/c++", "~/o+~/c+++~/o"])
+def test_a_plus_within_a_path_joins_nothing(tmp_path, monkeypatch, dataset):
+    """Also after ~ and in a join."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder(tmp_path / "c++", n=20)
+    folder(tmp_path / "o", n=20)
+    corpus = prepare(dataset, 257, tmp_path / "out")
+    assert corpus.name == dataset.replace("~/", "")
+    assert corpus.meta["splits"]["train"]["documents"] == 20 * len(dataset.split("~")[1:])
+
+
 @pytest.mark.parametrize("name", ["wikitext2", ""])
 def test_unknown_name(tmp_path, name):
     """A name that is neither lists the known corpora."""
