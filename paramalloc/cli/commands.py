@@ -9,6 +9,7 @@ from ..packages import lacks
 from .allocate import add_allocate
 from .evaluate import add_evaluate
 from .export import add_export
+from .options import find_from_here
 from .pack import add_pack, split_words
 from .recommend import add_recommend
 from .report import add_report
@@ -59,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         prepare_streams()
     words, further = split_words(sys.argv[1:] if argv is None else argv)
     arguments = build_parser().parse_args(words, argparse.Namespace(further=further))
+    find_from_here(arguments)
     prepare_signals()
     status = _run(arguments)
     error = failure()

@@ -1,8 +1,14 @@
 """Arguments that several commands share."""
 
 import argparse
+import os
+from pathlib import Path
 
-from ..config import as_number
+from ..config import ROOT, as_number
+from ..disk import split_names
+
+# Arguments that may hold a path to something that is there, several joined by +.
+PATHS = ("sweep", "runs", "dataset", "smallbench_data")
 
 
 def add_command(commands, name: str, run, summary: str, details: str) -> argparse.ArgumentParser:
@@ -60,3 +66,22 @@ def number_option(arguments: argparse.Namespace, name: str, kind=float):
     """The number that an option was given, or None; ConfigError names the option."""
     value = getattr(arguments, name)
     return None if value is None else as_number(option_name(name), value, kind)
+
+
+def find_from_here(arguments: argparse.Namespace) -> None:
+    """Make paths absolute that are where the command was typed; others mean the repository."""
+    for name in PATHS:
+        text = getattr(arguments, name, "")
+        if text and Path.cwd() != ROOT:
+            names = split_names(text, os.path.exists)
+            setattr(arguments, name, "+".join(map(_from_here, names)))
+
+
+def _from_here(name: str) -> str:
+    """A path that is here, made absolute; names of known corpora and sweeps stay names."""
+    is_sweep = (ROOT / "params" / f"{name}.yaml").exists()
+    if is_sweep or name in ("builtin", "hub") or not os.path.exists(name):
+        return name
+    from ..data.hub import is_on_hub  # slow, and for what is here alone
+
+    return name if is_on_hub(name) else os.path.abspath(name)

@@ -1,5 +1,6 @@
 """The command line, as a user types it."""
 
+import argparse
 import errno
 import json
 import subprocess
@@ -10,6 +11,7 @@ import yaml
 
 from paramalloc.allocation import allocate
 from paramalloc.cli import main
+from paramalloc.cli.options import find_from_here
 from paramalloc.config import ROOT
 
 COMMANDS = [
@@ -201,3 +203,20 @@ def test_an_error_that_nobody_foresaw_is_shown_whole(monkeypatch):
     monkeypatch.setattr("paramalloc.cli.export.run_export", fail)
     with pytest.raises(OSError, match="our mistake"):
         main(["export", "run", "folder"])
+
+
+def test_a_path_means_what_is_there_where_it_was_typed(tiny, tmp_path, monkeypatch, capsys):
+    """Of sweeps, corpora and tables; else the repository, and known names stay names."""
+    for name in ("mine", "other+", "builtin", "grid", "wikitext-2"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"axes": {"seed": [0]}, "parameters": tiny}))
+    monkeypatch.chdir(tmp_path)
+    typed = "mine+other++builtin+wikitext-2+nowhere/else+params"
+    arguments = argparse.Namespace(sweep="grid", dataset=typed, runs="s.yaml+params/grid.yaml")
+    find_from_here(arguments)
+    here = str(tmp_path)
+    found = f"{here}/mine+{here}/other++builtin+wikitext-2+nowhere/else+params"
+    assert arguments.sweep == "grid" and arguments.dataset == found
+    assert arguments.runs == f"{here}/s.yaml+params/grid.yaml"
+    assert main(["status", "s.yaml", "--outputs", here]) == 0
+    assert main(["status", "t.yaml", "--outputs", here]) == 2
