@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import defaultdict
 from contextlib import closing
 
 from ..config import as_number, cores, cuda_devices, overload
@@ -11,6 +12,7 @@ from .machine_end import add_machine_end, make_deadline, make_keeper, print_left
 from .options import add_command, add_overrides, named_values, number_option
 
 MAX_JOBS = 8  # that --jobs auto takes
+NAMED = 4  # cells that failed for one reason
 OVERRIDES = (
     "profile",
     "dataset",
@@ -152,9 +154,19 @@ def run_sweep(arguments) -> int:
     failures = _execute(plan, arguments, jobs, gpus, deadline, keeper)
     if flags := describe_flags(plan):
         print(flags)
-    for name, reason in failures.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
+    _print_failures(failures)
     return print_left(plan, deadline) or (1 if failures else 0)
+
+
+def _print_failures(failures: dict[str, str]) -> None:
+    """A reason that several cells share is told once."""
+    cells = defaultdict(list)
+    for name, reason in failures.items():
+        cells[reason].append(name)
+    for reason, names in cells.items():
+        some = "; ".join(names[:NAMED])
+        others = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        print(f"failed: {some}{others}: {reason}", file=sys.stderr)
 
 
 def _jobs(text, gpus: int) -> int:

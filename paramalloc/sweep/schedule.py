@@ -170,8 +170,9 @@ class Schedule:
             message = execution.outcome()
         except CellError as error:
             message = str(error)
+            is_told = message in self.failed.values()
             self.failed[execution.stage.title] = message
-            return message
+            return "failed for the same reason" if is_told else message
         if not execution.is_last:
             insort(self.waiting, (execution.number, execution.cell))
         return message
