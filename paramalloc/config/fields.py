@@ -11,6 +11,7 @@ from typing import Any, TypedDict, Unpack
 from ..errors import ConfigError
 
 LARGEST = 10**18  # absolute value of a whole number
+LIST = re.compile(r",|^\s*\[.*\]\s*$")  # `0, 1` and `[0]`, as they are typed
 
 
 class Marks(TypedDict, total=False):
@@ -136,8 +137,8 @@ def convert(spec: Field[Any], value: object) -> Any:
         return None
     if rule["kind"] is str:
         return as_text(spec.name, value, rule["choices"], rule["pattern"])
-    if rule["many"] and isinstance(value, str) and "," in value:
-        value = [part.strip() for part in value.split(",")]
+    if rule["many"] and isinstance(value, str) and LIST.search(value):
+        value = [part.strip() for part in value.strip(" []").split(",") if part.strip()]
     if rule["many"] and isinstance(value, list | tuple):
         if not value:
             raise ConfigError(f"{spec.name} is an empty list: give at least one value")

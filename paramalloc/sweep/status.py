@@ -194,7 +194,9 @@ def papermill_words(sweep: Sweep, cell: Cell) -> list[str]:
     words = [os.path.relpath(sweep.notebook), os.path.relpath(target)]
     for name, value in cell.parameters.items():
         if value is not None:
-            words += ["-p", name, json.dumps(value) if isinstance(value, list) else str(value)]
+            # -r is text as it is: -p would read a folder called 2024 as a number.
+            option = "-r" if isinstance(value, str) else "-p"
+            words += [option, name, json.dumps(value) if isinstance(value, list) else str(value)]
     return words
 
 

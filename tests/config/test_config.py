@@ -45,7 +45,9 @@ def test_whole_numbers_may_be_written_as_people_do():
     } == {10**6}
 
 
-@pytest.mark.parametrize("value", ["1e-3,3e-3", [1e-3, "3e-3"], (0.001, 0.003)])
+@pytest.mark.parametrize(
+    "value", ["1e-3,3e-3", "[1e-3, 3e-3]", " [0.001,3e-3 ]", [1e-3, "3e-3"], (0.001, 0.003)]
+)
 def test_a_list_makes_one_run_for_each_value(value):
     """lr and seed take one value or a list; the runs are their product, seeds innermost."""
     runs = build(lr=value, seed="0,1").runs()
