@@ -43,6 +43,16 @@ corpus = prepare(*settings, progress=LiveStages())
 print(f"{corpus.name}: fingerprint {corpus.fingerprint[:12]}, in {corpus.folder.name}")
 
 # %% [markdown]
+# ## What went where?
+# A file belongs to the split that its name holds as a word; a split without a file is held out of
+# train. An epoch is one reading of the train text: more than about four teach little.
+
+# %%
+from paramalloc.data import account
+
+print(account(corpus, config.tokens))
+
+# %% [markdown]
 # ## How much text is it?
 # Bytes count the UTF-8 text, tokens include the one that closes each document. The unigram entropy,
 # in nats per token, is the loss of a model that knows only how frequent each token is in train. A

@@ -85,11 +85,12 @@ allocation(config)
 # files of tokens.
 
 # %%
-from paramalloc.data import describe, prepare
+from paramalloc.data import account, describe, prepare
 from paramalloc.widgets import LiveStages, LiveTraining
 
 progress = LiveStages()
 corpus = prepare(config.dataset, config.vocab_size, config.output_folder, config.tokens, progress)
+print(account(corpus, config.tokens))
 describe(corpus)
 
 # %% [markdown]

@@ -16,12 +16,12 @@ token_files    documents to uint16 files and their counts
 intact         whether a prepared corpus is still what was prepared
 corpus         a prepared corpus; preparing and finding it
 batches        windows of the token stream, by seed and step
-description    a corpus as tables
+description    a corpus in words and as tables
 """
 
 from .batches import Batches
 from .corpus import Corpus, Progress, find, prepare
-from .description import describe, frequent_tokens, longest_tokens, token_counts
+from .description import account, describe, frequent_tokens, longest_tokens, token_counts
 from .files import UNREADABLE, hash_file, is_text_file, open_file
 from .hub import explain_hub_errors, revision_on_hub
 from .shipped import SHIPPED, as_shipped
@@ -35,6 +35,7 @@ __all__ = [
     "Batches",
     "Corpus",
     "Progress",
+    "account",
     "as_shipped",
     "describe",
     "explain_hub_errors",

@@ -27,7 +27,7 @@ from .intact import check_tokenizer, check_tokens, fingerprint, read_meta, seal
 from .shipped import find_shipped
 from .sources import resolve
 from .splits import SPLITS, Part, Source, split_of_document
-from .token_files import write_token_files
+from .token_files import count_in_train, write_token_files
 from .tokenizer import load_tokenizer, train_tokenizer
 
 DATA_VERSION = 1  # raise it when the same text would give other token files
@@ -258,6 +258,7 @@ def _write(folder: Path, sources: list[Source], meta: dict, progress: Progress) 
         "wikitext": all(source.wikitext for source in sources),
         "seconds": round(time.monotonic() - start, 2),
         "splits": splits,
+        "in_train": count_in_train(folder),
     }
     text = json.dumps(seal(record), indent=2, ensure_ascii=False)
     (folder / "meta.json").write_text(text, encoding="utf-8")

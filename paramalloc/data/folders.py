@@ -25,10 +25,10 @@ class LeftOut:
         self.names.setdefault(reason, []).append(name)
 
     def __str__(self) -> str:
-        return "; ".join(f"{reason}: {_some(names)}" for reason, names in self.names.items())
+        return "; ".join(f"{reason}: {list_some(names)}" for reason, names in self.names.items())
 
 
-def _some(names: list[str]) -> str:
+def list_some(names: list[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - NAMES_SHOWN
     ending = f" and {more:,} more" * (more > 0)

@@ -1,9 +1,11 @@
 """Token files: the documents of each split as one stream of ids, with what they count."""
 
 import array
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from ..errors import DataError
@@ -81,3 +83,21 @@ class TokenFile:
         self.counts["tokens"] += len(ids)
         self._pieces = []
         self._chars = 0
+
+
+def count_in_train(folder: Path) -> dict[str, int]:
+    """How many documents of dev and of test are in train as well, to the last character."""
+    held_out = {split: list(_hash_documents(folder / f"{split}.bin")) for split in SPLITS[1:]}
+    looked_for = set(itertools.chain(*held_out.values()))
+    in_train = looked_for.intersection(_hash_documents(folder / "train.bin"))
+    return {
+        split: sum(digest in in_train for digest in digests) for split, digests in held_out.items()
+    }
+
+
+def _hash_documents(path: Path) -> Iterator[int]:
+    """A hash of the tokens of every document, good within one process."""
+    tokens = np.asarray(np.memmap(path, dtype=np.uint16, mode="r"))
+    ends = np.flatnonzero(tokens == EOT) + 1
+    for start, end in itertools.pairwise([0, *ends.tolist()]):
+        yield hash(tokens[start:end].tobytes())

@@ -6,7 +6,7 @@ To look for one takes reading all of its text. A sweep trains on one text to its
 from dataclasses import dataclass, field
 
 from ..config import TrainConfig
-from ..data import Corpus, find, prepare
+from ..data import Corpus, account, find, prepare
 from ..errors import DataError
 
 Key = tuple[str, int, int]  # dataset, vocab_size, tokens; all cells have one outputs folder
@@ -49,6 +49,7 @@ class Corpora:
         except DataError as error:
             self.seen[key] = error
             raise
+        print(account(corpus, config.tokens), flush=True)
         self.seen[key] = corpus
         return corpus
 
