@@ -32,7 +32,7 @@ from .tokenizer import load_tokenizer, train_tokenizer
 
 DATA_VERSION = 1  # raise it when the same text would give other token files
 COUNT_TOKENS = 1 << 22  # tokens that are counted at a time
-NAME_BYTES = 230  # of a name that the vocabulary and a hash are added to
+CORPUS_NAME_BYTES = 230  # of a name that the vocabulary and a hash are added to
 
 Progress = Callable[[str, float], None]  # stage, fraction of it that is done
 
@@ -198,7 +198,7 @@ def _identify(dataset: str, vocab_size: int, outputs: Path, tokens: int | None) 
     identity = json.dumps([DATA_VERSION, vocab_size, records])
     key = hashlib.sha256(identity.encode()).hexdigest()[:10]
     name = re.sub(r"[^\w.+-]+", "-", "+".join(part.name for part in parts))
-    name = fitting_name(name, 80, NAME_BYTES)
+    name = fitting_name(name, 80, CORPUS_NAME_BYTES)
     meta = {
         "name": name,
         "dataset": dataset,

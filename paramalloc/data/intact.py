@@ -15,8 +15,9 @@ from .token_files import COUNTS
 
 
 def seal(meta: dict) -> dict:
-    """The content of meta.json with a checksum of itself."""
-    return meta | {"sha256": _checksum(meta)}
+    """The content of meta.json with a checksum of itself, and a mark that there is one."""
+    marked = meta | {"sealed": True}
+    return marked | {"sha256": _checksum(marked)}
 
 
 def read_meta(folder: Path) -> dict:
@@ -65,6 +66,7 @@ def _is_intact(meta: dict) -> bool:
     return (
         all(isinstance(count, int) for count in [meta["vocab_size"], *counts])
         and all(isinstance(text, str) for text in texts)
+        and ("sha256" in meta or "sealed" not in meta)
         and meta.get("sha256") in (None, _checksum(meta))
     )
 
