@@ -80,7 +80,7 @@ def undisturbed(sweep):
     pytest.fail("no margin separates the cells: change the fixture")
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize("engine", ["pool", "ray"])
 def test_a_bad_cell_ends_where_the_rule_says(sweep, undisturbed, engine):
     """`kill`: it ends at that count; one worse for less than the patience is trained in full."""
     if engine == "ray":
