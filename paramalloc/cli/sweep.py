@@ -212,6 +212,8 @@ def _execute(plan, arguments, jobs: int, gpus: int, deadline, keeper) -> dict[st
         with closing(_engine(arguments, jobs)) as engine:
             return execute_sweep(plan, engine, deadline, keeper)
     runs = plan.by_run()
+    if ":" in plan.config.device:
+        gpus = 1  # the config says which
     with closing(Pool(jobs, runs.unfinished, gpus)) as engine:
         failures = execute_sweep(runs, engine, deadline, keeper)
     if arguments.notebooks == "after":

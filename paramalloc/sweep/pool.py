@@ -88,7 +88,7 @@ def _seconds_per_token(cell: Cell, shape: ModelConfig) -> float:
 def _environment(number: int, jobs: int, gpus: int) -> dict[str, str]:
     """What a worker gets of the machine: its part of the cores, and one of several GPUs."""
     environment = process_environment(cores() // jobs if jobs > 1 else None)
-    if jobs > 1:
+    if jobs > 1 and "TORCHINDUCTOR_COMPILE_THREADS" not in os.environ:
         # Inductor would start 32 compilers in each process.
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = str(max(1, cores() // jobs))
     if gpus > 1:
@@ -164,7 +164,8 @@ def _read_answers(process: "subprocess.Popen[str]", answers: "queue.SimpleQueue[
     """Put the answers of a process into the queue, until it ends."""
     assert process.stdout is not None
     for line in process.stdout:
-        answers.put(int(line))
+        if line.strip().isdigit():  # a package may print something while it is imported
+            answers.put(int(line))
 
 
 class Job:
