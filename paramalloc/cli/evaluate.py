@@ -15,8 +15,8 @@ def add_evaluate(commands) -> None:
         "evaluate",
         run_evaluate,
         "Measure a finished run again: perplexity and SmallBench.",
-        "Prints the measurements as JSON and keeps them in the run's folder. `paramalloc time` "
-        "measures its speeds.",
+        "Prints the measurements as JSON and keeps them in the run's folder. SmallBench from "
+        "before stays where a set is not at hand. `paramalloc time` measures its speeds.",
     )
     add_run(parser)
     add_outputs(parser)
@@ -69,3 +69,6 @@ def run_evaluate(arguments) -> None:
         evaluation = read_json(folder / "evaluation.json")
         for name, reason in evaluation.get("missing", {}).items():
             print(f"paramalloc: without {name}: {reason}", file=sys.stderr)
+        if "kept" in evaluation:
+            kept = f"SmallBench stays as measured before: {evaluation['kept']}"
+            print(f"paramalloc: {kept}", file=sys.stderr)

@@ -1,6 +1,8 @@
 """Evaluation: what is measured of a trained model.
 
 - `measurement`: all of it, into result.json, evaluation.json and items.safetensors
+- `measured`: what was measured, as parts that join
+- `earlier`: SmallBench from before, which stays where it is not measured in full again
 - `finished`: what a finished run left: its corpus, its model, its measurements for reading
 - `pace`: how far a device is with its batches
 - `perplexity`: losses of a split, in nats, bits per byte and perplexity; by document and frequency

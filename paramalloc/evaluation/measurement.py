@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +14,12 @@ from ..errors import RunError, UserError
 from ..model import DecoderLM, pick_device
 from ..runs import MEASURED, RESULT_COLUMNS, Lease, as_json, hold, read_about, read_json
 from .controls import Untrained
+from .earlier import keep_earlier, read_earlier
 from .finished import load_trained, open_corpus
 from .generation import generate
 from .inference import inference_dtype, stored_bytes
 from .kept import save_arrays
+from .measured import Measurement
 from .perplexity import (
     convert_loss,
     mean_by_decile,
@@ -32,24 +33,6 @@ from .smallbench import run_smallbench
 SCORED_SPLITS = {"valid": "dev", "test": "test"}  # a corpus' name of a split -> the columns' prefix
 
 
-@dataclass
-class Measurement:
-    """What was measured, and where each part of it is kept."""
-
-    columns: dict = field(default_factory=dict)  # of result.json
-    details: dict = field(default_factory=dict)  # of evaluation.json
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # of items.safetensors
-    failed: dict[str, str] = field(default_factory=dict)  # what could not be measured, and why
-
-    def __or__(self, other: "Measurement") -> "Measurement":
-        return Measurement(
-            self.columns | other.columns,
-            self.details | other.details,
-            self.arrays | other.arrays,
-            self.failed | other.failed,
-        )
-
-
 def measure(
     model: DecoderLM,
     config: TrainConfig,
@@ -57,13 +40,15 @@ def measure(
     lease: Lease,
     precision: str = "fp32",
     progress: Progress | None = None,
+    earlier: Measurement | None = None,
 ) -> dict:
     """The measured columns of result.json; what is behind them goes into files of the run's folder.
 
     The files are evaluation.json and items.safetensors. All is in float32, but on a GPU the bytes
     of inference are in the `precision` of training. {"status": "diverged"} where a loss is not
     finite. If a later part fails, its reason goes to `failed` in evaluation.json and its columns
-    stay empty. Speeds are not measured: `paramalloc time` does it, where nothing else runs.
+    stay empty; `earlier` is SmallBench from before, which then stays (`keep_earlier`). Speeds are
+    not measured: `paramalloc time` does it, where nothing else runs.
     """
     progress = progress or _silent
     model.eval()
@@ -71,7 +56,8 @@ def measure(
     if not all(map(math.isfinite, measured.columns.values())):
         return {"status": "diverged"}
     measured.columns |= _dev_lists(measured)
-    measured |= _attempt("smallbench", _measure_smallbench, model, config, corpus, progress)
+    smallbench = _attempt("smallbench", _measure_smallbench, model, config, corpus, progress)
+    measured |= keep_earlier(earlier or Measurement(), smallbench)
     measured.columns |= stored_bytes(
         model, inference_dtype(next(model.parameters()).device, precision)
     )
@@ -111,7 +97,8 @@ def measure_again(
         return _measure_perplexities(model, corpus, config.seq_len, progress, stride).columns
 
     with hold(folder / "lease") as lease:
-        columns = measure(model, config, corpus, lease, about["precision"], progress)
+        earlier = read_earlier(folder, result)
+        columns = measure(model, config, corpus, lease, about["precision"], progress, earlier)
         if "status" in columns:
             raise RunError(
                 f"a loss of run {folder.name} is not finite on this machine: "

@@ -2,7 +2,9 @@
 
 import json
 import lzma
+import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 from blimp_tasks import task_files
@@ -132,8 +134,8 @@ def test_items_are_kept_for_paired_comparisons(measured, tiny_corpus):
 
 
 def test_a_finished_run_is_measured_again(measured, small_sets, tmp_path, capsys):
-    """`paramalloc evaluate` gives the same numbers; without the sets it says what is missing and
-    keeps the rest; a stride gives more context and keeps nothing.
+    """`paramalloc evaluate` gives the same numbers; a stride gives more context, and nothing is
+    written.
     """
     folder, result, _ = measured
     assert (
@@ -148,15 +150,42 @@ def test_a_finished_run_is_measured_again(measured, small_sets, tmp_path, capsys
     assert main(["evaluate", str(folder), "--stride", "16"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["dev_loss"] < result["dev_loss"] and read_json(folder / "result.json") == again
-    assert main(["evaluate", str(folder), "--smallbench-data", str(tmp_path)]) == 0
-    assert "blimp: put blimp/*.jsonl into" in capsys.readouterr().err
     assert main(["evaluate", "nosuchrun"]) == 2
-    assert (
-        main(
-            ["evaluate", str(folder), "--smallbench", "full", "--smallbench-data", str(small_sets)]
-        )
-        == 0
-    )
+
+
+@pytest.mark.parametrize(
+    "how, said",
+    [
+        ("off", "stays as measured before: it has arc_easy, blimp, lambada, piqa"),
+        ("no sets", "blimp: put blimp/*.jsonl into"),
+        ("one set", "stays as measured before: it has arc_easy, lambada, piqa"),
+        ("damaged set", "stays as measured before: it has blimp"),
+    ],
+)
+def test_smallbench_outlasts_an_evaluation_without_it(
+    measured, small_sets, tmp_path, capsys, how, said
+):
+    """Turned off, without the sets, with one of them or with one that cannot be read: the result,
+    its details and its items stay as they were, and why is said.
+    """
+    folder, result, found = measured
+    items = load_file(folder / "items.safetensors")
+    option = ["--smallbench", "off"]
+    if how != "off":
+        option = ["--smallbench", "quick", "--smallbench-data", str(tmp_path)]
+    if how == "one set":
+        shutil.copytree(small_sets / "blimp", tmp_path / "blimp")
+    if how == "damaged set":
+        shutil.copytree(small_sets, tmp_path, dirs_exist_ok=True)
+        next((tmp_path / "blimp").iterdir()).write_text("{")
+
+    assert main(["evaluate", str(folder), *option]) == 0
+    assert said in capsys.readouterr().err
+    assert read_json(folder / "result.json") == result
+    assert read_json(folder / "evaluation.json")["smallbench"] == found["smallbench"]
+    again = load_file(folder / "items.safetensors")
+    assert again.keys() == items.keys()
+    assert all(np.array_equal(again[name], items[name]) for name in items)
 
 
 @pytest.mark.slow
