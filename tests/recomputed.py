@@ -1,0 +1,217 @@
+"""The study recomputed from a results.csv by other code: nothing here is paramalloc's.
+
+For a grid in which every cell has the same seeds. A loss is in nats per token. Whatever the report
+simulates is simulated here with other draws, so it agrees within a tolerance (`about`).
+"""
+
+import json
+import re
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+TUNING_SEED = 1000  # from here on, seeds only choose a learning rate
+BASELINE = "35 % × 2.66"
+DRAWS = 50_000
+
+
+class Study:
+    """The numbers of one table. `grid` are the runs of the budget that most runs on seeds have."""
+
+    def __init__(self, path: Path):
+        rows = pd.read_csv(path)
+        names = zip(rows.requested_share, rows.requested_glu, strict=True)
+        self.rows = rows.assign(cell=[f"{100 * share:g} % × {glu:g}" for share, glu in names])
+        self.claims = self.rows[(rows.status == "completed") & (rows.seed < TUNING_SEED)]
+        self.tokens = self.claims.tokens.mode()[0]
+        self.grid = self.claims[self.claims.tokens == self.tokens]
+        self.cells = self.grid.groupby("cell")
+        self.losses = self.grid.pivot(index="cell", columns="seed", values="dev_loss")
+        self.means = self.losses.mean(axis=1).sort_values()
+        self.best = self.means.index[0]
+        self.n_cells, self.n_seeds = self.losses.shape
+        assert self.losses.notna().all(axis=None), "every cell has the same seeds"
+
+    # ---- noise
+
+    @cached_property
+    def residuals(self) -> pd.DataFrame:
+        """Of the model of cell plus seed, balanced: double centering."""
+        by_cell = self.losses.sub(self.losses.mean(axis=1), axis=0)
+        return by_cell - by_cell.mean()
+
+    @property
+    def df(self) -> int:
+        return (self.n_cells - 1) * (self.n_seeds - 1)
+
+    @property
+    def sigma(self) -> float:
+        return float(np.sqrt(np.square(self.residuals).sum(axis=None) / self.df))
+
+    @property
+    def sigma_interval(self) -> np.ndarray:
+        return self.sigma * np.sqrt(self.df / stats.chi2.ppf([0.975, 0.025], self.df))
+
+    @property
+    def sigma_seed(self) -> float:
+        """By the mean squares of an analysis of variance."""
+        between = self.n_cells * self.losses.mean().var()
+        return float(np.sqrt(max(between - self.sigma**2, 0.0) / self.n_cells))
+
+    @property
+    def mean_half(self) -> float:
+        """Half the interval of a cell's mean over seeds, where seeds have no common effect."""
+        within = np.square(self.losses.sub(self.losses.mean(axis=1), axis=0)).sum(axis=None)
+        df = self.n_cells * (self.n_seeds - 1)
+        assert within / df <= self.sigma**2, "then the seeds' own variance would add to it"
+        return float(stats.t.ppf(0.975, df) * self.sigma / np.sqrt(self.n_seeds))
+
+    def seeds_needed(self, gap: float) -> int:
+        """The least n at which a paired t test of two cells finds a gap with a power of 80 %."""
+        for n in range(2, 1000):
+            shift, critical = gap / self.sigma * np.sqrt(n / 2), stats.t.ppf(0.975, n - 1)
+            missed = stats.nct.cdf(critical, n - 1, shift) - stats.nct.cdf(-critical, n - 1, shift)
+            if missed <= 0.2:
+                return n
+        raise AssertionError("more than 1,000")
+
+    # ---- documents
+
+    @cached_property
+    def documents(self) -> pd.DataFrame:
+        """The covariance of the cells' means over the choice of documents (ratio estimator)."""
+        # (runs, groups, 2): tokens and nats.
+        groups = np.stack([json.loads(text) for text in self.grid.dev_by_group])
+        tokens = groups[0, :, 0]
+        nats = pd.DataFrame(groups[:, :, 1]).groupby(self.grid.cell.to_numpy()).mean()
+        nats = nats.loc[self.losses.index]
+        expected = np.outer(nats.sum(axis=1) / tokens.sum(), tokens)
+        off = (nats - expected) / tokens.sum()
+        return len(tokens) / (len(tokens) - 1) * off @ off.T
+
+    @property
+    def n_groups(self) -> int:
+        return len(json.loads(self.grid.dev_by_group.iloc[0]))
+
+    @property
+    def documents_error(self) -> float:
+        return float(np.sqrt(np.diag(self.documents).mean()))
+
+    # ---- differences
+
+    def compare(self, weights: pd.DataFrame) -> pd.DataFrame:
+        """Contrasts (a row each, a column a cell): difference, low, high (together), p adjusted."""
+        weights = weights[self.losses.index]
+        runs = self.sigma**2 / self.n_seeds * weights @ weights.T
+        sampled = weights @ self.documents @ weights.T
+        covariance = (runs + sampled).to_numpy()
+        variance, parts = np.diag(covariance), (np.diag(runs), np.diag(sampled))
+        df = variance**2 / (parts[0] ** 2 / self.df + parts[1] ** 2 / (self.n_groups - 1))
+        error = np.sqrt(variance)
+        difference = weights @ self.losses.mean(axis=1)
+        sizes = draw_sizes(covariance / np.outer(error, error), df.min())
+        half = np.quantile(sizes.max(axis=1), 0.95) * error
+        p = step_down((difference / error).abs().to_numpy(), sizes)
+        return pd.DataFrame(
+            {
+                "difference": difference,
+                "low": difference - half,
+                "high": difference + half,
+                "p": p,
+            }
+        )
+
+    def unit(self, cells: list[str]) -> pd.Series:
+        """The weights of the mean of some cells."""
+        return pd.Series(self.losses.index.isin(cells) / len(cells), self.losses.index)
+
+    @cached_property
+    def to_baseline(self) -> pd.DataFrame:
+        others = self.losses.index.drop(BASELINE)
+        weights = {cell: self.unit([cell]) - self.unit([BASELINE]) for cell in others}
+        return self.compare(pd.DataFrame(weights).T)
+
+    @cached_property
+    def may_be_best(self) -> list[str]:
+        """The cells, from the lowest on, that no other is distinguishably below, of all pairs."""
+        pairs = [(low, high) for low in self.means.index for high in self.means.index if low < high]
+        weights = {pair: self.unit([pair[0]]) - self.unit([pair[1]]) for pair in pairs}
+        table = self.compare(pd.DataFrame(weights).T)
+        worse = {first for (first, _), row in table.iterrows() if row.low > 0}
+        worse |= {second for (_, second), row in table.iterrows() if row.high < 0}
+        return [cell for cell in self.means.index if cell not in worse]
+
+    @cached_property
+    def effects(self) -> pd.DataFrame:
+        """The shares and expansions less the baseline's, each over all values of the other axis."""
+        share, glu = BASELINE.split(" × ")
+        weights = {}
+        for level in sorted({cell.split(" × ")[0] for cell in self.means.index} - {share}):
+            weights[level] = self.unit(self._of(level)) - self.unit(self._of(share))
+        for level in sorted({cell.split(" × ")[1] for cell in self.means.index} - {glu}):
+            weights[level] = self.unit(self._of(level)) - self.unit(self._of(glu))
+        return self.compare(pd.DataFrame(weights).T)
+
+    def _of(self, level: str) -> list[str]:
+        """The cells of a share (`35 %`) or of an expansion (`2.66`)."""
+        return [cell for cell in self.means.index if level in cell.split(" × ")]
+
+    @cached_property
+    def interaction(self) -> pd.Series:
+        """The cell farthest off the sum of its two effects."""
+        weights = {}
+        for cell in self.means.index:
+            share, glu = cell.split(" × ")
+            row, column = self.unit(self._of(share)), self.unit(self._of(glu))
+            weights[cell] = self.unit([cell]) - row - column + self.unit(list(self.means.index))
+        table = self.compare(pd.DataFrame(weights).T)
+        return table.loc[table.difference.abs().idxmax()]
+
+
+def draw_sizes(correlation: np.ndarray, df: float) -> np.ndarray:
+    """(DRAWS, k): sizes |t| of estimates whose truth is zero."""
+    generator = np.random.default_rng(7)
+    normal = generator.multivariate_normal(
+        np.zeros(len(correlation)), correlation, DRAWS, check_valid="ignore"
+    )
+    return np.abs(normal) / np.sqrt(generator.chisquare(df, (DRAWS, 1)) / df)
+
+
+def step_down(sizes: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Holm's procedure on the largest |t|: of each hypothesis among those not yet rejected."""
+    adjusted, floor = np.empty(len(sizes)), 0.0
+    left = list(np.argsort(-sizes))
+    while left:
+        floor = max(floor, float((draws[:, left].max(axis=1) >= sizes[left[0]]).mean()))
+        adjusted[left.pop(0)] = floor
+    return adjusted
+
+
+def about(value: float, digits: int, within: float) -> str:
+    """A number that the report simulates: it may be off by `within`."""
+    return f"{value:.{digits}f}±{within}"
+
+
+def agrees(statement: str, sentence: str) -> bool:
+    """Whether a sentence says what the statement does.
+
+    In a statement, `…` is any words without a digit, and `0.123±0.002` a number in this range.
+    """
+    parts = re.split(r"([−+-]?[\d.]+)±([\d.]+)", statement)
+    pattern = r"([−+-]?[\d.]+)".join(
+        re.escape(words).replace("…", r"[^\d]*") for words in parts[::3]
+    )
+    match = re.fullmatch(pattern, sentence)
+    if not match:
+        return False
+    wanted = zip(parts[1::3], parts[2::3], match.groups(), strict=True)
+    return all(
+        abs(_number(value) - _number(found)) <= float(within) for value, within, found in wanted
+    )
+
+
+def _number(text: str) -> float:
+    return float(text.replace("−", "-"))
