@@ -32,7 +32,7 @@ from .arms import arm, by_tradeoff, matching_runs
 from .cells import STATUSES, baseline_cell, baseline_name, cells_table, completed_cells
 from .comparisons import differences, linked
 from .curves import dev_curves, losses_by_frequency, views, wrong_kills
-from .effects import main_effects
+from .effects import interaction, main_effects
 from .floor import Floor, noise_floor
 from .fronts import (
     COST_SENSE,
@@ -54,7 +54,15 @@ from .groups import (
 )
 from .noise import Noise, estimate_noise, fit, means
 from .power import LEVEL
-from .rates import by_chance, rate_check
+from .rates import (
+    CommonRate,
+    by_chance,
+    common_rate,
+    distances_of_shares,
+    losses_at_rates,
+    rate_check,
+    runs_at_own_rates,
+)
 from .recipe import training_command
 from .recommendation import Recommendation, recommend
 from .selection import NO_RUNS, NOTHING, cell_name, eligible_runs
@@ -71,6 +79,7 @@ __all__ = [
     "QUALITY_SENSE",
     "SPEED_COLUMNS",
     "STATUSES",
+    "CommonRate",
     "Floor",
     "Noise",
     "Recommendation",
@@ -83,21 +92,25 @@ __all__ = [
     "by_tradeoff",
     "cell_name",
     "cells_table",
+    "common_rate",
     "comparable",
     "comparable_groups",
     "completed_cells",
     "dev_curves",
     "differences",
+    "distances_of_shares",
     "eligible_runs",
     "estimate_noise",
     "fit",
     "fit_surface",
     "front_probability",
     "front_table",
+    "interaction",
     "is_timed_alone",
     "lacks_speeds",
     "lacks_width",
     "linked",
+    "losses_at_rates",
     "losses_by_frequency",
     "main_effects",
     "matching_runs",
@@ -110,6 +123,7 @@ __all__ = [
     "rate_check",
     "reach_verdict",
     "recommend",
+    "runs_at_own_rates",
     "screening",
     "slopes",
     "training_command",

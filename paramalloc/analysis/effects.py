@@ -1,4 +1,4 @@
-"""Main effects: of the share averaged over GLU expansions, and of the expansion over shares."""
+"""Main effects of share and GLU expansion, each averaged over the other, and their interaction."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from ..runs import baseline_request
-from .comparisons import critical_value, estimate_contrasts
+from .comparisons import critical_value, estimate_contrasts, step_down
 from .groups import REQUEST_COLUMNS
 from .noise import fit
 from .selection import eligible_runs
 
 EFFECT_COLUMNS = ["axis", "level", "baseline", "n_pairs", "difference", "low", "high"]
+INTERACTION_COLUMNS = ["cell", "deviation", "low", "high", "p_adjusted"]
 
 
 class _Contrast(NamedTuple):
@@ -33,8 +34,8 @@ def main_effects(runs: pd.DataFrame) -> pd.DataFrame:
     `n_pairs`, and in nats per token of dev_loss (negative is better) the `difference`, `low` and
     `high`. A difference is the mean of n_pairs differences of cells, over all values of the other
     axis at which both cells are complete, two at least. The intervals hold together in 95 %
-    (`critical_value`); they are NaN with one seed. It does not test for an interaction of the two
-    axes.
+    (`critical_value`); they are NaN with one seed. `interaction` tests whether they are the same at
+    all values of the other axis.
     """
     eligible = eligible_runs(runs)
     model = fit(eligible)
@@ -73,3 +74,41 @@ def _contrasts(
             weights = (at_level - 1.0 * at_reference) / len(pairs)
             contrasts.append(_Contrast(axis, level, reference, len(pairs), weights))
     return contrasts
+
+
+def interaction(runs: pd.DataFrame) -> pd.DataFrame:
+    """How far each cell lies off the sum of the effects of its share and its expansion.
+
+    Columns `cell`, `deviation` in nats per token of dev_loss, `low` and `high` (95 %, together for
+    all cells), and `p_adjusted`: share and expansion interact where one of them is below 0.05
+    (max-t test of the residuals from additivity, seeds paired). NaN with one seed; no rows where
+    the cells are not a whole grid of two levels or more of each axis.
+    """
+    eligible = eligible_runs(runs)
+    model = fit(eligible)
+    grid = _whole_grid(eligible)
+    if min(grid.shape) < 2:
+        return pd.DataFrame(columns=INTERACTION_COLUMNS)
+    # Of A x B cells: without the mean of their row and of their column.
+    without_rows, without_columns = (np.eye(n) - 1 / n for n in grid.shape)
+    weights = np.kron(without_rows, without_columns)
+    names = grid.to_numpy().ravel()
+    weights = pd.DataFrame(weights, columns=names).reindex(columns=model.cells, fill_value=0.0)
+    deviation, covariance, df = estimate_contrasts(model, weights.to_numpy())
+    error = np.sqrt(np.diag(covariance))
+    half = critical_value(covariance, df) * error
+    p = step_down(deviation / error, covariance, df)
+    values = (names, deviation, deviation - half, deviation + half, p)
+    return pd.DataFrame(dict(zip(INTERACTION_COLUMNS, values, strict=True)))
+
+
+def _whole_grid(eligible: pd.DataFrame) -> pd.DataFrame:
+    """The names of the cells, a row an expansion, a column a share; empty where one is missing.
+
+    Requests that got several shapes are left out: they are no grid.
+    """
+    requests = eligible.drop_duplicates("cell").dropna(subset=REQUEST_COLUMNS)
+    share, glu = REQUEST_COLUMNS
+    unique = requests.drop_duplicates(REQUEST_COLUMNS, keep=False)
+    grid = unique.pivot(index=glu, columns=share, values="cell")
+    return grid.iloc[:0] if grid.isna().any(axis=None) else grid

@@ -30,8 +30,9 @@ class Noise:
     """Standard deviations in nats per token.
 
     `sigma` is that of runs that share their seed (95 % CI from `sigma_low` to `sigma_high`, on `df`
-    degrees of freedom), `sigma_seed` that of the part that all cells of a seed share. `documents`:
-    whether the intervals of means and differences hold for other dev documents as well.
+    degrees of freedom), `sigma_seed` that of the part that all cells of a seed share. `documents`
+    is what the choice of dev documents adds to the mean of a cell, averaged over the cells; 0 where
+    it is unknown. It is in the intervals of differences, not in those of means.
     """
 
     sigma: float
@@ -41,7 +42,7 @@ class Noise:
     df: int
     n_cells: int
     n_seeds: int
-    documents: bool
+    documents: float
 
     def seeds_needed(self, difference: float) -> int:
         """Seeds, the same in both cells, to find a difference (nats) of two cells.
@@ -158,7 +159,7 @@ def estimate_noise(runs: pd.DataFrame) -> Noise | None:
         df=model.df,
         n_cells=len(model.cells),
         n_seeds=eligible.seed.nunique(),
-        documents=bool(model.documents.any()),
+        documents=math.sqrt(np.diag(model.documents).mean()),
     )
 
 
@@ -174,18 +175,17 @@ def means(runs: pd.DataFrame, quality: str = "dev_loss") -> pd.DataFrame:
     """Each cell's mean of dev_loss, or of the quality named, with its 95 % interval.
 
     Columns cell, n_seeds, dev_loss (or the quality), low, high. Means are at the seeds that all
-    cells share. The interval is over all seeds that could have been drawn, and over documents where
-    they are known. It is NaN with one seed, and for a cell of one seed where no two cells have two
-    in common: another cell's scatter alone says too little of it.
+    cells share. The interval is over all seeds that could have been drawn, for these dev documents:
+    others would move all cells by about the same (`Noise.documents`). It is NaN with one seed, and
+    for a cell of one seed where no two cells have two in common: another cell's scatter alone says
+    too little of it.
     """
     return mean_table(fit(eligible_runs(runs), quality), quality)
 
 
 def mean_table(model: Fit, quality: str = "dev_loss") -> pd.DataFrame:
     """`means` of a fitted model."""
-    over_seeds = (model.mean_variance, model.total_df)
-    over_documents = (np.diag(model.documents), model.documents_df)
-    half = half_width(over_seeds, over_documents)
+    half = half_width((model.mean_variance, model.total_df))
     half = np.where((model.n > 1) | bool(model.df), half, np.nan)
     return pd.DataFrame(
         {

@@ -114,7 +114,7 @@ def _headline(table: pd.DataFrame, done: pd.DataFrame, intervals: pd.DataFrame) 
     """The best cell with its shape, its loss and the interval of that."""
     best = done.iloc[0]
     low, high = intervals.loc[best.cell, ["low", "high"]]
-    ci = f" (95 % CI {interval(low, high)})" if pd.notna(low) else ""
+    ci = f" (95 % CI over seeds {interval(low, high)})" if pd.notna(low) else ""
     loss = f"{best.dev_loss:.3f} nats per token{ci}, perplexity {best.dev_ppl:.1f}"
     if len(done) == 1:
         alone = f"One cell of {len(table)} is complete, so there is nothing to compare yet"

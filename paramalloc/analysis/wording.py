@@ -45,6 +45,15 @@ def percent(share: float) -> str:
     return f"{100 * share:g} %"
 
 
+def p_value(p: float) -> str:
+    """A p value, not more exact than a simulation of it.
+
+    >>> p_value(0.0963), p_value(0.0001)
+    ('p = 0.096', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def join_words(words: Iterable[str]) -> str:
     """A list as a sentence has it.
 

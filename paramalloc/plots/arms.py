@@ -107,7 +107,7 @@ def arm_chart(runs: pd.DataFrame, name: str):
             spec.x_title: "{percent:.0f} %" if spec.x == "share" else "{at:,.0f}",
             spec.legend or "line": "{line}",
             quality: f"{{{spec.quality}:.4f}}",
-            "95 % CI": "[{low:.4f}, {high:.4f}]",
+            "95 % CI over seeds": "[{low:.4f}, {high:.4f}]",
             "seeds": "{n_seeds}",
             "learning rate": "{lr:g}",
         },

@@ -132,9 +132,9 @@ def share_tradeoff(runs: pd.DataFrame):
             "cell": "{cell}",
             "realised share": "{percent:.1f} %",
             "dev loss (nats/token)": "{dev_loss:.4f}",
-            "95 % CI": "[{low:.4f}, {high:.4f}]",
+            "95 % CI over seeds": "[{low:.4f}, {high:.4f}]",
             f"less its {baseline} (paired)": "{difference:+.4f}",
-            "95 % CI of that": "[{difference_low:+.4f}, {difference_high:+.4f}]",
+            "95 % CI of the difference": "[{difference_low:+.4f}, {difference_high:+.4f}]",
         },
     )
     rows = rows.assign(low=rows.difference_low, high=rows.difference_high)

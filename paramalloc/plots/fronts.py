@@ -141,7 +141,7 @@ def _front_columns(axis: CostAxis, quality: str) -> dict[str, str]:
         "cell": "{cell}",
         axis.title: axis.tooltip,
         COLUMNS[quality].title: "{quality:.4f}",
-        "95 % CI": "[{low:.4f}, {high:.4f}]",
+        "95 % CI over seeds": "[{low:.4f}, {high:.4f}]",
         "probability of the front": "{percent:.0f} %",
         "as measured": "{where}",
         "d_model × layers": "{d_model:.0f} × {n_layers:.0f}",

@@ -34,7 +34,7 @@ def share_glu_heatmap(runs: pd.DataFrame):
         {
             "cell (requested)": "{cell}",
             "dev loss (nats/token)": "{dev_loss:.4f}",
-            "95 % CI": "[{low:.4f}, {high:.4f}]",
+            "95 % CI over seeds": "[{low:.4f}, {high:.4f}]",
             "dev ppl": "{dev_ppl:.1f}",
             "realised share": "{percent:.1f} %",
             "realised GLU": "{glu:.2f}",

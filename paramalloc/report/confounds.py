@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..analysis import cells_table, eligible_runs, fit, linked, main_effects, screening, views
 from .markup import span
-from .rates import is_tuned
+from .rates import is_tuned, own_rates_clause
 
 TIED = "With a tied embedding, share is width and GLU expansion is depth: neither moves alone."
 ONE_RATE = (
@@ -67,10 +67,11 @@ def confound(runs: pd.DataFrame) -> str:
         return ""
     if eligible.lr.nunique() > 1:
         return ""
-    return (
+    text = (
         f"The one claim, that {100 * claim.level:g} % is worse, is confounded: only those cells"
         " have a single attention head, and all cells share one learning rate."
     )
+    return " ".join([text, own_rates_clause(runs, claim.level)]).strip()
 
 
 def _few_seeds(done: pd.DataFrame) -> str:

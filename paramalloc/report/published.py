@@ -6,7 +6,9 @@ import pandas as pd
 
 from ..allocation import allocation, flops_per_token
 from ..analysis import (
+    Noise,
     by_chance,
+    common_rate,
     eligible_runs,
     estimate_noise,
     main_effects,
@@ -14,6 +16,7 @@ from ..analysis import (
     rate_check,
     reach_verdict,
 )
+from ..analysis.wording import join_words
 from ..config import ROOT
 from ..plots import short_count
 from ..runs import read_results
@@ -124,7 +127,6 @@ def own_rates() -> str:
     """What each cell of the reference grid would gain from a learning rate of its own."""
     runs = read_published()
     check = rate_check(runs)
-    chance, _ = by_chance(check, estimate_noise(runs).sigma)
     shares = check.groupby("requested_share").gain.mean()
     rate = eligible_runs(runs).lr.iloc[0]
     between = shares.max() - shares.min()
@@ -135,10 +137,18 @@ def own_rates() -> str:
         f"{check.tried.map(len).min()} rates for each cell, with",
         f"{short_count(check.tokens.iloc[0])} tokens and seed {name_union(check.seeds)}.",
         f"A cell's best rate gains {check.gain.mean():.3f} nats, averaged over {len(check)} cells;",
-        f"{chance:.3f} would be chance. The averages of the three shares differ by at most",
-        f"{between:.3f}.",
+        f"{_what_one_rate_gains(check, estimate_noise(runs))}. The averages of the three shares",
+        f"differ by at most {between:.3f}.",
         f"{explain_effect(between, effect)} ([report](../outputs/reference/RESULTS.md)).",
     )
+
+
+def _what_one_rate_gains(check: pd.DataFrame, noise: Noise) -> str:
+    """How much of the gain one other rate for all cells has, or else chance; no full stop."""
+    common = common_rate(check)
+    if common and common.is_better:
+        return f"one rate for all, {common.best_lr:g}, would gain {-common.difference:.3f}"
+    return f"{by_chance(check, noise.sigma)[0]:.3f} would be chance"
 
 
 def explain_effect(between: float, effect: float) -> str:
@@ -160,6 +170,18 @@ def published_tables() -> str:
     """The published tables: where each is, what it holds, and at which scale."""
     columns = ["table", "what", "runs", "parameters", "vocabulary", "training tokens", "seeds"]
     return markdown_table(columns, [_published_table(folder) for folder in PUBLISHED])
+
+
+def reference_rows() -> str:
+    """Which rows of the first table the grid is, and what the others are."""
+    runs = read_published()
+    grid = eligible_runs(runs)
+    seeds = join_words(f"{seed:g}" for seed in sorted(grid.seed.unique()))
+    return paragraph(
+        f"The reference grid is the {len(grid)} rows of {short_count(grid.tokens.iloc[0])} tokens",
+        f"and seeds {seeds}. The other {len(runs) - len(grid)} ask whether its learning rate was",
+        "fair.",
+    )
 
 
 def _published_table(folder: str) -> list:

@@ -6,15 +6,24 @@ import numpy as np
 import pandas as pd
 
 from ..analysis import (
+    CommonRate,
     Noise,
     by_chance,
     cells_table,
+    common_rate,
     completed_cells,
+    distances_of_shares,
     eligible_runs,
+    losses_at_rates,
     rate_check,
+    runs_at_own_rates,
 )
+from ..analysis.wording import join_words, p_value, percent, signed
 from ..plots import short_count
+from ..runs import baseline_request
 from .markup import plural, span
+
+# ---------------------------------------------------------------- chosen rates
 
 
 def describe_choice(runs: pd.DataFrame) -> str:
@@ -36,32 +45,37 @@ def is_tuned(runs: pd.DataFrame) -> bool:
     return bool(set(done.cell) <= set(check.cell) and (check.gain == 0).all())
 
 
-def rates_checked(runs: pd.DataFrame, noise: Noise | None) -> list[str]:
-    """What other rates gained on tuning seeds, a paragraph per budget.
+# ---------------------------------------------------------------- other rates
 
-    Part of a difference between cells may come from the rate.
+
+def rates_checked(runs: pd.DataFrame, noise: Noise | None) -> list[str]:
+    """What other rates gained on tuning seeds, and what they do to the shares' distances.
+
+    Part of a difference between cells may come from the rate. Two paragraphs a budget, and one of
+    the runs at each cell's own rate.
     """
     if is_tuned(runs):
         return []
-    return [
-        _budget_paragraph(tokens, check, runs, noise)
-        for tokens, check in rate_check(runs).groupby("tokens")
-    ]
+    lines = []
+    for tokens, check in rate_check(runs).groupby("tokens"):
+        lines.append(_gains(tokens, check, runs, noise))
+        lines.append(_distances(tokens, check, runs, noise))
+    return [*lines, *_other_seeds(runs, noise)]
 
 
-def _budget_paragraph(
-    tokens: float, check: pd.DataFrame, runs: pd.DataFrame, noise: Noise | None
-) -> str:
+def _gains(tokens: float, check: pd.DataFrame, runs: pd.DataFrame, noise: Noise | None) -> str:
+    """Whether the grid's rate was the best, for all cells together and for each."""
     cells = plural(eligible_runs(runs).cell.nunique(), "cell")
     rows = f"rows of `tokens` {tokens:.0f} and `seed` {name_union(check.seeds)}"
     most = check.gain.idxmax()
+    common = common_rate(check)
     sentences = [
         f"Was the learning rate fair? {len(check)} of {cells} tried {span(check.tried.map(len))}"
         f" rates at {short_count(tokens)} tokens a run ({rows}{_other_precisions(check, runs)}).",
-        f"The best rate gained {check.gain.mean():.4f} nats over the grid's, averaged over cells,"
-        f" and {check.gain.max():.4f} at most ({check.cell[most]}).",
-        _chance_sentence(check, noise),
-        _share_sentences(check, noise),
+        _common_sentence(common) if common and common.is_better else _chance_sentence(check, noise),
+        f"Each cell's own best rate gains {check.gain.mean():.3f} nats on average,"
+        f" {check.gain.max():.3f} at most ({check.cell[most]}).",
+        _criterion(check, noise),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -73,36 +87,141 @@ def _other_precisions(check: pd.DataFrame, runs: pd.DataFrame) -> str:
     return "" if tried == used else f", in {tried}"
 
 
+def _common_sentence(common: CommonRate) -> str:
+    """One other rate for all that is distinguishably better than the grid's."""
+    direction = "higher" if common.best_lr > common.lr else "lower"
+    test = f"t({common.df}) = {common.t:.1f}".replace("-", "−")
+    p = f"{p_value(common.p)}, adjusted for {plural(common.n_rates, 'rate')}"
+    return (
+        f"Not quite: one {direction} rate for all, {common.best_lr:g} in place of {common.lr:g},"
+        f" gains {-common.difference:.3f} nats ({test}, {p})."
+    )
+
+
 def _chance_sentence(check: pd.DataFrame, noise: Noise | None) -> str:
     if noise is None:
         return ""
     mean, most = by_chance(check, noise.sigma)
     return (
-        f"Equally good rates would give {mean:.4f} and {most:.4f} by chance, if runs of one cell at"
+        "No other rate is distinguishably better for all. Equally good rates would give each cell"
+        f" {mean:.3f} nats on average and {most:.3f} at most by chance, if runs of one cell at"
         " several rates scatter as runs of different cells on one seed do."
     )
 
 
-def _share_sentences(check: pd.DataFrame, noise: Noise | None) -> str:
-    """Not the gain but its difference between shares biases a comparison of shares."""
-    gains = check.groupby("requested_share").gain.agg(["mean", "count"])
-    if len(gains) < 2:
+def _criterion(check: pd.DataFrame, noise: Noise | None) -> str:
+    """What `lr_check` asks: is one rate the best of all cells, or what they gain below the noise?
+
+    Its words stand in params/lr_check.yaml.
+    """
+    if noise is None:
         return ""
-    by_share = [
-        f"{mean:.4f} at {100 * share:g} % ({plural(count, 'cell')})"
-        for share, mean, count in gains.itertuples()
-    ]
-    ends = gains.loc[[gains["mean"].idxmin(), gains["mean"].idxmax()]]
-    difference = ends["mean"].iloc[1] - ends["mean"].iloc[0]
-    error = ""
-    if noise:
-        n_runs = check.seeds.map(len).min()
-        error = noise.sigma * np.sqrt(2 / n_runs * (1 / ends["count"]).sum())
-        error = f" (standard error about {error:.4f})"
+    more = int((check.gain > noise.sigma).sum())
+    if check.best_lr.nunique() == 1 or not more:
+        return "By the criterion of `lr_check`, one rate suits all cells."
     return (
-        f"By share: {', '.join(by_share)}. These differ by {difference:.4f} at most{error}. At"
-        f" {short_count(check.tokens.iloc[0])} tokens, tuned rates would move the shares by at most"
-        " about that much."
+        "By the criterion of `lr_check`, each cell wants a rate of its own: the best ones differ"
+        f" ({span(check.best_lr, '{:g}')}), and {more} of {plural(len(check), 'cell')} gain more"
+        f" than the run-to-run noise ({noise.sigma:.4f})."
+    )
+
+
+def _distances(tokens: float, check: pd.DataFrame, runs: pd.DataFrame, noise: Noise | None) -> str:
+    """How far the shares lie apart at the grid's rate, at the best for all, at each cell's own."""
+    losses = losses_at_rates(check)
+    common = common_rate(check)
+    rates = {"the grid's rate": losses.min(axis=1) + check.gain}
+    if common:
+        rates[f"{common.best_lr:g}"] = losses[common.best_lr]
+    rates["each cell's own best"] = losses.min(axis=1)
+    baseline, _ = baseline_request(eligible_runs(runs))
+    table = pd.DataFrame(
+        {name: distances_of_shares(check, loss, baseline) for name, loss in rates.items()}
+    )
+    if table.empty:
+        return ""
+    first, *others = table.index
+    at_rates = [f"{signed(distance)} with {name}" for name, distance in table.loc[first].items()]
+    shares = [f"{_name_distance(first, baseline)} is {join_words(at_rates)}"]
+    for share in others:
+        distances = join_words(map(signed, table.loc[share]))
+        shares.append(f"{_name_distance(share, baseline)} is {distances}")
+    error = _standard_error(check, check.seeds.map(len).min(), noise)
+    return (
+        f"Does the rate move the shares? At {short_count(tokens)} tokens, {'; '.join(shares)} nats"
+        f"{error}."
+    )
+
+
+def _name_distance(share: float, baseline: float) -> str:
+    return f"{percent(share)} − {percent(baseline)}"
+
+
+def _standard_error(cells: pd.DataFrame, n_seeds: int, noise: Noise | None) -> str:
+    """That of the distance of two shares, in brackets; empty without noise."""
+    if noise is None:
+        return ""
+    n_expansions = cells.groupby("requested_share").requested_glu.nunique().min()
+    error = noise.sigma * np.sqrt(2 / (n_seeds * n_expansions))
+    return f" (standard error about {error:.4f} each)"
+
+
+# ---------------------------------------------------------------- runs at each cell's own rate
+
+
+def _other_seeds(runs: pd.DataFrame, noise: Noise | None) -> list[str]:
+    """The runs at each cell's own rate, on seeds that did not choose it: a paragraph a budget."""
+    return [
+        _own_rates_paragraph(tokens, own, runs, noise)
+        for tokens, own in runs_at_own_rates(runs).groupby("tokens")
+        if own.cell.nunique() > 1
+    ]
+
+
+def _own_rates_paragraph(
+    tokens: float, own: pd.DataFrame, runs: pd.DataFrame, noise: Noise | None
+) -> str:
+    baseline, _ = baseline_request(eligible_runs(runs))
+    distances = distances_of_shares(own, own.dev_loss, baseline)
+    shares = [
+        f"{_name_distance(share, baseline)} is {signed(distance)}"
+        for share, distance in distances.items()
+    ]
+    seeds = ", ".join(f"{seed:g}" for seed in sorted(own.seed.unique()))
+    n_seeds = own.groupby("cell").seed.nunique().min()
+    sentences = [
+        f"{plural(own.cell.nunique(), 'cell')} were also trained at the best rate of each, on"
+        f" `seed` {seeds}, which did not choose it ({short_count(tokens)} tokens)."
+    ]
+    if shares:
+        error = _standard_error(own, n_seeds, noise)
+        sentences.append(f"There {' and '.join(shares)} nats{error}.")
+    return " ".join([*sentences, _place_of_best(own, runs)]).strip()
+
+
+def _place_of_best(own: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """The place of the grid's lowest cell among these runs."""
+    best = completed_cells(cells_table(runs)).cell[0]
+    places = own.groupby("cell").dev_loss.mean().rank(method="min")
+    if best not in places:
+        return ""
+    place = int(places[best])
+    return f"{best}, the lowest of the grid, is number {place} of {len(places)}."
+
+
+def own_rates_clause(runs: pd.DataFrame, share: float) -> str:
+    """What is left of a worse share where each cell has its own rate; empty without such runs."""
+    own = runs_at_own_rates(runs)
+    if own.tokens.nunique() != 1:
+        return ""
+    baseline, _ = baseline_request(eligible_runs(runs))
+    distance = distances_of_shares(own, own.dev_loss, baseline).get(share)
+    if distance is None:
+        return ""
+    n_seeds = plural(own.groupby("cell").seed.nunique().min(), "seed")
+    return (
+        f"With each cell at its own rate ({n_seeds}, {short_count(own.tokens.iloc[0])} tokens),"
+        f" {percent(share)} is {abs(distance):.3f} nats {'worse' if distance > 0 else 'better'}."
     )
 
 

@@ -22,6 +22,7 @@ from .published import (
     own_rates,
     published_tables,
     quick_speeds,
+    reference_rows,
     three_shares,
     transfer_rates,
 )
@@ -157,6 +158,7 @@ BLOCKS = {
         profile_sizes,
         published_tables,
         quick_speeds,
+        reference_rows,
         sweep_questions,
         three_shares,
         transfer_rates,

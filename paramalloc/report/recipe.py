@@ -23,8 +23,8 @@ DEV_LOSS = (
 )
 INTERVALS = (
     "Means and differences come from a model of cell plus seed. Its variance is pooled over the"
-    " cells, and intervals are t intervals of 95 %. They include the choice of documents where"
-    " losses by document group are recorded."
+    " cells, and intervals are t intervals of 95 %. Those of differences include the choice of"
+    " documents, where losses by document group are recorded; those of means are over seeds."
 )
 COMPARISONS = (
     "A difference to the baseline is distinguishable at the 5 % level, adjusted for all cells"

@@ -27,6 +27,10 @@ QUALITY_HEADINGS = {
     "dev_loss": "dev loss (bits per byte give the same front)",
     "smallbench": "SmallBench",
 }
+ONE_SEED_FRONTS = Note(
+    "There is no such table: with one seed a cell, nobody knows how probable a place on a front is."
+    " The pictures show what was measured."
+)
 ONE_BUDGET = 1.02  # totals within 2 % are rounded from one budget: no front against them
 POSSIBLE = 0.1  # cells off the measured front are named from this probability on
 
@@ -34,7 +38,7 @@ POSSIBLE = 0.1  # cells off the measured front are named from this probability o
 RESULT_TEXTS = {
     "cell (requested)": "{cell}",
     "dev loss (nats/token)": "{dev_loss:.3f}",
-    "95 % CI": "[{low:.3f}, {high:.3f}]",
+    "95 % CI over seeds": "[{low:.3f}, {high:.3f}]",
     "below unigram (nats)": "{gap:.3f}",
     "dev ppl": "{dev_ppl:.1f}",
     "dev bpb (bits/byte)": "{dev_bpb:.3f}",
@@ -59,7 +63,8 @@ EFFECT_TEXTS = {
     "dev loss (nats/token)": "{difference:+.4f}",
     "simultaneous 95 % CI": "[{low:+.4f}, {high:+.4f}]",
 }
-OPTIONAL = ["95 % CI", "SmallBench", "decode (ms/token)"]  # left out where nobody measured them
+# Left out where nobody measured them.
+OPTIONAL = ["95 % CI over seeds", "SmallBench", "decode (ms/token)"]
 
 
 # ---------------------------------------------------------------- cells
@@ -148,11 +153,15 @@ def _name_level(axis: str, level: float) -> str:
 def fronts(runs: pd.DataFrame) -> Table | Note:
     """The Pareto-efficient cells of each quality against each cost, from the best on.
 
-    In brackets stands the probability of their place.
+    In brackets stands the probability of their place. A quality of one seed a cell has none, so it
+    has no list.
     """
     table = cells_table(runs)
     if completed_cells(table).empty:
         return no_cells(table)
+    qualities = [quality for quality in QUALITY_HEADINGS if _is_repeated(runs, quality)]
+    if not qualities:
+        return ONE_SEED_FRONTS
     one_budget = table.total_params.max() <= ONE_BUDGET * table.total_params.min()
     costs = [cost for cost in COST_AXES if not (one_budget and cost == "total_params")]
     stopped = screening(table)
@@ -160,18 +169,15 @@ def fronts(runs: pd.DataFrame) -> Table | Note:
     if lacks_speeds(runs):
         costs = [cost for cost in costs if cost not in SPEED_COLUMNS]
     columns = {against: [f"{COLUMNS[cost].label} ({COST_SENSE[cost]} is better)" for cost in costs]}
-    for quality in QUALITY_HEADINGS:
-        fronts_of_costs = [_front(runs, table, cost, quality) for cost in costs]
-        columns[_quality_heading(runs, quality)] = fronts_of_costs
+    for quality in qualities:
+        columns[QUALITY_HEADINGS[quality]] = [_front(runs, table, cost, quality) for cost in costs]
     return Table(pd.DataFrame(columns), "Pareto fronts")
 
 
-def _quality_heading(runs: pd.DataFrame, quality: str) -> str:
-    heading = QUALITY_HEADINGS[quality]
+def _is_repeated(runs: pd.DataFrame, quality: str) -> bool:
+    """Whether some cell has the quality on two seeds."""
     measured = eligible_runs(runs).dropna(subset=quality)
-    if quality == "smallbench" and measured.groupby("cell").seed.nunique().max() == 1:
-        return f"{heading} (one seed a cell: no probability)"
-    return heading
+    return bool(measured.groupby("cell").seed.nunique().max() > 1)
 
 
 def _front(runs: pd.DataFrame, table: pd.DataFrame, cost: str, quality: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ..analysis import (
+    LEVEL,
     NOTHING,
     Floor,
     Noise,
@@ -12,9 +13,11 @@ from ..analysis import (
     completed_cells,
     eligible_runs,
     estimate_noise,
+    interaction,
     means,
     noise_floor,
 )
+from ..analysis.wording import p_value, signed, signed_interval
 from ..runs import Note
 from .markup import bullets
 from .rates import rates_checked
@@ -34,7 +37,26 @@ def certainty(runs: pd.DataFrame) -> Note:
     lines = _noise_lines(noise) if noise else [_unknown_noise(runs)]
     if floor:
         lines.append(_floor_line(floor))
-    return Note(bullets([*lines, _test_line(runs), *rates_checked(runs, noise)]))
+    lines = [_interaction_line(runs), *lines, _test_line(runs), *rates_checked(runs, noise)]
+    return Note(bullets(lines))
+
+
+def _interaction_line(runs: pd.DataFrame) -> str:
+    """Whether a share does the same at every expansion, right below the table of main effects."""
+    table = interaction(runs).dropna()
+    if table.empty:
+        return ""
+    largest = table.loc[table.deviation.abs().idxmax()]
+    of_sum = "off the sum of its share's and its expansion's effect"
+    size = f"{largest.cell} is {signed(largest.deviation)} nats {of_sum}"
+    p = f"{p_value(largest.p_adjusted)}, adjusted for {len(table)} cells"
+    if largest.p_adjusted < LEVEL:
+        ci = f"simultaneous 95 % CI {signed_interval(largest.low, largest.high)}"
+        return (
+            f"Share and expansion interact: {size} ({ci}; {p}). A main effect is an average over"
+            " unequal differences."
+        )
+    return f"Share and expansion do not interact distinguishably: at most, {size} ({p})."
 
 
 def _unknown_noise(runs: pd.DataFrame) -> str:
@@ -55,24 +77,29 @@ def _noise_lines(noise: Noise) -> list[str]:
             f"The effect of the seed common to all cells adds {noise.sigma_seed:.4f}"
             " (standard deviation)."
         )
-    intervals = (
-        "Intervals hold for this dev split: the runs did not record their losses by groups of"
-        " documents."
-    )
-    if noise.documents:
-        intervals = (
-            "Intervals include the choice of dev documents. Other documents would be harder or"
-            " easier for all cells, so the interval of a mean is wide. In differences most of"
-            " that cancels: compare cells by these."
-        )
     return [
         f"Run-to-run standard deviation at a fixed seed: {noise.sigma:.4f} nats"
         f" (95 % CI [{noise.sigma_low:.4f}, {noise.sigma_high:.4f}]), pooled over"
         f" {noise.n_cells} cells and {noise.n_seeds} seeds. {shift}",
         f"One comparison of two cells, planned beforehand and on the same seeds, needs"
         f" {_seeds_needed(noise, 'seeds')} (power 80 %).",
-        intervals,
+        _documents_line(noise),
     ]
+
+
+def _documents_line(noise: Noise) -> str:
+    """What the choice of dev documents adds: much to a mean, little to a difference."""
+    if not noise.documents:
+        return (
+            "Intervals hold for this dev split: the runs did not record their losses by groups of"
+            " documents."
+        )
+    return (
+        "The interval of a mean is over seeds alone. The choice of dev documents adds a standard"
+        f" error of {noise.documents:.3f} nats to it, but about the same to all cells. In a"
+        " difference most of that cancels, and its interval includes the rest: compare cells by"
+        " differences."
+    )
 
 
 def _floor_line(floor: Floor) -> str:
@@ -90,14 +117,14 @@ def _seeds_needed(noise: Noise | Floor, unit: str) -> str:
 
 
 def _test_line(runs: pd.DataFrame) -> str:
-    """Whether the split that chose nothing agrees on the lowest cell."""
+    """Whether the test split agrees on the lowest cell, which is no replication."""
     cells = completed_cells(cells_table(runs)).cell
     losses = means(runs, "test_loss").set_index("cell").test_loss
     if len(cells) < 2 or losses.reindex(cells).isna().any():
         return ""
     lowest, best = losses.idxmin(), cells[0]
     loss = f"{losses.min():.3f} nats per token"
-    text = f"On the test split, which chose nothing, {lowest} is the lowest"
+    text = f"On the test split, {lowest} is the lowest ({loss}; {best} {losses[best]:.3f})"
     if lowest == best:
-        return f"{text}, as on dev ({loss})."
-    return f"{text} ({loss}; {best} {losses[best]:.3f})."
+        text = f"On the test split, {lowest} is the lowest, as on dev ({loss})"
+    return f"{text}. That is no replication: the same weights are scored on other text."

@@ -4,11 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from analysis_fixtures import grid, run, unfinished
+from scipy import stats
 
 from paramalloc.analysis import (
     by_chance,
     cells_table,
+    common_rate,
+    losses_at_rates,
     rate_check,
+    runs_at_own_rates,
 )
 
 
@@ -158,3 +162,79 @@ def test_the_edge_is_that_of_the_best_rate_tried():
     assert not tried((3e-3, 4e-3, 5e-3), (5.3, 5.2, 5.3)) and tried(
         (2e-3, 3e-3, 4e-3), (5.3, 5.2, 5.1)
     )
+
+
+# ---- one other rate for all
+
+
+def checked(losses: dict[float, list[float]], **changed) -> pd.DataFrame:
+    """The rate check of three cells with claims at 3e-3: their losses by rate on a tuning seed."""
+    shares = (0.25, 0.35, 0.45)
+    claims = [run(share, 2.66, seed) for share in shares for seed in (0, 1)]
+    tried = [
+        run(share, 2.66, 1000, lr, dev_loss=loss, **changed)
+        for lr, by_cell in losses.items()
+        for share, loss in zip(shares, by_cell, strict=True)
+    ]
+    return rate_check(pd.DataFrame(claims + tried))
+
+
+def test_the_best_common_rate_has_the_paired_t_test_of_scipy():
+    """Of the rates that all cells tried and none diverged at; p is adjusted for their number."""
+    losses = {3e-3: [5.3, 5.2, 5.1], 6e-3: [5.25, 5.17, 5.06], 9e-3: [5.4, 5.1, 5.2]}
+    common = common_rate(checked(losses))
+    test = stats.ttest_rel(losses[6e-3], losses[3e-3])
+    assert (common.lr, common.best_lr, common.n_rates) == (3e-3, 6e-3, 2)
+    assert common.t == pytest.approx(test.statistic) and common.df == test.df
+    assert common.p == pytest.approx(2 * test.pvalue)
+    assert common.difference == pytest.approx(-0.04)
+    assert common.is_better
+    worse = common_rate(checked({3e-3: [5.3, 5.2, 5.1], 6e-3: [5.4, 5.3, 5.3]}))
+    assert worse.difference > 0 and not worse.is_better
+
+
+def test_a_common_rate_needs_one_that_all_cells_tried():
+    """Of one cell, or where a cell lacks the only other rate, there is none."""
+    check = checked({3e-3: [5.3, 5.2, 5.1], 6e-3: [5.2, 5.1, 5.0]})
+    assert common_rate(check.head(1)) is None
+    table = losses_at_rates(check)
+    assert table.shape == (3, 2) and table.notna().all(axis=None)
+    check.at[0, "tried"], check.at[0, "losses"] = (3e-3, 9e-3), (5.2, 5.1)
+    assert common_rate(check) is None
+
+
+def test_equal_rates_are_rejected_in_five_percent_of_checks():
+    """Whatever rate is picked, with a standard error: 4 rates, 12 cells, 400 checks."""
+    generator = np.random.default_rng(3)
+    cells = pd.DataFrame({"lr": [3e-3] * 12, "tried": [(1e-3, 2e-3, 3e-3, 4e-3)] * 12})
+    rejected = 0
+    for _ in range(400):
+        losses = [tuple(row) for row in generator.normal(5, 0.01, (12, 4))]
+        rejected += common_rate(cells.assign(losses=losses)).p < 0.05
+    assert rejected <= 0.072 * 400
+
+
+# ---- runs at each cell's own rate
+
+
+def test_runs_at_own_rates_did_not_choose_them():
+    """On evaluation seeds, at the check's budget, at the best rate there; none at the grid's."""
+    claims = [run(share, 2.66, seed) for share in (0.25, 0.35) for seed in (0, 1)]
+    tried = [
+        run(share, 2.66, 1000, lr, dev_loss=loss, tokens=1e5)
+        for share, best in ((0.25, 6e-3), (0.35, 3e-3))
+        for lr, loss in ((3e-3, 5.1), (6e-3, 5.1 - 0.1 * (best == 6e-3) + 0.1 * (best == 3e-3)))
+    ]
+    own = [
+        run(0.25, 2.66, 0, 6e-3, tokens=1e5),
+        run(0.35, 2.66, 0, 3e-3, tokens=1e5),
+        run(0.35, 2.66, 2, 6e-3, tokens=1e5),
+        run(0.35, 2.66, 3, 3e-3, tokens=1e5, recipe=2),
+    ]
+    found = runs_at_own_rates(pd.DataFrame(claims + tried + own))
+    assert list(zip(found.cell, found.lr, found.seed, strict=True)) == [
+        ("25 % × 2.66", 6e-3, 0),
+        ("35 % × 2.66", 3e-3, 0),
+    ]
+    assert runs_at_own_rates(pd.DataFrame(claims + tried)).empty
+    assert runs_at_own_rates(pd.DataFrame(claims)).empty
