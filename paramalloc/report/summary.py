@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from ..analysis import cells_table, comparable, completed_cells, reach_verdict
@@ -42,7 +44,9 @@ def scale(runs: pd.DataFrame) -> Note:
         f"about {short_count(done.total_params.median())} parameters",
     ]
     words += [f"vocabulary {size:,.0f}" for size in used.vocab_size.mode()[:1]]
-    words.append(f"{short_count(first.tokens)} training tokens of {code(first.dataset)}")
+    epochs = used.epochs.max() if "epochs" in used else math.nan
+    read = f" ({epochs:.2g} epochs)" if epochs > 0 else ""
+    words.append(f"{short_count(first.tokens)} training tokens of {code(first.dataset)}{read}")
     devices = sorted(used.device.dropna().unique())
     if devices:
         words.append(f"on {', '.join(map(code, devices))}")

@@ -120,6 +120,7 @@ _TABLE = (
     _parameter("seed"),
     _parameter("tokens", "realised"),
     _column("tokens_trained", "int", "tokens", "how far the run came"),
+    _column("epochs", "float", "", "readings of the train text: tokens_trained / its tokens"),
     _column("dev_curve", "list", "tokens, nats per token",
             "the probes: [tokens, loss of the dev probe]"),
 

@@ -203,6 +203,7 @@ class Trainer:
         result["status"] = status
         result["compared"] = self.early_stop.compared
         result["flagged_at_tokens"] = self.early_stop.fired
+        result["epochs"] = result["tokens_trained"] / self.corpus.meta["splits"]["train"]["tokens"]
         result["train_flops"] = result["flops_per_token"] * result["tokens_trained"]
         result["peak_memory_bytes"] = self._peak_memory()
 

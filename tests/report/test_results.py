@@ -64,6 +64,15 @@ def test_results_open_with_the_answer(tmp_path):
     assert places == sorted(places)
 
 
+@pytest.mark.parametrize("epochs, said", [(12.04, " (12 epochs)"), (0.123, " (0.12 epochs)")])
+def test_the_scale_says_how_often_the_text_was_read(epochs, said):
+    """Runs of before recorded nothing, and nothing is said of them."""
+    runs = grid()
+    text = report.scale(runs)
+    assert "epochs" not in text
+    assert report.scale(runs.assign(epochs=epochs)) == text.replace("`builtin`", "`builtin`" + said)
+
+
 def test_the_answer_has_at_most_sixty_words():
     """And how sure it is takes three bullets at most."""
     for runs in (grid(), study(), broken_grid()):

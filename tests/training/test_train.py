@@ -61,6 +61,7 @@ def test_a_run_learns_and_leaves_its_record(kind, tiny, tiny_corpus, tmp_path):
         == result["total_params"]
     )
     assert result["tokens_trained"] == config.steps * config.batch_tokens <= config.tokens
+    assert result["epochs"] * len(tiny_corpus.split("train")) == result["tokens_trained"]
     assert result["train_flops"] == result["flops_per_token"] * result["tokens_trained"]
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [result["run_id"]]
     probes = [[row["tokens"], row["dev_loss"]] for row in read_metrics(folder) if "dev_loss" in row]
