@@ -106,24 +106,32 @@ def linked(model: Fit, at: int) -> np.ndarray:
     return is_estimable(model, unit - unit[at])
 
 
-def may_be_best(model: Fit) -> list[str]:
-    """The cells that no other is distinguishable from as the lower one.
+def distinguishable_pairs(model: Fit) -> list[tuple[str, str]]:
+    """(better, worse): every pair of cells that the comparison of all pairs tells apart.
 
-    In 95 % of studies the truly best cell is among them, and where all are equal all are. Every
-    pair is compared, at the critical value of the largest |t| of all pairs, since a cell that was
-    picked by its loss was not named beforehand (Tukey 1953; Hsu 1996, Multiple Comparisons, ch. 5).
-    With one seed all cells may be best.
+    At the critical value of the largest |t| of all pairs, since a cell that was picked by its loss
+    was not named beforehand (Tukey 1953; Hsu 1996, Multiple Comparisons, ch. 5). None with one
+    seed.
     """
     first, second = np.triu_indices(len(model.cells), 1)
     unit = np.eye(len(model.cells))
     difference, covariance, df = estimate_contrasts(model, unit[first] - unit[second])
     critical = critical_value(covariance, df) * np.sqrt(np.diag(covariance))
-    distinguishable = np.abs(difference) > critical
-    worse = {
-        *first[distinguishable & (difference > 0)],
-        *second[distinguishable & (difference < 0)],
-    }
-    return [name for i, name in enumerate(model.cells) if i not in worse]
+    better = np.where(difference < 0, first, second)
+    worse = first + second - better
+    names = np.array(model.cells, dtype=object)
+    found = np.abs(difference) > critical
+    return list(zip(names[better[found]], names[worse[found]], strict=True))
+
+
+def may_be_best(model: Fit) -> list[str]:
+    """The cells that no other is distinguishable from as the lower one.
+
+    In 95 % of studies the truly best cell is among them, and where all are equal all are. With one
+    seed all cells may be best.
+    """
+    worse = {name for _, name in distinguishable_pairs(model)}
+    return [name for name in model.cells if name not in worse]
 
 
 def step_down(t: np.ndarray, covariance: np.ndarray, df: np.ndarray) -> np.ndarray:
