@@ -73,7 +73,8 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
 
     Only eligible runs are averaged (`eligible_runs`). Of cells with unequal seeds, dev_loss,
     dev_ppl, dev_bpb and smallbench are means at the seeds that all share (`adjusted_means`), so
-    that rows may be ranked. tokens_per_s and decode_ms_per_token are medians.
+    that rows may be ranked. So are tokens_per_s and decode_ms_per_token, as geometric means: speeds
+    differ by factors, and runs of a seed trained beside the same other work.
 
     `n_seeds` counts the completed runs, `n_flagged` those of them that early stop would have
     killed, `n_stopped` those that it killed, `n_diverged` those that diverged; `n_failed` and
@@ -93,8 +94,15 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(baseline_share=share, baseline_glu=glu)
     if len(eligible):
         means = {name: adjusted_means(eligible, name) for name in QUALITY_COLUMNS}
+        for name in SPEED_COLUMNS:
+            means[name] = np.exp(adjusted_means(with_logs(eligible, name), name))
         table = table.assign(**{name: table.cell.map(mean) for name, mean in means.items()})
     return table.sort_values([*REQUEST_COLUMNS, "d_model", "d_embed"], ignore_index=True)
+
+
+def with_logs(eligible: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """The runs with the logarithm of a cost in its place; NaN where it is not above 0."""
+    return eligible.assign(**{cost: np.log(eligible[cost].where(eligible[cost] > 0))})
 
 
 def _cell_row(name: str, runs: pd.DataFrame) -> dict:
@@ -112,7 +120,6 @@ def _cell_row(name: str, runs: pd.DataFrame) -> dict:
         "cell": name,
         **first[[*REQUEST_COLUMNS, *SHAPE_COLUMNS, *REALISED_COLUMNS, *LABEL_COLUMNS]],
         **done[MEAN_COLUMNS].mean(),
-        **done[SPEED_COLUMNS].median(),
         **shown[RATE_COLUMNS].max(),
         "n_seeds": done.seed.nunique(),
         "n_flagged": int((done.flagged_at_tokens > 0).sum()),

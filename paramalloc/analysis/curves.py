@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .cells import baseline_cell
+from .cells import baseline_cell, cells_table
 from .least_squares import adjusted_means
 from .power import LEVEL
 from .selection import eligible_runs
@@ -56,15 +56,11 @@ def views(runs: pd.DataFrame) -> pd.DataFrame:
     budget of FLOPs or time. It has finished its learning-rate decay and the others have not, so the
     comparison favours it.
     """
-    eligible = eligible_runs(runs)
-    if "dev_curve" not in eligible:
-        eligible = eligible.head(0)
-    else:
-        eligible = eligible[eligible.dev_curve.map(_is_curve).astype(bool)]
+    eligible = with_curves(eligible_runs(runs))
     cost_per_token = {
         "tokens": pd.Series(1.0, eligible.index),
         "flops": eligible.flops_per_token,
-        "time": 1 / eligible.groupby("cell").tokens_per_s.transform("median"),
+        "time": 1 / _speeds(runs, eligible),
     }
     parts = []
     for name, cost in cost_per_token.items():
@@ -75,8 +71,17 @@ def views(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _is_curve(value: object) -> bool:
-    return isinstance(value, list) and len(value) > 0
+def _speeds(runs: pd.DataFrame, eligible: pd.DataFrame) -> pd.Series:
+    """Tokens per second of each run's cell."""
+    speeds = cells_table(runs).set_index("cell").tokens_per_s
+    return eligible.cell.map(speeds).astype(float)
+
+
+def with_curves(eligible: pd.DataFrame) -> pd.DataFrame:
+    """The runs that recorded their probes."""
+    if "dev_curve" not in eligible:
+        return eligible.head(0).assign(dev_curve=None)
+    return eligible[[isinstance(curve, list) and len(curve) > 0 for curve in eligible.dev_curve]]
 
 
 def _view(eligible: pd.DataFrame, name: str, cost_per_token: pd.Series) -> pd.DataFrame:

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from ..runs import COLUMNS
-from .cells import cells_table, completed_cells
+from .cells import cells_table, completed_cells, with_logs
 from .comparisons import draw_t, linked
 from .groups import SPEED_COLUMNS
+from .least_squares import coded, two_way
 from .noise import fit
 from .power import DRAWS
 from .selection import eligible_runs
@@ -84,10 +85,11 @@ def front_probability(runs: pd.DataFrame, cost: str, quality: str = "dev_loss") 
     that no seeds link to the one with the best quality.
 
     Qualities are drawn from the cell + seed model (t); SmallBench of one seed has no probabilities,
-    as its standard error over items leaves out what another seed would do. Costs are drawn on the
-    log scale with a variance pooled over cells; one that never varies within a cell has none.
-    Speeds that were measured alone are shared by the seeds of a cell: their noise is that of their
-    interval (`speeds_width`).
+    as its standard error over items leaves out what another seed would do. Speeds are drawn from
+    the same model of their logarithms, around the table's geometric means: the seed is a block, as
+    its runs trained beside the same other work. Those that were measured alone are shared by the
+    seeds of a cell: their noise is that of their interval (`speeds_width`). Other costs are counted
+    and have no noise.
     """
     table = completed_cells(cells_table(runs)).set_index("cell")
     measured = table.index[table[cost].notna() & table[quality].notna()]
@@ -149,18 +151,22 @@ def _widths(eligible: pd.DataFrame, cost: str) -> pd.Series:
 def _draw_costs(
     eligible: pd.DataFrame, table: pd.DataFrame, cost: str, generator: np.random.Generator
 ) -> np.ndarray:
-    """(DRAWS, C) draws of the cells' costs, around the table's; NaN where the noise is unknown."""
+    """(DRAWS, C) draws of the cells' costs, around the table's.
+
+    NaN where the noise is unknown: where no speed repeats, or no seeds link those of all cells.
+    """
+    centre = table[cost].to_numpy(float)
     if is_timed_alone(eligible, cost):
         normal = generator.standard_normal((DRAWS, len(table)))
         sd = _widths(eligible, cost).reindex(table.index).to_numpy(float) / (2 * NORMAL_95)
-        return table[cost].to_numpy(float) * np.exp(sd * normal)
-    logs = np.log(eligible[cost].where(eligible[cost] > 0))
-    cells = logs.groupby(eligible.cell)
-    n = cells.count().reindex(table.index).to_numpy()
-    df = int((cells.count() - 1).clip(0).sum())
-    sd, scale = 0.0, 1.0
-    if df:
-        sd = np.sqrt(np.square(logs - cells.transform("mean")).sum() / df)
-        scale = np.sqrt(generator.chisquare(df, (DRAWS, 1)) / df)
-    normal = generator.standard_normal((DRAWS, len(table)))
-    return table[cost].to_numpy(float) * np.exp(sd / np.sqrt(n) * normal / scale)
+        return centre * np.exp(sd * normal)
+    if cost not in SPEED_COLUMNS:
+        return np.broadcast_to(centre, (DRAWS, len(table)))
+    measured = with_logs(eligible, cost).dropna(subset=cost)
+    names, cell, seed = coded(measured)
+    model = two_way(cell, seed, measured[cost].to_numpy(float))
+    are_linked = np.linalg.matrix_rank(model["information"], hermitian=True) == len(names) - 1
+    if not model["df"] or not are_linked:
+        return np.full((DRAWS, len(table)), np.nan)
+    noise = draw_t(model["sigma2"] * model["unit"], model["df"], DRAWS, generator)
+    return centre * np.exp(noise[:, [names.index(name) for name in table.index]])

@@ -147,7 +147,7 @@ def _repeatability(runs: pd.DataFrame, cost: str) -> str:
         return ""
     return (
         f" The runs of one cell differ by a factor of up to {factor.max():.2f} (median cell:"
-        f" {factor.median():.2f}); fronts take their medians."
+        f" {factor.median():.2f}); fronts take their geometric means."
     )
 
 

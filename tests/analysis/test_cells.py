@@ -24,7 +24,7 @@ from paramalloc.analysis import (
 
 
 def test_means_equal_a_computation_by_hand():
-    """dev_loss, dev_ppl and dev_bpb are means over seeds, tokens_per_s is the median."""
+    """dev_loss, dev_ppl and dev_bpb are means over seeds, tokens_per_s is the geometric mean."""
     seeds = [(0, 5.0, 1.0), (1, 5.2, 2.0), (2, 5.3, 9.0)]
     runs = pd.DataFrame(
         [run(0.35, 2.66, seed, dev_loss=loss, tokens_per_s=speed) for seed, loss, speed in seeds]
@@ -32,7 +32,8 @@ def test_means_equal_a_computation_by_hand():
     cell = cells_table(runs).iloc[0]
     assert cell.dev_loss == pytest.approx((5.0 + 5.2 + 5.3) / 3)
     assert cell.dev_ppl == pytest.approx((math.exp(5.0) + math.exp(5.2) + math.exp(5.3)) / 3)
-    assert (cell.tokens_per_s, cell.n_seeds, cell.status) == (2.0, 3, "completed")
+    assert cell.tokens_per_s == pytest.approx((1.0 * 2.0 * 9.0) ** (1 / 3))
+    assert (cell.n_seeds, cell.status) == (3, "completed")
 
 
 @pytest.mark.parametrize("luck", [-0.3, 0.3])
