@@ -60,6 +60,17 @@ report.effects(results)
 report.certainty(results)
 
 # %% [markdown]
+# ## How early was the order known?
+# A pair of cells is right at a smaller budget if its mean losses there have the order of the final
+# means. Runs that are cut short share their noise with their end; separate runs do not.
+
+# %%
+report.how_early(results)
+
+# %%
+figures |= plots.show_all(order_by_budget=plots.order_by_budget(results))
+
+# %% [markdown]
 # ## What does a low loss cost?
 # A cell is Pareto-efficient if no other one is at least as good in both and better in one. The
 # table names the cells on the front as measured, then those that the noise does not rule out. In

@@ -22,6 +22,7 @@ What follows:
 - `quadratic`, `optimum`, `surface`: a response surface, and where its minimum may lie
 - `arms`: runs that differ in one more axis, and what the share is traded against
 - `curves`: probes during training, losses at equal cost, kills of early stop
+- `early_order`: at which smaller budget the cells had their final order
 - `transfer`: whether the best learning rate moves with width and depth
 - `verdict`: the answer in words
 - `recipe`, `candidates`, `evidence`, `recommendation`: the shape for a budget
@@ -32,6 +33,7 @@ from .arms import arm, by_tradeoff, matching_runs
 from .cells import STATUSES, baseline_cell, baseline_name, cells_table, completed_cells
 from .comparisons import differences, linked
 from .curves import dev_curves, losses_by_frequency, views, wrong_kills
+from .early_order import early_order, other_seeds, tokens_until_known
 from .effects import interaction, main_effects
 from .floor import Floor, noise_floor
 from .fronts import (
@@ -99,6 +101,7 @@ __all__ = [
     "dev_curves",
     "differences",
     "distances_of_shares",
+    "early_order",
     "eligible_runs",
     "estimate_noise",
     "fit",
@@ -119,6 +122,7 @@ __all__ = [
     "nats",
     "noise_floor",
     "optima",
+    "other_seeds",
     "pareto_front",
     "rate_check",
     "reach_verdict",
@@ -126,6 +130,7 @@ __all__ = [
     "runs_at_own_rates",
     "screening",
     "slopes",
+    "tokens_until_known",
     "training_command",
     "transfer_verdict",
     "views",

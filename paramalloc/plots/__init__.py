@@ -14,6 +14,7 @@ drawn from the runs' rows alone: each module prepares its data first, then draws
     surface      the fitted loss between the cells
     shapes       where the parameters are
     curves       the loss during training
+    early_order  pairs of cells that smaller budgets put into their final order
     frequency    the loss by token frequency
     spending     the ranking at equal tokens, FLOPs and time
     arms         the answer when one more thing changes
@@ -41,6 +42,7 @@ from .base import (
     show_all,
 )
 from .curves import learning_curves
+from .early_order import order_by_budget
 from .effects import difference_forest, share_tradeoff
 from .exploration import explored
 from .frequency import frequency_deciles
@@ -71,6 +73,7 @@ __all__ = [
     "learning_curves",
     "loss_curve",
     "name_stopped",
+    "order_by_budget",
     "pareto",
     "response_surface",
     "save",

@@ -5,6 +5,7 @@ nothing in them acts.
 
     summary      the answer, how sure it is, its scale and its corpus
     uncertainty  noise, seeds that a difference needs, the test split
+    early_order  how early the order of the cells was known
     rates        how learning rates were chosen, or what others would have gained
     tables       cells, main effects, fronts
     recipe       how the numbers were made
@@ -19,6 +20,7 @@ nothing in them acts.
     readmes      fills the generated parts of these pages
 """
 
+from .early_order import how_early
 from .limitations import limits
 from .markup import Table
 from .open_runs import unfinished
@@ -39,6 +41,7 @@ __all__ = [
     "corpus",
     "effects",
     "fronts",
+    "how_early",
     "limits",
     "methods",
     "provenance",

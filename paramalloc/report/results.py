@@ -9,6 +9,7 @@ import pandas as pd
 from ..analysis import NO_RUNS, fit_surface
 from ..plots import Picture
 from ..runs import Note, as_csv, write_text
+from .early_order import how_early
 from .limitations import limits
 from .markup import Table, code, escape_markdown, frame_to_markdown
 from .open_runs import unfinished
@@ -22,6 +23,7 @@ from .uncertainty import certainty
 FIGURES = {
     "answer": ["share_glu_heatmap"],
     "certainty": ["difference_forest"],
+    "early": ["order_by_budget"],
     "cost": ["pareto_speed", "pareto_decode"],
     "share": ["response_surface", "share_tradeoff"],
 }
@@ -42,6 +44,11 @@ SECTIONS = {
     "How sure is that?": (
         "Another seed would have given other losses. Each cell is compared with the baseline on"
         " the same seeds."
+    ),
+    "How early was the order known?": (
+        "A pair of cells is right at a smaller budget if its mean losses there have the order of"
+        " the final means. Runs that are cut short share their noise with their end; separate runs"
+        " do not."
     ),
     "What does a low loss cost?": (
         "A cell is Pareto-efficient if no other one is at least as good in both and better in"
@@ -111,6 +118,7 @@ def _results_text(runs: pd.DataFrame, figures: dict[str, Picture | Note], comman
         *_figure_parts(figures, FIGURES["certainty"]),
         *_effect_parts(runs),
         certainty(runs),
+        *_early_parts(runs, figures),
         *_section("What does a low loss cost?"),
         _table_markdown(fronts(runs)),
         *_figure_parts(figures, FIGURES["cost"]),
@@ -156,6 +164,15 @@ def _effect_parts(runs: pd.DataFrame) -> list[str]:
     if isinstance(table, Note):
         return [table]
     return [EFFECTS_INTRODUCTION, _table_markdown(table)]
+
+
+def _early_parts(runs: pd.DataFrame, figures: dict[str, Picture | Note]) -> list[str]:
+    """When the order was known; nothing where no smaller budget was looked at."""
+    text = how_early(runs)
+    if not text:
+        return []
+    parts = [*_section("How early was the order known?"), text]
+    return [*parts, *_figure_parts(figures, FIGURES["early"])]
 
 
 def _shapes_part(runs: pd.DataFrame) -> list[str]:
