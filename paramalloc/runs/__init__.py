@@ -24,6 +24,7 @@ from .folder import (
     as_json,
     final_weights,
     find_run,
+    held_here,
     write_json,
     write_text,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "describe_stage",
     "final_weights",
     "find_run",
+    "held_here",
     "hold",
     "identifying_parameters",
     "last_record",

@@ -15,6 +15,7 @@ from ..disk import sha256_of, sync
 from ..errors import RunError
 from .identity import run_id
 from .lease import SILENCE, Holder, Lease, OnWait, Watch, hold
+from .process import myself
 from .reading import read_json, read_metrics
 from .schema import RESULT_COLUMNS
 
@@ -56,6 +57,10 @@ class Run:
             finally:
                 if self.metrics:  # not begun where it was finished while we waited
                     self.metrics.close()
+
+    def beside(self) -> set[str]:
+        """The other runs of these outputs that living processes of this machine hold now."""
+        return set(held_here(self.folder.parent)) - {self.id}
 
     @staticmethod
     def holder(folder: Path) -> Holder | None:
@@ -114,6 +119,16 @@ class Run:
     def probes(self) -> list[dict[str, Any]]:
         """The records that hold a probe of dev."""
         return read_metrics(self.folder, "dev_ppl")
+
+
+def held_here(runs: Path) -> dict[str, Holder]:
+    """The runs in this folder that living processes of this machine hold, by id."""
+    held = {}
+    for lease in sorted(runs.glob("*/lease")):
+        holder = Run.holder(lease.parent)
+        if holder and holder["host"] == myself()["host"]:
+            held[lease.parent.name] = holder
+    return held
 
 
 def find_run(run: str, outputs: Path, file: str = "config.json") -> Path:

@@ -23,7 +23,7 @@ Role = Literal[
     "count",  # of parameters
     "measured",  # of a trained model; `paramalloc evaluate` measures it again
     "quality",  # outcome whose seed noise is shared by all cells
-    "speed",  # timing; summarised by the median
+    "speed",  # timing; averaged as a factor, by the geometric mean
     "timed",  # `paramalloc time` measures it, alone on the machine
 ]
 
@@ -255,6 +255,9 @@ _TABLE = (
             "timed", better="less"),
     _column("graphed", "bool", "",
             "whether tokens_per_s is of steps that were replayed as one CUDA graph", "timed"),
+    _column("beside", "list", "",
+            "run_ids of the other runs of these outputs that this machine held as training began"
+            " or ended"),
 )
 # fmt: on
 

@@ -15,7 +15,7 @@ from typing import Any
 from ..allocation import peak_flops
 from ..config import ModelConfig
 from ..errors import RunError
-from ..runs import COLUMNS, RESULT_COLUMNS, TIMED, Run, as_json, hold, myself, read_json
+from ..runs import COLUMNS, RESULT_COLUMNS, TIMED, as_json, held_here, hold, read_json
 
 WIDTH = 0.03  # of the 95 % interval of a median, as a part of the median
 LONGEST = 5  # times the seconds of a shape, for one whose width is not known by then
@@ -114,14 +114,11 @@ def _value(result: Mapping[str, Any], name: str) -> Any:
 
 def refuse_company(outputs: Path) -> None:
     """RunError while a living process of this machine works on a run of these outputs."""
-    for lease in sorted((outputs / "runs").glob("*/lease")):
-        holder = Run.holder(lease.parent)
-        if holder and holder["host"] == myself()["host"]:
-            raise RunError(
-                f"process {holder['pid']} works on run {lease.parent.name} on this machine: speeds "
-                "are measured alone, so give the command again when it has ended "
-                "(`paramalloc status` shows it)"
-            )
+    for run_id, holder in held_here(outputs / "runs").items():
+        raise RunError(
+            f"process {holder['pid']} works on run {run_id} on this machine: speeds are measured"
+            " alone, so give the command again when it has ended (`paramalloc status` shows it)"
+        )
 
 
 # ---------------------------------------------------------------- rounds

@@ -69,6 +69,7 @@ class Trainer:
         self.steps = 0  # how many are done
         self.losses: list[Tensor] = []  # of the steps since the last record, on the device
         self.status: str | None = None  # stopped_early or diverged, once the run is
+        self.beside = run.beside()  # the other runs that this machine held as this one began
         self.memory_before = 0  # bytes, a peak that is no higher is of an earlier run
 
     # -------------------------------------------------------------- set-up
@@ -201,6 +202,7 @@ class Trainer:
 
         result = self.columns | self.meter.totals(self.steps)
         result["status"] = status
+        result["beside"] = sorted(self.beside | self.run.beside())
         result["compared"] = self.early_stop.compared
         result["flagged_at_tokens"] = self.early_stop.fired
         result["epochs"] = result["tokens_trained"] / self.corpus.meta["splits"]["train"]["tokens"]

@@ -21,7 +21,10 @@ PAPERMILL = ("--engine", "papermill")
 ORDERS = ((POOL, VIEWS, PAPERMILL), (PAPERMILL, POOL, VIEWS), (POOL, VIEWS, PAPERMILL))
 
 # What a run says of its own times, its place in a process of many runs, and its beginning.
-TIMED = ["created", "commit", "tokens_per_s", "wall_s", "outside_steps_share", "peak_memory_bytes"]
+TIMED = [
+    *("created", "commit", "tokens_per_s", "wall_s", "outside_steps_share", "peak_memory_bytes"),
+    "beside",
+]
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from paramalloc.errors import LeaseLostError
-from paramalloc.runs import Watch, hold
+from paramalloc.runs import Run, Watch, held_here, hold
 from paramalloc.runs import lease as leases
 from paramalloc.runs.lease import acquire, newest
 
@@ -210,3 +210,23 @@ def test_a_file_in_the_place_of_a_lease_is_passed_over(tmp_path):
     (tmp_path / "000001").touch()
     with hold(tmp_path) as lease:
         assert lease.desk.name == "000002"
+
+
+# ---- who else
+
+
+def test_a_run_knows_which_others_this_machine_holds(tmp_path):
+    """Those that a living process holds, but not itself, nor those that are released; one of
+    another machine does not slow this one down.
+    """
+    run = object.__new__(Run)
+    run.id, run.folder = "a", tmp_path / "a"
+    assert run.beside() == set()
+    with hold(tmp_path / "a" / "lease"), hold(tmp_path / "b" / "lease") as lease:
+        with hold(tmp_path / "c" / "lease"):
+            assert run.beside() == {"b", "c"}
+        assert run.beside() == {"b"}
+        assert held_here(tmp_path)["b"]["pid"] == os.getpid()
+        path = lease.desk / "holder.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"host": "elsewhere"}))
+        assert run.beside() == set()

@@ -20,7 +20,7 @@ from paramalloc.sweep.pool import assign_shapes
 from paramalloc.sweep.schedule import Schedule
 
 SHARES = [0.35, 0.3]
-TIMED = {"created", "tokens_per_s", "wall_s", "outside_steps_share", "peak_memory_bytes"}
+TIMED = {"created", "tokens_per_s", "wall_s", "outside_steps_share", "peak_memory_bytes", "beside"}
 
 
 def write_sweep(path, axes, parameters):

@@ -18,6 +18,7 @@ from paramalloc.runs import (
     RESULT_COLUMNS,
     Run,
     as_csv,
+    hold,
     load_metrics,
     load_runs,
     read_metrics,
@@ -291,6 +292,17 @@ def test_text_on_the_device_gives_the_same_batches(tiny_corpus):
                 and one.is_contiguous()
                 and other.is_contiguous()
             )
+
+
+def test_a_result_names_the_runs_beside_it(tiny, tiny_corpus, tmp_path):
+    """Those that this machine held as it began or ended; alone, none."""
+    short = {"tokens": 8192, "probes": 2}
+    assert train(cell(tiny, tmp_path, **short), tiny_corpus)[0]["beside"] == []
+    with hold(tmp_path / "runs" / "another" / "lease"):
+        [result] = train(cell(tiny, tmp_path, seed=1, **short), tiny_corpus)
+    assert result["beside"] == ["another"]
+    [row] = [row for _, row in load_runs(tmp_path).iterrows() if row.seed == 1]
+    assert row.beside == ["another"]
 
 
 def test_time_outside_the_steps_is_told(tiny, tiny_corpus, tmp_path):
