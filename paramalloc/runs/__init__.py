@@ -30,7 +30,6 @@ from .folder import (
 )
 from .identity import identifying_parameters, run_id
 from .lease import Lease, Watch, hold
-from .process import myself
 from .progress import TimeLeft, describe_seconds, describe_stage
 from .provenance import current_commit, describe_provenance, describe_run, say_commit
 from .reading import last_record, read_about, read_json, read_metrics
@@ -91,7 +90,6 @@ __all__ = [
     "last_record",
     "load_metrics",
     "load_runs",
-    "myself",
     "read_about",
     "read_json",
     "read_metrics",
