@@ -107,7 +107,7 @@ def limits(study: Study) -> list[str]:
         " budget may change the ranking.",
         *[
             f"The runs of one cell differ by a factor of up to {factor.max():.2f} (median cell:"
-            f" {factor.median():.2f}); fronts take their medians."
+            f" {factor.median():.2f}); fronts take their geometric means."
             for factor in spreads.values()
         ],
         f"{len(others)} other runs (tokens `{others.tokens.unique()[0]}`) do not compare with the"

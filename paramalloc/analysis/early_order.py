@@ -38,7 +38,7 @@ EARLY_COLUMNS = [
 ]
 CUT_SHORT, SEPARATE = "cut short", "separate"
 ALL_PAIRS, DISTINGUISHABLE = "all", "distinguishable"
-KNOWN = 0.95  # of the pairs right: then an order counts as known
+MOST_PAIRS = 0.95  # of the pairs right: then an order counts as known
 POINTS = 50  # budgets at which curves with more probes are read
 
 EQUAL = 1e-9  # nats per token: what is closer is equal, and its order a rounding error
@@ -88,13 +88,13 @@ def early_order(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def tokens_until_known(rows: pd.DataFrame) -> float:
-    """The fewest tokens from which on KNOWN of the distinguishable pairs are right.
+    """The fewest tokens from which on MOST_PAIRS of the distinguishable pairs are right.
 
     `rows` are those of `early_order`, of one source; at all further budgets they are right as well.
     NaN where no pair is distinguishable, or the order is not known at the last of the budgets.
     """
     rows = rows[rows.pairs == DISTINGUISHABLE].sort_values("tokens", ascending=False)
-    known = (rows.share >= KNOWN).cummin()
+    known = (rows.share >= MOST_PAIRS).cummin()
     return float(rows.tokens[known].min())
 
 

@@ -11,6 +11,7 @@ import pytest
 from recomputed import Study, agrees
 from statements import CLAIMS, own_rates
 from statements_of_methods import CIRCUMSTANCES
+from statements_of_order import orders
 
 from paramalloc import report
 from paramalloc.config import ROOT
@@ -62,7 +63,7 @@ def made(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def statements(study) -> list[str]:
-    return [statement for state in (*CLAIMS, *CIRCUMSTANCES) for statement in state(study)]
+    return [statement for state in (*CLAIMS, *CIRCUMSTANCES, orders) for statement in state(study)]
 
 
 def unproven(markdown: str, statements: list[str]) -> list[str]:
