@@ -255,9 +255,9 @@ _TABLE = (
             "timed", better="less"),
     _column("graphed", "bool", "",
             "whether tokens_per_s is of steps that were replayed as one CUDA graph", "timed"),
-    _column("beside", "list", "",
+    _column("beside", "text", "",
             "run_ids of the other runs of these outputs that this machine held as training began"
-            " or ended"),
+            " or ended; `nobody` where it held none"),
 )
 # fmt: on
 

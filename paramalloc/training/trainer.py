@@ -202,7 +202,7 @@ class Trainer:
 
         result = self.columns | self.meter.totals(self.steps)
         result["status"] = status
-        result["beside"] = sorted(self.beside | self.run.beside())
+        result["beside"] = " ".join(sorted(self.beside | self.run.beside())) or "nobody"
         result["compared"] = self.early_stop.compared
         result["flagged_at_tokens"] = self.early_stop.fired
         result["epochs"] = result["tokens_trained"] / self.corpus.meta["splits"]["train"]["tokens"]

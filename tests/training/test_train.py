@@ -295,14 +295,14 @@ def test_text_on_the_device_gives_the_same_batches(tiny_corpus):
 
 
 def test_a_result_names_the_runs_beside_it(tiny, tiny_corpus, tmp_path):
-    """Those that this machine held as it began or ended; alone, none."""
+    """Those that this machine held as it began or ended."""
     short = {"tokens": 8192, "probes": 2}
-    assert train(cell(tiny, tmp_path, **short), tiny_corpus)[0]["beside"] == []
-    with hold(tmp_path / "runs" / "another" / "lease"):
-        [result] = train(cell(tiny, tmp_path, seed=1, **short), tiny_corpus)
-    assert result["beside"] == ["another"]
-    [row] = [row for _, row in load_runs(tmp_path).iterrows() if row.seed == 1]
-    assert row.beside == ["another"]
+    train(cell(tiny, tmp_path, **short), tiny_corpus)
+    another, third = (hold(tmp_path / "runs" / name / "lease") for name in ("another", "third"))
+    with another, third:
+        train(cell(tiny, tmp_path, seed=1, **short), tiny_corpus)
+    beside = load_runs(tmp_path).set_index("seed").beside.to_dict()
+    assert beside == {0: "nobody", 1: "another third"}
 
 
 def test_time_outside_the_steps_is_told(tiny, tiny_corpus, tmp_path):
