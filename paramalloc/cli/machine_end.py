@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..config import cores
+from .options import number_option
 
 LEFT = 3  # the exit status of a sweep that its deadline ended
 
@@ -49,8 +50,11 @@ def make_deadline(arguments, plan, jobs: int, began: float):
         seconds = seconds_until(arguments.until, datetime.now())
     else:
         return Deadline()
+    threads = cores() // jobs
+    if arguments.engine == "ray":
+        threads = int(number_option(arguments, "cpus_per_cell"))
     start_s = START_S if arguments.engine == "papermill" else 0.0  # else a process lives on
-    deadline = Deadline(seconds, threads=max(1, cores() // jobs), start_s=start_s)
+    deadline = Deadline(seconds, threads=max(1, threads), start_s=start_s)
     deadline.learn(plan.config.output_folder)
     return deadline
 

@@ -8,8 +8,10 @@ where it stopped.
 - `load`: read a sweep from its YAML file
 - `tune`: which learning rates to try next
 - `engines`: what executes a cell, and papermill processes of this machine that do
-- `pool`: long-lived processes that train many runs each
-- `pool_worker`: one of them (a program)
+- `crew`: workers that train many runs each: who trains what, and lost runs
+- `worker`: a worker of this machine
+- `pool_worker`: its process (a program)
+- `pool`: a crew of this machine
 - `ray_engine`: cells as tasks on a Ray cluster
 - `papermill_process`: papermill that ends with its parent (a program)
 - `execution`: one cell on its way

@@ -23,13 +23,14 @@ PAPERMILL = Path(__file__).with_name("papermill_process.py")
 class Task:
     """What an engine executes: a cell's parameters, its notebook, and where both leave something.
 
-    `output` gets what is printed.
+    `output` gets what is printed. `folders` are those of the runs.
     """
 
     cell: Cell
     notebook: Path
     target: Path
     output: Path
+    folders: tuple[Path, ...] = ()
 
 
 class Process(Protocol):

@@ -87,7 +87,8 @@ class Execution:
     def start(self, engine: Engine, waiting: list[Numbered]) -> None:
         """Start the process, unless all is done already or the cell is invalid."""
         if self.view or not (self.error or self.finished):
-            task = Task(self.stage, self.sweep.notebook, self._target, self.output)
+            folders = tuple(run.folder for run in self.runs)
+            task = Task(self.stage, self.sweep.notebook, self._target, self.output, folders)
             self.process = engine.start(task, waiting)
 
     @property

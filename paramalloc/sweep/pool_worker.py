@@ -20,14 +20,10 @@ from typing import Any, TextIO
 
 from ..config import TrainConfig
 from ..data import Corpus, prepare
-from ..errors import InterruptedRunError, UserError
+from ..errors import InterruptedRunError, OutOfMemoryError, UserError
 from ..training import train
 from .papermill_process import end_with
-
-DONE = 0
-FAILED = 1  # by a user's mistake: the process is as good as before
-BROKEN = 70  # by an error that nobody foresaw: another process takes the next job
-INTERRUPTED = 130
+from .worker import BROKEN, DONE, FAILED, INTERRUPTED, OUT_OF_MEMORY
 
 
 def execute_jobs(jobs: Iterable[str], answers: TextIO) -> None:
@@ -50,7 +46,7 @@ def execute_job(config: dict[str, Any], output: str) -> int:
             return INTERRUPTED
         except UserError as error:
             print(f"{type(error).__name__}: {error}")
-            return FAILED
+            return OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FAILED
         except BaseException:
             traceback.print_exc()
             return BROKEN
@@ -92,8 +88,10 @@ def _in_utf8(stream: TextIO) -> TextIO:
 def _main() -> None:
     parent = int(sys.argv[1])
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
-    # What a shell starts with & would ignore it, and never save its run.
+    # What a shell starts with & would ignore it, and never save its run. Ray blocks it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     sys.stdout = _in_utf8(sys.stdout)
     sys.stderr = _in_utf8(sys.stderr)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")

@@ -61,7 +61,7 @@ def _run_schedule(schedule: "Schedule", keeper: Keeper) -> dict[str, str]:
         try:
             while schedule.goes_on():
                 schedule.start_waiting()
-                if not schedule.running:  # what waits needs what the deadline left out
+                if schedule.is_stuck():
                     break
                 schedule.show(bar)
                 if not _conclude_ended(schedule, keeper):
@@ -114,6 +114,10 @@ class Schedule:
     def goes_on(self) -> bool:
         """Whether anything is left that the deadline allows."""
         return bool(self.waiting or self.running) and self.deadline.left_s > 0
+
+    def is_stuck(self) -> bool:
+        """Whether what waits needs what the deadline left out, and not only a worker."""
+        return not self.running and bool(self.engine.ready(self.waiting))
 
     def start_waiting(self) -> None:
         """Start what can be started, as long as the engine has room."""

@@ -37,7 +37,7 @@ def finish(path: Path, outputs: Path, *more: str) -> None:
 
 
 def family(sweep: subprocess.Popen) -> dict[str, list[psutil.Process]]:
-    """The processes of a sweep: of papermill and their kernels, or those of the pool."""
+    """The processes of a sweep: of papermill and their kernels, or those of the pool or of Ray."""
     members = {"papermill": [], "kernel": [], "worker": []}
     for process in psutil.Process(sweep.pid).children(recursive=True):
         try:
@@ -74,6 +74,8 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def assert_same_runs(whole: Path, disturbed: Path) -> None:
-    """Every run of `whole` is also in `disturbed`, and the same."""
-    for folder in sorted((whole / "runs").iterdir()):
+    """Every run of `whole` is also in `disturbed`, and the same; there is no other."""
+    folders = sorted((whole / "runs").iterdir())
+    assert [path.name for path in folders] == sorted(os.listdir(disturbed / "runs"))
+    for folder in folders:
         assert_same_run(folder, disturbed / "runs" / folder.name)

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 
@@ -12,12 +14,13 @@ import yaml
 from safetensors.numpy import load_file
 
 from paramalloc.cli import main
+from paramalloc.config import ROOT
 from paramalloc.data import prepare
 from paramalloc.runs import MEASURED, Run, load_runs, read_json, read_metrics
 from paramalloc.sweep import Deadline, Pool, execute_sweep, load_sweep, status_table
 from paramalloc.sweep.execution import plan_execution
-from paramalloc.sweep.pool import assign_shapes
 from paramalloc.sweep.schedule import Schedule
+from paramalloc.sweep.worker import OUT_OF_MEMORY
 
 SHARES = [0.35, 0.3]
 TIMED = {"created", "tokens_per_s", "wall_s", "outside_steps_share", "peak_memory_bytes", "beside"}
@@ -85,35 +88,41 @@ def test_one_process_trains_many_runs(plan, tmp_path, monkeypatch):
     sweep = load_sweep(str(plan), outputs=str(tmp_path)).by_run()
     pool = Pool(1, sweep.cells)
     pids = set()
-    poll = pool.workers[0].answer
+    look = pool.workers[0].outcome
 
-    def answer():
+    def outcome():
         pids.add(pool.workers[0].process.pid)
-        return poll()
+        return look()
 
-    monkeypatch.setattr(pool.workers[0], "answer", answer)
+    monkeypatch.setattr(pool.workers[0], "outcome", outcome)
     assert execute_sweep(sweep, pool) == {}
     pool.close()
     assert len(pids) == 1 and len(load_runs(tmp_path)) == 4
     assert not psutil.pid_exists(pids.pop())
 
 
-def test_a_lost_process_is_replaced_and_its_run_goes_on(tiny, tmp_path):
-    """The run ends as if nothing had happened, and says nowhere that it failed."""
+@pytest.fixture
+def one_run(tiny, tmp_path):
+    """A sweep of one run that saves its state every twentieth of a second."""
     shared = tiny | {"tokens": 150 * 1024, "checkpoint_seconds": 0.05}
     path = write_sweep(tmp_path / "one.yaml", {"embed_share": [0.35]}, shared)
-    sweep = load_sweep(str(path), outputs=str(tmp_path)).by_run()
-    pool = Pool(1, sweep.cells)
+    return load_sweep(str(path), outputs=str(tmp_path)).by_run()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_lost_process_is_replaced_and_its_run_goes_on(one_run, tmp_path, number):
+    """The run ends as if nothing had happened, and says nowhere that it failed."""
+    pool = Pool(1, one_run.cells)
     killed = []
 
-    def poll_and_kill(answer=pool.workers[0].answer):
+    def look_and_kill(look=pool.workers[0].outcome):
         if not killed and list(tmp_path.glob("runs/*/checkpoint/step-*")):
             killed.append(pool.workers[0].process.pid)
-            os.kill(killed[0], signal.SIGKILL)
-        return answer()
+            os.kill(killed[0], number)
+        return look()
 
-    pool.workers[0].answer = poll_and_kill
-    assert execute_sweep(sweep, pool) == {}
+    pool.workers[0].outcome = look_and_kill
+    assert execute_sweep(one_run, pool) == {}
     pool.close()
     folder = next((tmp_path / "runs").iterdir())
     assert killed and pool.workers[0].process.pid != killed[0]
@@ -122,18 +131,59 @@ def test_a_lost_process_is_replaced_and_its_run_goes_on(tiny, tmp_path):
     assert not list(tmp_path.glob("notebooks/one/*.log"))
 
 
-def test_a_process_that_is_lost_again_and_again_fails_its_run(tiny, tmp_path):
-    """After three of them the cell fails with the reason."""
-    path = write_sweep(tmp_path / "one.yaml", {"embed_share": [0.35]}, tiny | {"tokens": 4096})
-    sweep = load_sweep(str(path), outputs=str(tmp_path)).by_run()
-    pool = Pool(1, sweep.cells)
+def test_a_process_that_dies_at_its_start_fails_its_run(one_run, tmp_path):
+    """After three of them the cell fails; the log says why they died."""
+    pool = Pool(1, one_run.cells)
     pool.workers[0].environment = {"PYTHONHOME": "nowhere"}
-    failures = execute_sweep(sweep, pool)
+    failures = execute_sweep(one_run, pool)
     pool.close()
     reason = failures["embed_share-0.35"]
     assert "the process that trained it was lost (exit status 1)" in reason
     log = next(tmp_path.glob("notebooks/one/*.log")).read_text()
     assert log.count("was lost") == 3
+    assert log.count("No module named 'encodings'") == 3
+
+
+def test_an_interrupt_while_a_run_begins_saves_it(one_run, tmp_path, monkeypatch):
+    """Ctrl-C before the schedule knows the job: the process saves its run before it ends."""
+    pool = Pool(1, one_run.cells)
+    begin = pool.start
+
+    def start(task, waiting):
+        begin(task, waiting)
+        while not list(tmp_path.glob("runs/*/metrics.jsonl")):
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        execute_sweep(one_run, pool)
+    pool.close()
+    assert pool.workers[0].process.returncode == 0  # it was not killed
+    assert list(tmp_path.glob("runs/*/checkpoint/step-*"))
+
+
+def test_a_process_says_that_memory_ran_out(tiny, tmp_path):
+    """It answers so, and leaves: a run may fit into a fresh process."""
+    code = """
+import sys
+from paramalloc.errors import OutOfMemoryError
+from paramalloc.sweep import pool_worker
+
+def train(*_):
+    raise OutOfMemoryError("out of memory with batch_tokens 1024")
+
+pool_worker.train = train
+with open(sys.argv[1], "w") as answers:
+    pool_worker.execute_jobs(2 * [sys.argv[2]], answers)
+"""
+    config = tiny | {"outputs": str(tmp_path)}
+    job = json.dumps({"config": config, "output": str(tmp_path / "log")})
+    words = [sys.executable, "-c", code, str(tmp_path / "answers"), job]
+    subprocess.run(words, cwd=ROOT, check=True)
+    assert (tmp_path / "answers").read_text() == f"{OUT_OF_MEMORY}\n"
+    said = (tmp_path / "log").read_text()
+    assert said.endswith("OutOfMemoryError: out of memory with batch_tokens 1024\n")
 
 
 def test_a_cell_that_cannot_be_trained_does_not_stop_the_others(tiny, tmp_path, capsys):
@@ -161,63 +211,14 @@ def test_the_status_of_a_failed_run_names_its_own_reason(plan, tmp_path):
     assert Counter(states) == {"missing": 3, "failed (memory)": 1}
 
 
-# ---- who trains what
+# ---- what each process gets
 
 
-@pytest.fixture(scope="module")
-def study():
-    """The grid of the study with three seeds."""
-    return load_sweep("grid", profile="study", seed="0,1,2", early_stop="flag").by_run()
-
-
-def test_seeds_come_outermost_and_shallow_shapes_first(study):
-    """A sweep that is cut off anywhere has whole seeds but for the last."""
-    runs = [(cell.config.seed, cell.title) for cell in study.cells]
-    assert [seed for seed, _ in runs] == sorted(seed for seed, _ in runs)
-    assert len(set(runs)) == 36
-    titles = [title.split(",")[0] for seed, title in runs if seed == 0]
-    assert titles[0] == "embed_share-0.45_glu-4.0" and titles[-1] == "embed_share-0.25_glu-2.0"
-
-
-def test_the_baseline_of_kill_comes_first():
-    """The others compare with its curve."""
-    sweep = load_sweep("grid", profile="study", seed="0,1", early_stop="kill").by_run()
-    firsts = [sweep.cells[0].config, sweep.cells[12].config]
-    assert [(config.seed, config.embed_share, config.glu) for config in firsts] == [
-        (0, 0.35, 2.66),
-        (1, 0.35, 2.66),
-    ]
-
-
-def test_each_shape_has_one_owner_and_all_have_about_as_much_to_do(study):
-    """By predicted time the busiest of four has at most a tenth more than the mean."""
-    owners = assign_shapes(study.cells, 4)
-    assert len(owners) == 12 and Counter(owners.values()) == {0: 3, 1: 3, 2: 3, 3: 3}
-
-
-class Busy:
-    """A worker as the pool sees it, with a job or without."""
-
-    def __init__(self, job=None):
-        self.job = job
-
-
-def test_who_is_idle_takes_its_own_shapes_and_others_only_when_these_are_done(study):
-    """A shape is compiled twice only where a process would have nothing to do."""
-    pool = Pool(2, study.cells)
-    waiting = list(enumerate(study.cells, 1))
-    owner = {number: pool._owner(cell) for number, cell in waiting}
-    pool.workers = [Busy(), Busy(job="a run")]
-    assert {owner[number] for number, _ in pool.ready(waiting)} == {0}
-    others = [numbered for numbered in waiting if owner[numbered[0]] == 1]
-    assert pool.ready(others) == others
-
-
-def test_each_process_has_its_part_of_the_cores_and_one_gpu(study, monkeypatch):
+def test_each_process_has_its_part_of_the_cores_and_one_gpu(monkeypatch):
     """Four processes on two GPUs: the visible ones in turn."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    pool = Pool(4, study.cells, gpus=2)
+    pool = Pool(4, [], gpus=2)
     given = [worker.environment for worker in pool.workers]
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in given] == ["3", "5", "3", "5"]
     assert {environment["OMP_NUM_THREADS"] for environment in given} == {
@@ -246,6 +247,31 @@ def test_a_notebook_is_executed_again_only_when_its_run_is_newer(plan, both, cap
 
 
 # ---- in which order
+
+
+@pytest.fixture(scope="module")
+def study():
+    """The grid of the study with three seeds."""
+    return load_sweep("grid", profile="study", seed="0,1,2", early_stop="flag").by_run()
+
+
+def test_seeds_come_outermost_and_shallow_shapes_first(study):
+    """A sweep that is cut off anywhere has whole seeds but for the last."""
+    runs = [(cell.config.seed, cell.title) for cell in study.cells]
+    assert [seed for seed, _ in runs] == sorted(seed for seed, _ in runs)
+    assert len(set(runs)) == 36
+    titles = [title.split(",")[0] for seed, title in runs if seed == 0]
+    assert titles[0] == "embed_share-0.45_glu-4.0" and titles[-1] == "embed_share-0.25_glu-2.0"
+
+
+def test_the_baseline_of_kill_comes_first():
+    """The others compare with its curve."""
+    sweep = load_sweep("grid", profile="study", seed="0,1", early_stop="kill").by_run()
+    firsts = [sweep.cells[0].config, sweep.cells[12].config]
+    assert [(config.seed, config.embed_share, config.glu) for config in firsts] == [
+        (0, 0.35, 2.66),
+        (1, 0.35, 2.66),
+    ]
 
 
 class Instant:
