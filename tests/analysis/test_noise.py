@@ -316,6 +316,21 @@ def test_documents_widen_intervals_as_a_bootstrap_of_them_would():
     )
 
 
+def test_the_interval_of_a_mean_is_over_seeds():
+    """It is that without documents, whose part `Noise.documents` says: the root mean square."""
+    generator = np.random.default_rng(4)
+    runs = noisy(grid(seeds=3), 0.01)
+    groups = [
+        np.stack([np.full(8, 100), 100 * (loss + generator.normal(0, 0.3, 8))], 1).tolist()
+        for loss in runs.dev_loss
+    ]
+    with_documents = runs.assign(dev_by_group=groups)
+    pd.testing.assert_frame_equal(means(with_documents), means(runs))
+    variance = np.diag(fit(eligible_runs(with_documents)).documents)
+    assert estimate_noise(with_documents).documents == pytest.approx(np.sqrt(variance.mean()))
+    assert estimate_noise(runs).documents == 0
+
+
 def test_documents_are_left_out_where_a_run_lacks_them():
     """One run without groups: their variance is zero for all, not for some."""
     groups = [[10, 50.0], [10, 52.0]]
