@@ -12,6 +12,7 @@ flags.py       the rule of early stop; which runs it flags, from their curves
 reading.py     its files as they are read; damaged ones are named
 folder.py      a run's folder, and how it is written
 progress.py    how long a stage of measuring still takes
+checking.py    what the cells of a results.csv may hold
 table.py       all runs as a DataFrame, from folders or from a results.csv
 archive.py     the small files of many runs in one zip archive
 restore.py     runs of a results.csv or of archives, put back as folders

@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 from ..disk import sync
 from ..errors import DiskError, RunError
 from .archive import FILES, Files, read_archive
+from .checking import ENDS, LARGEST_LOSS
 from .folder import Run, as_json
 from .lease import Holder, Lease, hold
 from .reading import may_be, read_json
 from .schema import RESULT_COLUMNS
 from .table import read_rows
-
-ENDS = ("completed", "stopped_early", "diverged")
-LARGEST_LOSS = 700  # nats per token; its perplexity is still a number
 
 
 class Restored(NamedTuple):

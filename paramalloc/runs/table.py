@@ -2,8 +2,8 @@
 
 import csv
 import json
-import re
 from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,14 +12,13 @@ import pandas as pd
 
 from ..config import TrainConfig
 from ..errors import RunError
+from .checking import blank_column, check_cell, parse_cell
 from .flags import with_flags
 from .reading import read_json, read_metrics
-from .schema import COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS, TEXT_COLUMNS
+from .schema import METRIC_COLUMNS, RESULT_COLUMNS
 
 LONGEST_CELL = 2**24  # characters: a curve of 10,000 probes has 300,000, and csv's limit is 131,072
 csv.field_size_limit(LONGEST_CELL)
-# A number as spreadsheets write it in most of Europe.
-DECIMAL_COMMA = r"-?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?"
 
 SUMMARY = [
     "status",
@@ -86,48 +85,68 @@ def _as_cell(value: object) -> object:
 def read_results(path: Path) -> pd.DataFrame:
     """The runs of a results.csv as `load_runs` gives them, bit for bit.
 
-    RunError if there is no such file or it is no such table.
+    RunError if there is no such file, it is no such table, or a run that ended leaves a column
+    blank that every such run has (`checking.REQUIRED`).
     """
-    return as_frame(with_flags(read_rows(path)))
+    rows = _read_numbered(path)
+    for number, row in rows.items():
+        blank = blank_column(row)
+        if blank:
+            place = f"{path}: row {number}, column {blank}"
+            raise RunError(f"{place}: it is blank, and every run that ended has one")
+    return as_frame(with_flags(rows.values()))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a results.csv as the dicts that result.json holds; RunError as `read_results`."""
+    return list(_read_numbered(path).values())
+
+
+def _read_numbered(path: Path) -> dict[int, dict[str, Any]]:
+    """The rows of a results.csv by their number, as a spreadsheet counts; empty ones are left out.
+
+    A cell that cannot be what it says is named by its row and column (`checking`).
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = [_parse_row(row) for row in _read_table(file) if any(row.values())]
+            lines = list(_read_cells(file))
     except FileNotFoundError:
         raise RunError(f"there is no file {path}") from None
-    except (ValueError, AttributeError, TypeError, RecursionError, csv.Error):
-        rows = []
-    if not rows or not all(row.get("status") for row in rows):
+    except (UnicodeError, csv.Error):
+        lines = []
+    if len(lines) < 2 or "status" not in lines[0]:
         raise RunError(f"{path} is not a results.csv of this project")
+    header = [name.strip() for name in lines[0]]
+    rows = {}
+    for number, cells in enumerate(lines[1:], 2):
+        if any(cell.strip() for cell in cells):
+            rows[number] = _parse_row(header, cells, f"{path}: row {number}")
+    if not rows:
+        raise RunError(f"{path} holds no run")
     return rows
 
 
-def _read_table(file: TextIO) -> Iterable[dict[str, str]]:
+def _read_cells(file: TextIO) -> Iterable[list[str]]:
     """The rows of a table, whether commas part its cells or what a spreadsheet took for them."""
     delimiter = max(",;\t", key=file.readline().count)
     file.seek(0)
-    return csv.DictReader(file, delimiter=delimiter)
+    return csv.reader(file, delimiter=delimiter)
 
 
-def _parse_row(row: dict[str, str]) -> dict[str, Any]:
-    return {name: _parse_cell(name, cell) for name, cell in row.items()}
-
-
-def _parse_cell(name: str, cell: str) -> Any:
-    if not cell:
-        return None
-    if name in TEXT_COLUMNS:
-        return cell
-    if re.fullmatch(DECIMAL_COMMA, cell):
-        cell = cell.replace(",", ".")
-    value = json.loads(cell.lower())  # pandas writes True
-    is_count = name in COLUMNS and COLUMNS[name].kind == "int"
-    if is_count and isinstance(value, float) and value.is_integer():
-        return int(value)  # beside an empty cell pandas writes 4096 as 4096.0
-    return value
+def _parse_row(header: list[str], cells: list[str], place: str) -> dict[str, Any]:
+    """The values by column; RunError names the first cell that is wrong."""
+    if len(cells) > len(header) and any(cells[len(header) :]):
+        raise RunError(f"{place} has {len(cells)} cells, and the header {len(header)}")
+    row = {}
+    for name, cell in zip_longest(header, cells[: len(header)], fillvalue=""):
+        try:
+            row[name] = parse_cell(name, cell)
+            check_cell(name, row[name])
+        except RunError as error:
+            raise RunError(f"{place}, column {name}: {error}") from None
+    if not row["status"]:
+        raise RunError(f"{place}, column status: it is blank")
+    return row
 
 
 def baseline_request(runs: pd.DataFrame) -> tuple[float, float]:

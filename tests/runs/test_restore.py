@@ -198,11 +198,12 @@ def test_links_copies_bombs_and_damage_in_an_archive_are_refused(tmp_path, monke
     ],
 )
 def test_a_value_that_cannot_be_is_refused(outputs, tmp_path, column, value):
-    """The line names table, run and column; nothing is written."""
+    """The line names table, row or run, and column; nothing is written."""
     frame = load_runs(outputs).astype({column: object})
     frame.loc[1, column] = value
     (tmp_path / "bad.csv").write_text(as_csv(frame), encoding="utf-8")
-    refused(tmp_path / "bad.csv", f"bad.csv: run 000000000002 cannot have {column}")
+    place = f"row 3, column {column}: |run 000000000002 cannot have {column}"
+    refused(tmp_path / "bad.csv", rf"bad\.csv: ({place})")
 
 
 def test_random_damage_ends_in_one_line(outputs, tmp_path):

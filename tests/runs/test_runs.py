@@ -10,16 +10,30 @@ import pytest
 
 from paramalloc.config import AnalysisConfig
 from paramalloc.errors import RunError
-from paramalloc.runs import RESULT_COLUMNS, as_csv, load_runs, read_json, read_results, restore_runs
+from paramalloc.runs import (
+    RESULT_COLUMNS,
+    as_csv,
+    as_frame,
+    load_runs,
+    read_json,
+    read_results,
+    restore_runs,
+)
 from paramalloc.sweep import select_runs
 
 NOTHING = dict.fromkeys(RESULT_COLUMNS)
+SHAPE = {"d_model": 88, "n_layers": 7, "n_heads": 2, "n_kv_heads": 2, "d_head": 44, "d_ff": 232}
+RECIPE = {"vocab_size": 4096, "embedding": "tied", "seq_len": 128, "batch_tokens": 2048}
+SIZE = {"total_params": 1_007_336, "embed_share": 0.3578, "glu": 2.64, "tokens": 5_000_000}
 
 
 def result(run_id: str, **values) -> dict:
     """A finished run; ids are hex digits, so some look like numbers."""
     return (
         NOTHING
+        | SHAPE
+        | RECIPE
+        | SIZE
         | {
             "run_id": run_id,
             "status": "completed",
@@ -28,6 +42,7 @@ def result(run_id: str, **values) -> dict:
             "seed": 0,
             "compiled": False,
             "dataset": 'a, "b"',
+            "data_fingerprint": "0123",
             "dev_curve": [[n * 32_768, round(7.123456 - n / 100, 5)] for n in range(1, 41)],
             "dev_by_frequency": [[0, None], *([1234, 0.1 + n / 7] for n in range(9))],
             "dev_by_group": [[9999, 31_234.123456789 / (n + 1)] for n in range(32)],
@@ -111,12 +126,72 @@ def test_a_published_table_of_sixty_runs_is_small(outputs):
 
 
 @pytest.mark.parametrize(
+    "column, cell, why",
+    [
+        *(
+            (name, "", "it is blank")
+            for name in ("seq_len", "batch_tokens", "tokens", "vocab_size")
+        ),
+        *((name, "  ", "it is blank") for name in ("seed", "dataset", "status", "dev_loss")),
+        ("dev_loss", "-3", "it must be above 0, not -3"),
+        ("dev_loss", "0", "it must be above 0, not 0"),
+        ("dev_loss", "1e300", "it must be at most 700 nats per token"),
+        ("dev_loss", "1e999", "Infinity is not a number"),
+        ("dev_loss", "nan", "'nan' is not a number; leave it blank if unknown"),
+        ("dev_loss", "5,1,2", "'5,1,2' is not a number"),
+        ("d_model", "88.5", "88.5 is not a whole number"),
+        ("embed_share", "35", "it must be below 1"),
+        ("seed", "-1", "it must be between 0 and"),
+        ("vocab_size", "1", "it must be between 257 and 65536"),
+        ("embedding", "tide", "it must be one of tied"),
+        ("status", "done", "it must be one of completed"),
+        ("dev_curve", "[1", "is not a list of pairs of numbers"),
+        ("dev_curve", "[1]", "is not a list of pairs of numbers"),
+    ],
+)
+def test_a_cell_that_cannot_be_is_named_by_its_row_and_column(outputs, column, cell, why):
+    """As a spreadsheet counts, with a byte-order mark and an empty row before it."""
+    frame = load_runs(outputs)
+    header, *rows = csv.reader(io.StringIO(as_csv(frame)))
+    at = next(i for i, row in enumerate(rows) if "completed" in row)
+    rows[at][header.index(column)] = cell
+    text = io.StringIO()
+    csv.writer(text).writerows([header, [], [""] * len(header), *rows])
+    table = outputs / "edited.csv"
+    table.write_text("\ufeff" + text.getvalue(), encoding="utf-8")
+    with pytest.raises(RunError) as error:
+        read_results(table)
+    said = str(error.value)
+    assert f"edited.csv: row {at + 4}, column {column}: " in said and why in said
+    assert "\n" not in said
+
+
+def test_what_a_run_without_a_result_leaves_blank_is_read(outputs):
+    """A cell that failed, or that a sweep still expects, has hardly a value."""
+    rows = load_runs(outputs).to_dict("records")
+    rows += [
+        NOTHING | {"status": status, "requested_share": 0.35} for status in ("failed", "missing")
+    ]
+    table = outputs / "open.csv"
+    table.write_text(as_csv(as_frame(rows)), encoding="utf-8")
+    assert list(read_results(table).status)[-2:] == ["failed", "missing"]
+
+
+def test_a_row_longer_than_the_header_is_named(outputs):
+    """A comma too many: the row with it."""
+    lines = as_csv(load_runs(outputs)).splitlines()
+    (outputs / "long.csv").write_text("\n".join([*lines[:2], lines[2] + ",7", lines[3]]))
+    with pytest.raises(RunError, match=r"long\.csv: row 3 has"):
+        read_results(outputs / "long.csv")
+
+
+@pytest.mark.parametrize(
     "text, message",
     [
         (None, "there is no file"),
         ("", "not a results.csv"),
         ("a,b\n1,2\n", "not a results.csv"),
-        ("status,dev_curve\ncompleted,[1\n", "not a results.csv"),
+        ("status,dev_loss\n,\n", "holds no run"),
     ],
 )
 def test_what_is_no_results_csv_is_refused(tmp_path, text, message):
