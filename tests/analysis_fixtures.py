@@ -31,6 +31,7 @@ def run(share: float, glu: float, seed: int = 0, lr: float = 3e-3, **changed) ->
     column.
     """
     d = 8 * round(share * 1e6 / 4096 / 8)
+    heads = {64: 1, 112: 4}.get(d, 2)
     d_ff = 8 * round(glu * d / 8)
     layers = round((1e6 - 4096 * d) / (4 * d * d + 3 * d * d_ff))
     attention, mlp, norm = layers * 4 * d * d, layers * 3 * d * d_ff, (2 * layers + 1) * d
@@ -55,9 +56,9 @@ def run(share: float, glu: float, seed: int = 0, lr: float = 3e-3, **changed) ->
         "params_norm": norm,
         "d_model": d,
         "n_layers": layers,
-        "n_heads": d // 8,
-        "n_kv_heads": d // 8,
-        "d_head": 8,
+        "n_heads": heads,
+        "n_kv_heads": heads,
+        "d_head": d // heads,
         "d_ff": d_ff,
         "d_embed": None,
         "vocab_size": 4096,

@@ -19,16 +19,19 @@ How sure:
 
 What follows:
 - `fronts`: Pareto fronts of quality against cost, and the probability of a place on them
-- `quadratic`, `optimum`, `surface`: a response surface, and where its minimum may lie
+- `hull`, `quadratic`, `optimum`, `surface`: a response surface, and where its minimum may lie
 - `arms`: runs that differ in one more axis, and what the share is traded against
 - `curves`: probes during training, losses at equal cost, kills of early stop
 - `early_order`: at which smaller budget the cells had their final order
 - `transfer`: whether the best learning rate moves with width and depth
 - `verdict`: the answer in words
-- `recipe`, `candidates`, `evidence`, `recommendation`: the shape for a budget
+- `evidence`, `elsewhere`, `coverage`: what a recommendation rests on, what contradicts it, what it
+  extrapolates
+- `decoding`, `recipe`, `candidates`, `advice`, `recommendation`: the shape for a budget
 - `wording`: how numbers stand in a sentence
 """
 
+from .advice import Recommendation
 from .arms import arm, by_tradeoff, matching_runs
 from .cells import STATUSES, baseline_cell, baseline_name, cells_table, completed_cells
 from .comparisons import differences, linked
@@ -66,7 +69,7 @@ from .rates import (
     runs_at_own_rates,
 )
 from .recipe import training_command
-from .recommendation import Recommendation, recommend
+from .recommendation import recommend
 from .selection import NO_RUNS, NOTHING, cell_name, eligible_runs
 from .surface import Surface, fit_surface
 from .transfer import moves, nats, optima, slopes, transfer_verdict

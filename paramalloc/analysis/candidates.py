@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from functools import lru_cache
 
-import numpy as np
 import pandas as pd
-from scipy.optimize import nnls
 
 from ..allocation import (
     Allocation,
@@ -17,61 +15,16 @@ from ..allocation import (
     count_parameters,
     flops_per_token,
 )
-from ..config import ModelConfig
+from ..errors import UserError
+from .coverage import describe_unlike, missing_runs, outside, resemble
+from .decoding import DecodeTime
 from .quadratic import mesh
 from .recipe import search_grid
 from .surface import Surface
 
 REQUESTS_PER_AXIS = 17  # of the grid of requests, shares x expansions
-# Shapes are coarse: a share or expansion that far outside the data's range is within.
-EDGE_TOLERANCE = 1.02
-CANDIDATE_COLUMNS = [
-    "shape",
-    "requested_share",
-    "requested_glu",
-    "embed_share",
-    "glu",
-    "decode_ms",
-    "flops",
-]
-
-
-@dataclass(frozen=True)
-class DecodeTime:
-    """Milliseconds to decode a token: a + b n_layers + c total_params. `error` is the residual."""
-
-    weights: np.ndarray
-    varies_in_size: bool
-    error: float
-
-    def predict(self, model: ModelConfig) -> float:
-        """Milliseconds per token."""
-        total = count_parameters(model)["total"]
-        terms = _decode_terms(np.array(float(model.n_layers)), total, self.varies_in_size)
-        return float(terms @ self.weights)
-
-
-def _decode_terms(n_layers: np.ndarray, total_params: np.ndarray, varies: bool) -> np.ndarray:
-    terms = [np.ones_like(n_layers), n_layers / 10, total_params / 1e7 * varies]
-    return np.stack(terms, axis=-1)
-
-
-def fit_decode_time(runs: pd.DataFrame) -> DecodeTime | None:
-    """Decode time from the completed runs, no term below zero (Lawson & Hanson 1974).
-
-    Of the inference device that most were measured on. None with fewer than 4 such runs. Runs of
-    one size say nothing of its cost: that term is left out. A timing that runs share counts once.
-    """
-    timed = runs[(runs.status == "completed") & (runs.decode_ms_per_token > 0)]
-    if "inference_device" in timed and timed.inference_device.notna().any():
-        timed = timed[timed.inference_device == timed.inference_device.mode()[0]]
-    timed = timed.drop_duplicates(["n_layers", "total_params", "decode_ms_per_token"])
-    if len(timed) < 4:
-        return None
-    varies = bool(np.ptp(np.log(timed.total_params)) > 0.2)
-    terms = _decode_terms(timed.n_layers.to_numpy(), timed.total_params.to_numpy(), varies)
-    weights, residual = nnls(terms, timed.decode_ms_per_token.to_numpy())
-    return DecodeTime(weights, varies, residual / math.sqrt(len(timed) - 3))
+SHAPE_FIELDS = ["vocab_size", "d_model", "n_layers", "n_heads"]
+CANDIDATE_COLUMNS = ["shape", "embed_share", "glu", "flops", "total_params"]
 
 
 def candidates(
@@ -80,48 +33,72 @@ def candidates(
     total_params: int,
     vocab_size: int,
     decode: DecodeTime | None,
-    wider: float = 0.0,
 ) -> pd.DataFrame:
-    """The shapes that requests over the data's range get, `wider` as in `mesh`.
+    """The shapes that requests over the data's range get, within the hull of what was trained.
 
-    Columns CANDIDATE_COLUMNS (embed_share and glu are realised, decode_ms in milliseconds, flops of
-    training, both per token), and those of `Surface.predict`.
+    Columns CANDIDATE_COLUMNS (embed_share and glu are realised, flops of training per token),
+    SHAPE_FIELDS, `decode_ms` (milliseconds per token, NaN where unknown), `outside`
+    (`coverage.outside`) and those of `Surface.predict`. Where shapes lie within all that was
+    trained, only these; else all that resemble trained ones: one set for a budget, whatever the
+    limits. UserError where there is none.
     """
+    shapes = _shapes(eligible, surface, total_params, vocab_size)
+    table = _table(shapes, int(eligible.seq_len.iloc[0]))
+    table = table[surface.contains(table)]
+    if table.empty:
+        raise UserError(
+            f"no shape of {total_params:,} parameters with vocab_size {vocab_size:,} lies among "
+            f"the runs' shares and expansions; {missing_runs(total_params, vocab_size)}"
+        )
+    alike = table[resemble(table, eligible)]
+    if alike.empty:
+        unlike = describe_unlike(table, eligible, vocab_size)
+        raise UserError(f"{unlike}; {missing_runs(total_params, vocab_size)}")
+    decode_ms = decode.predict(alike) if decode else math.nan
+    alike = alike.assign(outside=outside(alike, eligible), decode_ms=decode_ms)
+    within = alike[alike.outside.map(len) == 0]
+    return surface.predict((within if len(within) else alike).reset_index(drop=True))
+
+
+def _table(shapes: list[Allocation], seq_len: int) -> pd.DataFrame:
+    """A row each, with the columns CANDIDATE_COLUMNS and SHAPE_FIELDS."""
+    rows = []
+    for shape in shapes:
+        flops = flops_per_token(shape.model, seq_len)["train"]
+        fields = [getattr(shape.model, name) for name in SHAPE_FIELDS]
+        total = shape.params["total"]
+        rows.append((shape, shape.embed_share, shape.glu, flops, total, *fields))
+    return pd.DataFrame(rows, columns=[*CANDIDATE_COLUMNS, *SHAPE_FIELDS])
+
+
+def _shapes(
+    eligible: pd.DataFrame, surface: Surface, total_params: int, vocab_size: int
+) -> list[Allocation]:
+    """The shapes of a grid of requests over the data's range, each once."""
     first, size = eligible.iloc[0], search_grid(eligible, total_params)
     shapes = {}
-    for share, glu in mesh(surface.ranges, REQUESTS_PER_AXIS, wider).itertuples(index=False):
-        shape = find_shape(total_params, share, glu, vocab_size, first, **size)
-        if shape and shape.model not in shapes:
-            shapes[shape.model] = (shape, share, glu)
-    rows = []
-    for shape, share, glu in shapes.values():
-        decode_ms = decode.predict(shape.model) if decode else math.nan
-        flops = flops_per_token(shape.model, int(first.seq_len))["train"]
-        rows.append((shape, share, glu, shape.embed_share, shape.glu, decode_ms, flops))
-    table = pd.DataFrame(rows, columns=CANDIDATE_COLUMNS)
-    if not wider:
-        for name, (low, high) in surface.ranges.items():
-            table = table[table[name].between(low / EDGE_TOLERANCE, high * EDGE_TOLERANCE)]
-    return surface.predict(table)
+    for share, glu in mesh(surface.ranges, REQUESTS_PER_AXIS).itertuples(index=False):
+        request = Request(
+            total_params,
+            round(share, 4),
+            round(glu, 3),
+            vocab_size,
+            first.embedding,
+            mlp=first.mlp,
+            **size,
+        )
+        shape = _find_shape(request)
+        if shape:
+            shapes.setdefault(shape.model, shape)
+    return list(shapes.values())
 
 
-def find_shape(
-    total_params: int, share: float, glu: float, vocab_size: int, example_run: pd.Series, **size
-) -> Allocation | None:
-    """The shape of a request with the kinds of embedding and MLP of the run `example_run`.
+@lru_cache(maxsize=4096)
+def _find_shape(request: Request) -> Allocation | None:
+    """The shape of a request, None where none fits.
 
-    None where none fits. `size`: multiple and tolerance.
+    Not `allocate`: of hundreds of requests nobody reads what would fit instead.
     """
-    request = Request(
-        total_params,
-        round(share, 4),
-        round(glu, 3),
-        vocab_size,
-        example_run.embedding,
-        mlp=example_run.mlp,
-        **size,
-    )
-    # Not `allocate`: of hundreds of requests nobody reads what would fit instead.
     models = best_shapes(check_request(request), 1)
     if not models:
         return None

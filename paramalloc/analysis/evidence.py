@@ -1,17 +1,15 @@
-"""What a recommendation rests on, and how far it extrapolates."""
+"""What a recommendation rests on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pandas as pd
 
-from ..allocation import Allocation
 from ..errors import UserError
-from .candidates import EDGE_TOLERANCE
 from .groups import SIZE, comparable_groups
 from .power import LEVEL
+from .quadratic import AXES
 from .selection import eligible_runs
 from .surface import Surface, fit_surface
 
@@ -71,24 +69,9 @@ def support(eligible: pd.DataFrame, surface: Surface) -> str:
             ": a quadratic does not describe these cells, so what it predicts between them is a "
             "guess"
         )
+    if surface.quadratic.straight:
+        names = " and ".join(AXES[name] for name in surface.quadratic.straight)
+        text += f"; {names} at two levels, fitted as a straight line"
     if surface.n_seeds == 1:
-        text += "; one seed: the intervals come from that residual, not from repeated runs"
+        text += "; one seed, so nothing is distinguishable from seed noise"
     return text
-
-
-def distances(
-    eligible: pd.DataFrame, surface: Surface, shape: Allocation, total_params: int
-) -> Iterator[str]:
-    """What the recommendation extrapolates: the size, the vocabulary, the share, the expansion."""
-    ratios = {
-        "parameters": total_params / eligible.total_params.median(),
-        "vocabulary": shape.model.vocab_size / eligible.vocab_size.median(),
-    }
-    for name, ratio in ratios.items():
-        if not 0.9 < ratio < 1.1:
-            yield f"{name} {ratio:.3g} times those of the runs"
-    values = {"share": ("embed_share", shape.embed_share), "GLU": ("glu", shape.glu)}
-    for name, (axis, value) in values.items():
-        low, high = surface.ranges[axis]
-        if not low / EDGE_TOLERANCE <= value <= high * EDGE_TOLERANCE:
-            yield f"{name} {value:.3g} outside of {low:.3g} to {high:.3g}"

@@ -13,6 +13,7 @@ import math
 import numpy as np
 from scipy import stats
 
+from .hull import Hull
 from .power import LEVEL
 from .quadratic import AXES, Quadratic, gradient, quadratic_terms
 
@@ -20,14 +21,23 @@ GRID_SIDE = 81  # of the grid on which the region is sought
 WIDER = 0.1  # of the data's range, on the log scale: how far beyond it an optimum is located
 
 
-def locate_optimum(model: Quadratic, ranges: dict[str, tuple[float, float]]) -> dict:
-    """The region of the stationary point projected on each axis; see `Surface.optimum`."""
+def locate_optimum(
+    model: Quadratic, ranges: dict[str, tuple[float, float]], hull: Hull
+) -> dict[str, tuple[float, float, float] | None]:
+    """The region of the stationary point projected on each axis; see `Surface.optimum`.
+
+    Of a quadratic that is not convex with 95 % confidence there is none: its stationary point may
+    be a saddle or a maximum.
+    """
+    optimum = dict.fromkeys(AXES)
+    if not model.is_convex():
+        return optimum
     ends = np.log([ranges[name] for name in model.axes]).T  # (2, k)
     inside = _grid(*ends)
-    terms = quadratic_terms((inside - model.centre) / model.scale)
+    inside = inside[hull.contains(inside)]
+    terms = quadratic_terms((inside - model.centre) / model.scale, model.products)
     least = inside[np.argmin(terms @ model.beta)]
     region = _region(model, ends)
-    optimum = dict.fromkeys(AXES)
     for i, name in enumerate(model.axes):
         optimum[name] = _project(least[i], region[:, i], ends[:, i])
     return optimum
@@ -61,8 +71,8 @@ def _region(model: Quadratic, ends: np.ndarray) -> np.ndarray:
 def _stationary_point(model: Quadratic) -> np.ndarray:
     """(k,): where the gradient is zero, in logarithms. It is linear in x."""
     k = len(model.axes)
-    at_zero = gradient(np.zeros((1, k)))[0] @ model.beta
-    at_units = np.stack([gradient(row[None])[0] @ model.beta for row in np.eye(k)])
+    at_zero = gradient(np.zeros((1, k)), model.products)[0] @ model.beta
+    at_units = np.stack([gradient(row[None], model.products)[0] @ model.beta for row in np.eye(k)])
     x = np.linalg.lstsq(at_units - at_zero, -at_zero, rcond=None)[0]
     return model.centre + model.scale * x
 
@@ -75,7 +85,7 @@ def _grid(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 def _distance(x: np.ndarray, model: Quadratic) -> np.ndarray:
     """(n,): g' V^-1 g at coded points (n, k)."""
-    slopes = gradient(x)
+    slopes = gradient(x, model.products)
     g = slopes @ model.beta
     v = slopes @ model.covariance @ slopes.transpose(0, 2, 1)
     return (g * np.linalg.solve(v, g[..., None])[..., 0]).sum(axis=1)
@@ -106,22 +116,34 @@ def _project(least: float, region: np.ndarray, ends: np.ndarray) -> tuple | None
     return estimate, low, high
 
 
-def describe_optimum(
-    optimum: dict, ranges: dict, n_seeds: int, lack_of_fit_p: float = math.nan
-) -> str:
-    """The optimum of the fitted axes in words, or that a quadratic does not describe the cells."""
-    if lack_of_fit_p < LEVEL:
-        p = "< 0.001" if lack_of_fit_p < 0.001 else f"= {lack_of_fit_p:.3f}"
-        return (
-            f"A quadratic does not describe these cells (lack of fit, p {p}): "
-            "no optimum is reported."
-        )
+def describe_optimum(optimum: dict, ranges: dict, n_seeds: int) -> str:
+    """The optimum of the fitted axes in words."""
     clauses = [_describe_axis(name, place, ranges[name]) for name, place in optimum.items()]
     text = "; ".join(clauses)
     text = f"{text[0].upper()}{text[1:]}."
     if n_seeds < 2:
         text += " With one seed this rests on how far the cells scatter around the surface."
     return text
+
+
+def describe_no_optimum(model: Quadratic, lack_of_fit_p: float) -> str:
+    """Why no optimum is reported: the quadratic does not describe the cells, or is no bowl."""
+    if lack_of_fit_p < LEVEL:
+        p = "< 0.001" if lack_of_fit_p < 0.001 else f"= {lack_of_fit_p:.3f}"
+        return (
+            f"A quadratic does not describe these cells (lack of fit, p {p}): "
+            "no optimum is reported."
+        )
+    if model.straight:
+        names = " and ".join(AXES[name] for name in model.straight)
+        return (
+            f"No optimum is reported: the {names} was trained at two levels, "
+            "which show a slope and no curve."
+        )
+    return (
+        "No optimum is reported: around a minimum the loss curves upwards in every direction, "
+        "and these cells do not show that it does (95 % confidence)."
+    )
 
 
 def _describe_axis(name: str, place: tuple | None, ends: tuple[float, float]) -> str:

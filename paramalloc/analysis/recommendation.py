@@ -1,137 +1,28 @@
-"""The shape for a budget: the lowest predicted loss among the shapes that meet the constraints."""
+"""The shape for a budget: the lowest predicted loss among the shapes that meet the limits."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
 
+import numpy as np
 import pandas as pd
 
 from ..allocation import Allocation
 from ..config import TrainConfig, convert
 from ..errors import UserError
-from ..runs import baseline_request
-from .candidates import DecodeTime, candidates, find_shape, fit_decode_time
-from .cells import baseline_name
-from .evidence import distances, nearest, support
+from .advice import Difference, Recommendation
+from .candidates import candidates
+from .cells import baseline_cell, baseline_name
+from .comparisons import differences
+from .decoding import fit_decode_time
+from .elsewhere import Misfit, misfit_elsewhere
+from .evidence import nearest, support
 from .groups import with_all_columns
 from .quadratic import AXES
 from .recipe import recipe, search_grid, training_command
 from .surface import Surface
-from .wording import signed, signed_interval
 
-WIDER_SEARCH = 0.5  # of the data's range, at each end, where nothing within meets the constraints
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """A shape with what is predicted for it.
-
-    `versus_baseline` and `versus_best` are (difference, low, high) in nats per token, 95 %,
-    negative is better: to the runs' `baseline` at the same budget, None
-    where it has no shape, and to the best shape without the constraints. `alike`: the ranges of
-    realised embed_share and glu whose predicted loss is not distinguishable from it, None for an
-    axis that the runs did not vary. `decode_ms` is None
-    where no run measured it. All intervals are those at the runs' own scale: where `distance` names
-    something that the runs do not cover, no interval is known.
-    """
-
-    shape: Allocation
-    versus_baseline: tuple[float, float, float] | None
-    versus_best: tuple[float, float, float]
-    alike: dict
-    decode_ms: float | None
-    decode_error: float | None
-    flops_per_token: int
-    rests_on: str
-    distance: tuple[str, ...]
-    command: str
-    baseline: str
-
-    def rows(self) -> list[tuple[str, str]]:
-        """(label, text), in the order in which it is read."""
-        far = bool(self.distance)
-        scale = " at the runs' own scale" if far else ""
-        rows = self.shape.rows()
-        if self.versus_baseline:
-            rows.append((f"versus {self.baseline}", _difference(self.versus_baseline, far)))
-        if abs(self.versus_best[0]) > 1e-9:
-            rows.append(("versus no limits", _difference(self.versus_best, far)))
-        similar = _ranges(self.alike)
-        if similar:
-            rows.append(("as good as", f"{similar} (not distinguishable{scale})"))
-        constant = [AXES[name] for name, ends in self.alike.items() if not ends]
-        if constant:
-            rows.append(("not compared", f"{', '.join(constant)}: the runs have one value"))
-        if self.decode_ms is not None:
-            rows.append(("decoding", self._decoding()))
-        rows += [
-            ("training", f"{self.flops_per_token / 1e6:.1f} MFLOPs per token"),
-            ("rests on", self.rests_on),
-            ("extrapolates", _extrapolation(self.distance)),
-            ("train it", self.command),
-        ]
-        return rows
-
-    def _decoding(self) -> str:
-        return (
-            f"{self.decode_ms:.2f} ms per token (fitted to the runs' times, "
-            f"residual {self.decode_error:.2f}: measure it where a limit matters)"
-        )
-
-    def __str__(self) -> str:
-        rows = self.rows()
-        width = 2 + max(len(label) for label, _ in rows)
-        return "\n".join(f"{label:{width}}{text}" for label, text in rows)
-
-    def details(self) -> dict:
-        """For JSON: the fields, the shape with its ledger.
-
-        Ends of intervals that are not known beyond the data are null.
-        """
-        details = {
-            "model": asdict(self.shape.model),
-            "params": dict(self.shape.params),
-            "embed_share": self.shape.embed_share,
-            "glu": self.shape.glu,
-        }
-        for name in self.__dataclass_fields__:
-            if name != "shape":
-                details[name] = getattr(self, name)
-        if self.distance:
-            for name in ("versus_baseline", "versus_best"):
-                if details[name]:
-                    details[name] = (details[name][0], None, None)
-        return details
-
-
-def _difference(difference: tuple[float, float, float], far: bool) -> str:
-    """`−0.013 nats per token (95 % CI [−0.024, −0.002])`; beyond the data, whose interval it is."""
-    value, low, high = difference
-    ci = f"95 % CI {signed_interval(low, high)}"
-    if far:
-        ci = f"the interval is not known beyond the data; at the runs' own scale {ci}"
-    return f"{signed(value)} nats per token ({ci})"
-
-
-def _ranges(alike: dict) -> str:
-    """`shares of 30 to 40 %, GLU 2.00 to 3.00`, without an axis that was not varied."""
-    parts = []
-    for name, ends in alike.items():
-        if ends and name == "embed_share":
-            parts.append(f"shares of {100 * ends[0]:.0f} to {100 * ends[1]:.0f} %")
-        elif ends:
-            parts.append(f"GLU {ends[0]:.2f} to {ends[1]:.2f}")
-    return ", ".join(parts)
-
-
-def _extrapolation(distance: tuple[str, ...]) -> str:
-    if not distance:
-        return "nothing"
-    return (
-        f"{'; '.join(distance)}: no run shows how far the prediction is off there, or whether the "
-        "runs' lr, embed_lr and batch_tokens suit it"
-    )
+UNKNOWN = (math.nan, math.nan)  # the ends of an interval that is not known
 
 
 def recommend(
@@ -144,9 +35,10 @@ def recommend(
     """The shape with the lowest loss that the surface of the `nearest` group of runs predicts.
 
     For `total_params` and `vocab_size`, at most `max_ms` milliseconds per decoded token and
-    `max_flops` training FLOPs per token. Shares and expansions outside of the runs' range are tried
-    only where nothing within meets the constraints. Raises UserError without results, for a budget
-    that TrainConfig refuses, or where nothing meets the constraints.
+    `max_flops` training FLOPs per token. The search is over the same shapes whatever the limits
+    (`candidates`), so a tighter limit never predicts a lower loss. Raises UserError without
+    results, for a budget that TrainConfig refuses, where no run resembles what the budget allows,
+    and where nothing meets the limits.
     """
     fields = TrainConfig.__dataclass_fields__
     total_params = convert(fields["total_params"], total_params)
@@ -154,88 +46,137 @@ def recommend(
     runs = with_all_columns(runs)
     eligible, surface = nearest(runs, total_params, vocab_size)
     decode = fit_decode_time(runs)
-    if max_ms is not None and decode is None:
-        raise UserError(
-            "no run measured decode_ms_per_token alone, so max_ms cannot be judged: "
-            "`paramalloc time SWEEP` measures it"
-        )
-    for wider in (0.0, WIDER_SEARCH):
-        shapes = candidates(eligible, surface, total_params, vocab_size, decode, wider)
-        affordable = shapes.flops <= (max_flops or math.inf)
-        if max_ms:
-            affordable &= shapes.decode_ms <= max_ms
-        if affordable.any():
-            return _recommend_from(shapes, affordable, eligible, surface, decode, total_params)
-    raise UserError(_impossible(shapes, total_params, vocab_size))
-
-
-def _recommend_from(
-    shapes: pd.DataFrame,
-    affordable: pd.Series,
-    eligible: pd.DataFrame,
-    surface: Surface,
-    decode: DecodeTime | None,
-    total_params: int,
-) -> Recommendation:
-    """The best of the affordable shapes, compared with the baseline and the best of all."""
+    shapes = candidates(eligible, surface, total_params, vocab_size, decode)
+    affordable = _within_limits(shapes, max_ms, max_flops)
+    if not affordable.any():
+        raise UserError(_impossible(shapes, total_params, vocab_size))
     best = shapes.loc[[shapes.dev_loss[affordable].idxmin()]]
-    best_of_all = shapes.loc[[shapes.dev_loss.idxmin()]]
-    row, shape = best.iloc[0], best["shape"].iloc[0]
-    vocab_size = shape.model.vocab_size
-    size = search_grid(eligible, total_params)
-
-    share, glu = baseline_request(eligible)
-    baseline = find_shape(total_params, share, glu, vocab_size, eligible.iloc[0], **size)
-    versus_baseline = None
-    if baseline:
-        point = pd.DataFrame([{"embed_share": baseline.embed_share, "glu": baseline.glu}])
-        versus_baseline = _versus(surface, best, point)
-
-    similar = surface.predict(shapes[affordable], best)
-    similar = similar[similar.low <= 0]
-    alike = dict.fromkeys(surface.ranges)
-    for name in surface.axes:
-        alike[name] = (float(similar[name].min()), float(similar[name].max()))
-
-    parameters = {
-        "total_params": total_params,
-        "vocab_size": vocab_size,
-        "embed_share": round(row.requested_share, 4),
-        "glu": round(row.requested_glu, 3),
-        "embedding": shape.model.embedding,
-        "mlp": shape.model.mlp,
-    }
-    seq_len = int(eligible.seq_len.iloc[0])
-    trained_as = recipe(eligible, total_params)
+    row = best.iloc[0]
+    misfit = None
+    if row.outside:
+        misfit = misfit_elsewhere(runs, eligible, surface, total_params, vocab_size)
+    timed = not math.isnan(row.decode_ms)
     return Recommendation(
-        shape,
-        versus_baseline=versus_baseline,
-        versus_best=_versus(surface, best, best_of_all),
-        alike=alike,
-        decode_ms=float(row.decode_ms) if decode else None,
-        decode_error=decode.error if decode else None,
+        row["shape"],
+        baseline=baseline_name(eligible),
+        nearest=_nearest_cell(eligible, surface, best),
+        versus_baseline=_versus_baseline(shapes, best, eligible, surface, misfit),
+        versus_best=_versus_best(shapes, best, surface, misfit),
+        alike=_alike(shapes[affordable], best, surface),
+        n_searched=len(shapes),
+        decode_ms=float(row.decode_ms) if timed else None,
+        decode_error=decode.error if decode and timed else None,
         flops_per_token=int(row.flops),
         rests_on=support(eligible, surface),
-        distance=tuple(distances(eligible, surface, shape, total_params)),
-        command=training_command(parameters | size, seq_len, "recommended", trained_as),
-        baseline=baseline_name(eligible),
+        outside=row.outside,
+        misfit=misfit.words if misfit else "",
+        command=_command(row["shape"], eligible, total_params),
     )
 
 
-def _versus(
-    surface: Surface, best: pd.DataFrame, other: pd.DataFrame
-) -> tuple[float, float, float]:
-    """(difference, low, high) of the best shape to another point, nats per token."""
-    row = surface.predict(best, other).iloc[0]
-    return float(row.difference), float(row.low), float(row.high)
+def _within_limits(
+    shapes: pd.DataFrame, max_ms: float | None, max_flops: float | None
+) -> pd.Series:
+    """Which shapes meet both limits; UserError where the time of none is known."""
+    affordable = shapes.flops <= (max_flops or math.inf)
+    if max_ms is None:
+        return affordable
+    if shapes.decode_ms.isna().all():
+        raise UserError(
+            "max_ms cannot be judged: the decoding of shapes like these was not timed, or the "
+            "times do not follow layers, width and size; `paramalloc time SWEEP` measures it"
+        )
+    return affordable & (shapes.decode_ms <= max_ms)
 
 
 def _impossible(shapes: pd.DataFrame, total_params: int, vocab_size: int) -> str:
-    none = f"no shape of {total_params:,} parameters with vocab_size {vocab_size:,}"
-    if shapes.empty:
-        near = "lies near the shares and expansions of the runs"
-        return f"{none} {near}: change total_params or vocab_size"
     least = f"{shapes.flops.min():.3g} FLOPs per token"
     if shapes.decode_ms.notna().any():
         least = f"{shapes.decode_ms.min():.2f} ms per token and {least}"
-    return f"{none} meets these constraints: the least that any takes is {least}"
+    return (
+        f"no shape of {total_params:,} parameters with vocab_size {vocab_size:,} that lies within "
+        f"what was trained meets these limits: the least that any takes is {least}"
+    )
+
+
+# ------------------------------------------------------------------ how sure
+
+
+def _versus_baseline(
+    shapes: pd.DataFrame,
+    best: pd.DataFrame,
+    eligible: pd.DataFrame,
+    surface: Surface,
+    misfit: Misfit | None,
+) -> Difference | None:
+    """See `Recommendation`: all searched shapes at once, and the report's interval."""
+    baseline = baseline_cell(eligible)
+    if baseline.empty:
+        return None
+    row = surface.predict(shapes, baseline, together=True).loc[best.index[0]]
+    low, high = _reported(eligible, _nearest_cell(eligible, surface, best), baseline.cell.iloc[0])
+    both = (float(row.difference), float(min(row.low, low)), float(max(row.high, high)))
+    return _as_far_as_known(both if low <= high else (both[0], *UNKNOWN), best, misfit)
+
+
+def _reported(eligible: pd.DataFrame, cell: str, baseline: str) -> tuple[float, float]:
+    """The ends of the report's simultaneous interval of a cell's difference to the baseline."""
+    if cell == baseline:
+        return 0.0, 0.0
+    table = differences(eligible).set_index("cell")
+    return table.low_all[cell], table.high_all[cell]
+
+
+def _nearest_cell(eligible: pd.DataFrame, surface: Surface, best: pd.DataFrame) -> str:
+    """The trained cell that is nearest in share and expansion, each in units of its spread."""
+    axes = list(surface.axes)
+    cells = np.log(eligible.groupby("cell")[axes].mean())
+    apart = (cells - np.log(best[axes].iloc[0].astype(float))) / surface.quadratic.scale
+    return str(np.square(apart).sum(axis=1).idxmin())
+
+
+def _versus_best(
+    shapes: pd.DataFrame, best: pd.DataFrame, surface: Surface, misfit: Misfit | None
+) -> Difference:
+    """The difference to the best of all searched shapes, the limits left aside."""
+    best_of_all = shapes.loc[[shapes.dev_loss.idxmin()]]
+    row = surface.predict(shapes, best_of_all, together=True).loc[best.index[0]]
+    return _as_far_as_known((float(row.difference), float(row.low), float(row.high)), best, misfit)
+
+
+def _as_far_as_known(
+    difference: Difference, best: pd.DataFrame, misfit: Misfit | None
+) -> Difference:
+    """Outside of what was trained no interval is known but by the misfit of rows there."""
+    if not best.outside.iloc[0]:
+        return difference
+    return misfit.widen(difference) if misfit else (difference[0], *UNKNOWN)
+
+
+def _alike(shapes: pd.DataFrame, best: pd.DataFrame, surface: Surface) -> dict:
+    """See `Recommendation`."""
+    similar = surface.predict(shapes, best, together=True)
+    similar = similar[similar.low <= 0]
+    alike = dict.fromkeys(AXES)
+    for name in surface.axes:
+        alike[name] = (float(similar[name].min()), float(similar[name].max()))
+    return alike
+
+
+# ------------------------------------------------------------------ how to train it
+
+
+def _command(shape: Allocation, eligible: pd.DataFrame, total_params: int) -> str:
+    """Of papermill, with the recipe of the runs."""
+    parameters = {
+        "total_params": total_params,
+        "vocab_size": shape.model.vocab_size,
+        "embed_share": shape.requested_share,
+        "glu": shape.requested_glu,
+        "embedding": shape.model.embedding,
+        "mlp": shape.model.mlp,
+    }
+    size = search_grid(eligible, total_params)
+    trained_as = recipe(eligible, total_params)
+    seq_len = int(eligible.seq_len.iloc[0])
+    return training_command(parameters | size, seq_len, "recommended", trained_as)

@@ -3,7 +3,8 @@
     y = b_s + b_u u + b_v v + b_uu u^2 + b_uv u v + b_vv v^2 + e
 
 with u = ln share and v = ln glu (realised), a block b_s for each seed and the residual pooled. It
-holds for these dev documents, which all cells share.
+holds for these dev documents, which all cells share, and within the convex hull of the cells. An
+axis with two levels has no square.
 Shapes: N runs, n points, p terms.
 """
 
@@ -16,14 +17,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from .comparisons import T_DRAWS, draw_t
+from .hull import EDGE_TOLERANCE, Hull, hull_of
 from .least_squares import EXACT
 from .noise import fit
-from .optimum import GRID_SIDE, describe_optimum, locate_optimum
+from .optimum import GRID_SIDE, describe_no_optimum, describe_optimum, locate_optimum
 from .power import LEVEL
-from .quadratic import AXES, Quadratic, mesh, quadratic_terms
+from .quadratic import AXES, Quadratic, mesh, products_for, quadratic_terms
 from .selection import eligible_runs
 
 VARIES = 0.05  # range of a logarithm: below, an axis was not varied, only rounded
+FEWEST_CELLS = 3
 CONDITION = 200  # of the standardised terms: above, the axes do not vary apart from each other
 
 
@@ -32,10 +36,10 @@ class Surface:
     """The fitted surface.
 
     `optimum`: for each axis (estimate, low, high), 95 %, where an end that the data do not bound is
-    0 or inf. None where no optimum is distinguishable, the axis was not fitted, or a quadratic does
-    not describe the cells. `lack_of_fit_p`: of the F test against the scatter of seeds; NaN without
-    any. `sigma`: residual, nats per token, with `df` degrees of freedom; where a quadratic does not
-    describe the cells, how far they lie off it.
+    0 or inf. None where no optimum is distinguishable, the axis was not fitted, the fit is not
+    convex with 95 % confidence, or a quadratic does not describe the cells. `lack_of_fit_p`: of the
+    F test against the scatter of seeds; NaN without any. `sigma`: residual, nats per token, with
+    `df` degrees of freedom; where a quadratic does not describe the cells, how far they lie off it.
     """
 
     quadratic: Quadratic
@@ -44,6 +48,7 @@ class Surface:
     sigma: float
     n_seeds: int
     ranges: dict
+    hull: Hull
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -57,24 +62,41 @@ class Surface:
 
     @property
     def text(self) -> str:
-        """The optimum in a sentence or two."""
+        """The optimum in a sentence or two, or why there is none."""
+        if self.lack_of_fit_p < LEVEL or not self.quadratic.is_convex():
+            return describe_no_optimum(self.quadratic, self.lack_of_fit_p)
         fitted = {name: self.optimum[name] for name in self.axes}
-        return describe_optimum(fitted, self.ranges, self.n_seeds, self.lack_of_fit_p)
+        return describe_optimum(fitted, self.ranges, self.n_seeds)
 
-    def predict(self, points: pd.DataFrame, to: pd.DataFrame | None = None) -> pd.DataFrame:
+    def contains(self, points: pd.DataFrame) -> np.ndarray:
+        """(n,): whether the points lie within the convex hull of the cells, on the log scale."""
+        inside = self.hull.contains(np.log(points[list(self.axes)].to_numpy(float)))
+        for name, ends in self.ranges.items():
+            low, high = np.log(ends)
+            value = np.log(points[name].to_numpy(float))
+            inside &= (low - EDGE_TOLERANCE <= value) & (value <= high + EDGE_TOLERANCE)
+        return inside
+
+    def predict(
+        self, points: pd.DataFrame, to: pd.DataFrame | None = None, together: bool = False
+    ) -> pd.DataFrame:
         """The points (columns embed_share and glu) with dev_loss, difference, low and high.
 
-        `difference` is to the point `to`, or to the lowest predicted within the data's range where
-        it is None; `low` and `high` its 95 % interval, the compared point taken as given. Nats per
-        token.
+        `difference` is to the point `to`, or to the lowest predicted within the hull where it is
+        None; `low` and `high` its 95 % interval, the compared point taken as given. With `together`
+        the intervals of all points hold at once, which a point that was picked by its prediction
+        needs. Nats per token; NaN outside of the hull.
         """
         beta, covariance = self.quadratic.beta, self.quadratic.covariance
-        terms = quadratic_terms(self.quadratic.coded(points))
-        reference = self._lowest() if to is None else quadratic_terms(self.quadratic.coded(to))
-        apart = terms - reference
+        terms = self.quadratic.terms(points)
+        terms[~self.contains(points)] = np.nan
+        apart = terms - (self._lowest() if to is None else self.quadratic.terms(to))
         variance = np.einsum("ij,jk,ik->i", apart, covariance, apart).clip(0)
-        half = stats.t.ppf(1 - LEVEL / 2, self.df) * np.sqrt(variance)
+        critical = stats.t.ppf(1 - LEVEL / 2, self.df)
+        if together:
+            critical = self._critical_value(apart[variance > 0])
         difference = apart @ beta
+        half = critical * np.sqrt(variance)
         return points.assign(
             dev_loss=terms @ beta,
             difference=difference,
@@ -82,21 +104,39 @@ class Surface:
             high=difference + half,
         )
 
+    def _critical_value(self, contrasts: np.ndarray) -> float:
+        """The |t| that all contrasts (n, p) of the coefficients stay below at once in 95 %.
+
+        `comparisons.critical_value`, from draws of the coefficients: the contrasts are many more.
+        """
+        if not len(contrasts):
+            return 0.0
+        covariance, generator = self.quadratic.covariance, np.random.default_rng(0)
+        error = np.sqrt(np.einsum("ij,jk,ik->i", contrasts, covariance, contrasts))
+        draws = draw_t(covariance, self.df, T_DRAWS, generator) @ contrasts.T
+        largest = np.abs(draws / error).max(axis=1)
+        return float(np.quantile(largest, 1 - LEVEL, method="higher"))
+
     def _lowest(self) -> np.ndarray:
-        """The terms (1, p) of the lowest predicted point within the data's range."""
-        terms = quadratic_terms(self.quadratic.coded(mesh(self.ranges, GRID_SIDE)))
+        """The terms (1, p) of the lowest predicted point within the hull."""
+        terms = self.quadratic.terms(self._mesh(GRID_SIDE))
         return terms[[np.argmin(terms @ self.quadratic.beta)]]
 
+    def _mesh(self, n: int) -> pd.DataFrame:
+        """Of n x n points over the data's range those within the hull."""
+        points = mesh(self.ranges, n)
+        return points[self.contains(points)].reset_index(drop=True)
+
     def grid(self, n: int = 41) -> pd.DataFrame:
-        """An n x n grid over the data's range, as `predict` describes it."""
-        return self.predict(mesh(self.ranges, n))
+        """An n x n grid over the data's range, as far as the hull, as `predict` describes it."""
+        return self.predict(self._mesh(n))
 
 
 def fit_surface(runs: pd.DataFrame) -> Surface | None:
     """The surface over the axes that vary: both, or one where the other does not.
 
-    None where cells or runs are too few for a quadratic with a residual, or both axes vary as one:
-    the effect of an axis left out would count as that of the one kept.
+    None where cells or runs are too few for the terms and a residual, or both axes vary as one: the
+    effect of an axis left out would count as that of the one kept.
     """
     eligible = eligible_runs(runs)
     eligible = eligible[(eligible.embed_share > 0) & (eligible.glu > 0)]
@@ -112,12 +152,14 @@ def fit_over(eligible: pd.DataFrame, axes: tuple[str, ...]) -> Surface | None:
     # The terms, standardised, and the same with the seeds taken out.
     x = np.log(eligible[list(axes)].to_numpy(float))
     centre, scale = x.mean(axis=0), x.std(axis=0)
-    terms = quadratic_terms((x - centre) / scale)[:, 1:]
+    products = products_for(x)
+    terms = quadratic_terms((x - centre) / scale, products)[:, 1:]
     y = eligible.dev_loss.to_numpy(float)
     seeds = _seed_dummies(eligible)
     design = _without_seeds(terms, seeds)
     df = len(eligible) - seeds.shape[1] - design.shape[1]
-    if df < 2 or eligible.cell.nunique() < 1 + terms.shape[1] or _is_collinear(design):
+    fewest = max(FEWEST_CELLS, 1 + terms.shape[1])
+    if df < 2 or eligible.cell.nunique() < fewest or _is_collinear(design):
         return None
 
     # Least squares; where a quadratic does not describe the cells, the variance is the misfit's.
@@ -130,10 +172,12 @@ def fit_over(eligible: pd.DataFrame, axes: tuple[str, ...]) -> Surface | None:
     covariance[1:, 1:] = max(variance, EXACT) * np.linalg.inv(design.T @ design)
     beta = np.concatenate([[(y - terms @ beta).mean()], beta])
 
-    quadratic = Quadratic(axes, centre, scale, beta, covariance, df)
+    quadratic = Quadratic(axes, centre, scale, products, beta, covariance, df)
     ranges = {name: (eligible[name].min(), eligible[name].max()) for name in AXES}
-    optimum = dict.fromkeys(AXES) if p < LEVEL else locate_optimum(quadratic, ranges)
-    return Surface(quadratic, optimum, p, math.sqrt(variance), eligible.seed.nunique(), ranges)
+    hull = hull_of(x)
+    optimum = dict.fromkeys(AXES) if p < LEVEL else locate_optimum(quadratic, ranges, hull)
+    sigma, n_seeds = math.sqrt(variance), eligible.seed.nunique()
+    return Surface(quadratic, optimum, p, sigma, n_seeds, ranges, hull)
 
 
 def _seed_dummies(runs: pd.DataFrame) -> np.ndarray:

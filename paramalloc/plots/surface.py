@@ -34,8 +34,8 @@ def response_surface(runs: pd.DataFrame):
     if surface is None:
         return Note(
             "A response surface needs three cells or more where share or GLU alone varies, six"
-            " where each varies apart from the other (with one seed five, or eight): they are not"
-            " there yet."
+            " where each varies apart from the other (with one seed five, or eight), fewer where an"
+            " axis has two levels: they are not there yet."
         )
     cells = cells_table(runs).dropna(subset=["dev_loss"]).drop(columns="run_ids")
     cells, tips, table = describe_rows(
@@ -51,7 +51,7 @@ def response_surface(runs: pd.DataFrame):
         _surface_chart(_tiles(surface), cells, tips),
         "What lies between the cells?",
         [
-            "Fitted dev loss over realised share and GLU (log scales)."
+            "Fitted dev loss over realised share and GLU (log scales), as far as the cells reach."
             " Diamonds: the cells that were trained.",
             _dots_caption(surface),
         ],

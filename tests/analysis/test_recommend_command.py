@@ -7,7 +7,7 @@ import sys
 import pytest
 from analysis_fixtures import empty, timed_grid
 
-from paramalloc.analysis import recommend
+from paramalloc.analysis import differences, recommend
 from paramalloc.cli import main
 from paramalloc.runs import read_results
 from paramalloc.widgets import Explorer
@@ -48,10 +48,11 @@ def test_the_published_quick_results_answer(root, capsys):
     for words in (
         "layers of width",
         "nats per token",
-        "own scale 95 % CI [",
+        "is predicted, without an interval",
         "not distinguishable",
         "one seed",
-        "10 times those of the runs",
+        "extrapolates  ",
+        "M (trained: 0.993M to 1.01M); vocabulary 16,000 (trained: 4,096)",
         "papermill notebooks/train.ipynb",
     ):
         assert words in said
@@ -74,11 +75,27 @@ def test_the_published_quick_results_answer(root, capsys):
         json.loads(capsys.readouterr().out),
         recommend(read_results(source), 10_000_000, 16_000),
     )
-    assert found["model"]["d_model"] == same.shape.model.d_model and found["versus_baseline"] == [
-        same.versus_baseline[0],
-        None,
-        None,
-    ]
+    assert found["model"]["d_model"] == same.shape.model.d_model
+    assert found["versus_baseline"] == [same.versus_baseline[0], None, None]
+    assert found["claims_better"] is False and found["outside"] == list(same.outside)
+
+
+def test_on_the_published_rows_it_agrees_with_the_report(root, capsys):
+    """45 % x 4 is not distinguishable from the baseline, whatever the limit; the interval holds
+    that of the report, and a damaged row is named.
+    """
+    source = root / "outputs" / "reference" / "results.csv"
+    asked = ["recommend", "--total-params", "1e6", "--vocab-size", "4096", "--runs", str(source)]
+    row = differences(read_results(source)).set_index("cell").loc["45 % × 4"]
+    for limit in ([], ["--max-ms", "3"], ["--max-ms", "1.9"]):
+        assert main([*asked, *limit, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        difference, low, high = found["versus_baseline"]
+        assert not found["claims_better"] and low < difference < 0 < high
+        assert found["nearest"] == "45 % × 4" and low <= row.low_all and row.high_all <= high
+        assert not found["outside"]
+    assert main([*asked, "--max-ms", "0.5"]) == 2
+    assert "the least that any takes is" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -122,7 +139,7 @@ def test_the_explorer_recommends_from_the_runs_it_found():
     explorer.ask.click()
     assert (
         "Recommended from your runs" in explorer.advice.value
-        and "those of the runs" in explorer.advice.value
+        and "extrapolates" in explorer.advice.value
     )
     explorer.controls["total_params"].value = 1_000_000
     assert explorer.advice.value == ""

@@ -5,17 +5,21 @@ import math
 import shlex
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 from analysis_fixtures import empty, grid, noisy, run, timed_grid
 
 from paramalloc.allocation import allocate, allocation, flops_per_token
-from paramalloc.analysis import recommend
-from paramalloc.analysis.candidates import candidates, fit_decode_time
+from paramalloc.analysis import differences, recommend
+from paramalloc.analysis.candidates import candidates
+from paramalloc.analysis.coverage import missing_runs
+from paramalloc.analysis.decoding import fit_decode_time
 from paramalloc.analysis.evidence import nearest
 from paramalloc.analysis.recipe import search_grid
 from paramalloc.config import TrainConfig
 from paramalloc.errors import UserError
+from paramalloc.runs import read_results
 
 SIZE = {"total_params": 1_000_000, "vocab_size": 4096}
 
@@ -30,7 +34,7 @@ def test_the_shape_is_near_the_minimum_that_made_the_data():
     ) and found.shape.glu == pytest.approx(2.9, rel=0.15)
     assert (
         abs(found.shape.params["total"] / 1e6 - 1) <= 0.01
-        and found.distance == ()
+        and found.outside == ()
         and found.versus_best[0] == 0
     )
     assert found.alike["embed_share"][0] <= found.shape.embed_share <= found.alike["embed_share"][1]
@@ -76,42 +80,49 @@ def test_an_impossible_limit_names_the_least_there_is():
         recommend(timed_grid(), **SIZE, max_ms=0.01)
 
 
-def test_time_needs_a_run_that_was_timed():
-    """No decode_ms_per_token anywhere: a limit on it is refused, and without a limit it is left
-    out.
+def test_time_needs_runs_that_were_timed():
+    """No decode_ms_per_token anywhere, or times that follow nothing: a limit on it is refused, and
+    without a limit the time is left out.
     """
-    with pytest.raises(UserError, match="no run measured decode_ms_per_token"):
-        recommend(grid(seeds=2), **SIZE, max_ms=1)
-    assert recommend(noisy(grid(seeds=2)), **SIZE).decode_ms is None
+    untimed = noisy(grid(seeds=2))
+    chance = untimed.assign(decode_ms_per_token=[1 + 7 * n % 5 for n in range(len(untimed))])
+    for runs in (untimed, chance):
+        with pytest.raises(UserError, match=r"max_ms cannot be judged.*`paramalloc time SWEEP`"):
+            recommend(runs, **SIZE, max_ms=1)
+        assert recommend(runs, **SIZE).decode_ms is None
 
 
-def test_decoding_is_fitted_on_layers_and_size():
-    """Times made of a constant, layers and weights are predicted for shapes of another size."""
+def timings(shapes) -> pd.DataFrame:
+    """Times made of a constant, layers, width and weights."""
+    columns = ["n_layers", "d_model", "total_params"]
+    rows = [(s.model.n_layers, s.model.d_model, s.params["total"]) for s in shapes]
+    runs = pd.DataFrame(rows, columns=columns, dtype=float)
+    milliseconds = 0.3 + runs @ [0.08, 0.002, 1e-7]
+    return runs.assign(status="completed", decode_ms_per_token=milliseconds)
+
+
+def test_decoding_is_fitted_on_layers_width_and_size():
+    """Such times are predicted for other shapes among those that were timed, and for none beyond
+    them; four shapes are too few.
+    """
     shapes = [
-        allocate(total, share, 2.66, 4096, multiple=4)
+        allocate(total, share, glu, 4096, multiple=4)
         for total in (1_000_000, 2_000_000, 4_000_000)
         for share in (0.15, 0.2, 0.25)
+        for glu in (2.0, 4.0)
     ]
-
-    def truth(layers, total):
-        return 0.3 + 0.08 * layers + 1e-7 * total
-
-    runs = pd.DataFrame(
+    fitted = fit_decode_time(timings(shapes))
+    others = timings(
         [
-            {
-                "status": "completed",
-                "n_layers": float(s.model.n_layers),
-                "total_params": float(s.params["total"]),
-                "decode_ms_per_token": truth(s.model.n_layers, s.params["total"]),
-            }
-            for s in shapes
+            allocate(3_000_000, 0.2, 2.66, 4096, multiple=4),
+            allocate(100_000_000, 0.2, 2.66, 16_000),
+            allocate(3_000_000, 0.2, 2.66, 1024),
         ]
     )
-    other = allocate(10_000_000, 0.2, 2.66, 16_000)
-    assert fit_decode_time(runs).predict(other.model) == pytest.approx(
-        truth(other.model.n_layers, other.params["total"]), rel=1e-6
-    )
-    assert fit_decode_time(runs).error < 1e-6 and fit_decode_time(runs.iloc[:3]) is None
+    predicted = fitted.predict(others)
+    assert predicted[0] == pytest.approx(others.decode_ms_per_token[0], rel=1e-6)
+    assert np.isnan(predicted[1:]).all()
+    assert fitted.error < 1e-6 and fit_decode_time(timings(shapes[:4])) is None
 
 
 def test_what_is_far_from_the_data_is_said():
@@ -120,15 +131,112 @@ def test_what_is_far_from_the_data_is_said():
     """
     found = recommend(timed_grid(), 10_000_000, 16_000)
     for words in (
-        "parameters 10.1 times those of the runs; vocabulary 3.91 times those of the runs: no run",
-        "the interval is not known beyond the data; at the runs' own scale 95 % CI [",
+        "vocabulary 16,000 (trained: 4,096); width ",
+        "not known: ",
+        " nats per token is predicted, without an interval",
     ):
         assert words in str(found)
-    assert found.details()["versus_baseline"] == (found.versus_baseline[0], None, None)
+    assert found.details()["versus_baseline"] == [found.versus_baseline[0], None, None]
     near = recommend(timed_grid(), **SIZE)
-    assert (
-        "not known" not in str(near) and near.details()["versus_baseline"] == near.versus_baseline
+    assert "not known" not in str(near) and "extrapolates" not in str(near)
+    assert near.details()["versus_baseline"] == list(near.versus_baseline)
+
+
+def elsewhere(*losses: float) -> pd.DataFrame:
+    """Three shares at 10M parameters and vocabulary 16,000, one seed, with these losses."""
+    rows = [
+        run(
+            share,
+            2.66,
+            total_params=10_000_000,
+            vocab_size=16_000,
+            data_fingerprint="f2",
+            dev_loss=loss,
+            run_id=f"e{share}",
+        )
+        for share, loss in zip((0.25, 0.35, 0.45), losses, strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_rows_of_another_size_give_an_interval_there_as_wide_as_they_disagree():
+    """Rows at 10M in the order that was predicted leave a narrow interval, in another a wide one;
+    they are named; at the runs' own size they change nothing, and at 100M nothing is known.
+    """
+    own = timed_grid(3)
+    wide, narrow = (
+        recommend(pd.concat([own, rows], ignore_index=True), 10_000_000, 16_000)
+        for rows in (elsewhere(4.0, 4.1, 4.2), elsewhere(4.07, 4.003, 4.02))
     )
+    assert "the 3 cells at 10M parameters with vocabulary 16,000" in str(wide)
+    assert width(wide) > 3 * width(narrow) > 0
+    assert not wide.claims_better and "not distinguishable" in str(wide)
+    both = pd.concat([own, elsewhere(4.0, 4.1, 4.2)], ignore_index=True)
+    assert recommend(both, **SIZE).versus_baseline == recommend(own, **SIZE).versus_baseline
+    far = recommend(both, 60_000_000, 60_000)
+    assert math.isnan(far.versus_baseline[1])
+
+
+def test_the_spot_check_contradicts_the_published_grid(root):
+    """At 10M its order is another: with its rows the interval there spans both directions."""
+    reference = root / "outputs" / "reference"
+    tables = [reference / "results.csv", reference / "spot_check" / "results.csv"]
+    runs = pd.concat([read_results(table) for table in tables], ignore_index=True)
+    found = recommend(runs, 10_000_000, 16_000)
+    assert found.versus_baseline[1] < -0.1 and found.versus_baseline[2] > 0.1
+    assert "the 3 cells at 10M parameters" in found.misfit
+
+
+@pytest.mark.parametrize(
+    "total_params, vocab_size, words",
+    [
+        (10_000_000, 4096, "are other shapes than were trained"),
+        (1_000_000, 8192, "are other shapes than were trained"),
+        (10**9, 65_536, "are other shapes than were trained"),
+        (50_000, 4096, "no shape of 50,000 parameters with vocab_size 4,096 lies among"),
+    ],
+)
+def test_what_no_run_resembles_is_refused(total_params, vocab_size, words):
+    """One layer of width 832, 52 x 13 where that was the worst: the missing runs in one line."""
+    with pytest.raises(UserError, match=words) as error:
+        recommend(timed_grid(), total_params, vocab_size)
+    said = str(error.value)
+    assert (
+        f"a grid at {total_params:,} parameters with vocabulary {vocab_size:,} is missing" in said
+    )
+    assert "\n" not in said
+
+
+def test_the_missing_runs_come_with_their_command_where_a_profile_has_them():
+    """The study's size is that of a profile; no other budget is."""
+    assert missing_runs(10_000_000, 16_000).endswith("`paramalloc sweep grid --profile study`")
+    assert missing_runs(1_000_000, 4096).endswith("`paramalloc sweep grid --profile reference`")
+    assert "a copy of params/grid.yaml" in missing_runs(10_000_000, 8192)
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.005, 0.1])
+def test_better_is_claimed_only_where_the_report_claims_it(gap):
+    """A cell that is truly better by `gap`: the interval holds the report's for the nearest cell,
+    and excludes zero only where that does. A large gap is claimed.
+    """
+    runs = grid(seeds=3)
+    rise = np.log(runs.embed_share.astype(float) / 0.48)
+    runs = noisy(runs.assign(dev_loss=5 - gap * 3 * rise), 0.004)
+    found = recommend(runs, **SIZE)
+    row = differences(runs).set_index("cell").loc[found.nearest]
+    difference, low, high = found.versus_baseline
+    assert low <= row.low_all and row.high_all <= high and low <= difference <= high
+    assert found.claims_better == (high < 0) == (gap == 0.1)
+    assert ("better" in dict(found.rows())["versus 35 % × 2.66"]) == (gap == 0.1)
+
+
+def test_the_baseline_itself_is_not_better_than_itself():
+    """Where the nearest trained cell is the baseline, nothing is claimed."""
+    runs = grid(seeds=3)
+    share = np.log(runs.embed_share.astype(float) / 0.36)
+    glu = np.log(runs.glu.astype(float) / 2.66)
+    found = recommend(noisy(runs.assign(dev_loss=5 + share**2 + glu**2), 0.0005), **SIZE)
+    assert found.nearest == found.baseline and not found.claims_better
 
 
 @pytest.mark.parametrize(
@@ -141,9 +249,10 @@ def test_a_budget_that_cannot_be_trained_is_refused(asked):
 
 
 def test_the_largest_budget_is_answered_soon():
-    """A billion parameters take seconds of computation, not minutes."""
+    """A billion parameters take seconds of computation, not minutes, to be refused."""
     runs, start = timed_grid(), time.process_time()
-    recommend(runs, 10**9, 65_536)
+    with pytest.raises(UserError):
+        recommend(runs, 10**9, 65_536)
     assert time.process_time() - start < 10
 
 
@@ -298,13 +407,12 @@ def test_a_surface_that_does_not_fit_is_said_and_is_wide():
     assert width(guess) > 10 * width(fitted)
 
 
-def test_one_seed_is_said_and_is_wide():
-    """Without repeated runs the intervals come from the scatter around the surface: said, and wider
-    than with it repeated.
-    """
+def test_one_seed_claims_nothing():
+    """Without repeated runs the report has no interval, and neither has this; two seeds have."""
     one, two = recommend(timed_grid(1), **SIZE), recommend(timed_grid(4), **SIZE)
     assert "one seed" in one.rests_on and "one seed" not in two.rests_on
-    assert width(one) > width(two) > 0
+    assert "not known" in str(one) and not one.claims_better
+    assert math.isnan(width(one)) and width(two) > 0
 
 
 @pytest.mark.parametrize(
@@ -344,7 +452,7 @@ def test_the_command_trains_as_the_runs_were_trained():
     runs = timed_grid().assign(
         dataset="a corpus", optimizer="muon", parametrization="standard", warmup=0.2
     )
-    found = recommend(runs, 4_000_000, 4096)
+    found = recommend(runs, 4_000_000, 10_240)
     words = shlex.split(found.command)
     config = TrainConfig.from_dict(
         {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
