@@ -47,7 +47,7 @@ def order_by_budget(runs: pd.DataFrame):
     whole = other_seeds(runs)
     return titled(
         _order_chart(drawn, tips, whole),
-        "How early was the order of the cells known?",
+        "Do shorter runs order the cells as whole ones do?",
         [
             "Pairs of cells whose mean losses have their final order, at each fraction of the"
             " budget.",
@@ -112,7 +112,7 @@ def _order_chart(rows: pd.DataFrame, tips: list, whole: pd.DataFrame):
     layers = [
         *_cut_layers(cut, y, low, shape, dimmed),
         *_separate_layers(separate, y, low, dimmed),
-        *_whole_layers(level, y),
+        *_whole_layers(level, x, y),
     ]
     layers[1] = layers[1].add_params(selection)
     return alt.layer(*layers).properties(width=WIDTH, height=320)
@@ -143,14 +143,14 @@ def _separate_layers(base: alt.Chart, y: alt.Y, low: alt.Y, dimmed: dict) -> lis
     ]
 
 
-def _whole_layers(level: float, y: alt.Y) -> list:
+def _whole_layers(level: float, x: alt.X, y: alt.Y) -> list:
     """The share that whole runs on another seed reach; nothing with one seed."""
     if np.isnan(level):
         return []
-    rule = pd.DataFrame({"share": [level], "word": ["whole runs of another seed"]})
+    rule = pd.DataFrame({"fraction": 1.0, "share": [level], "word": "whole runs of another seed"})
     base = alt.Chart(rule).encode(y=y)
     word = base.mark_text(align="right", dy=10, fontSize=11, color=GREY)
     return [
         base.mark_rule(color=GREY, strokeDash=DOTS),
-        word.encode(x=alt.value(WIDTH), text="word:N"),
+        word.encode(x=x, text="word:N"),
     ]

@@ -37,6 +37,7 @@ CHARTS = {
         "share_tradeoff",
         "allocation_bars",
         "learning_curves",
+        "order_by_budget",
         "frequency_deciles",
         "equal_spending",
     )
