@@ -135,7 +135,7 @@ def rates(study: Study) -> list[str]:
         f"There 25 % − 35 % is {left['25 %']} and 45 % − 35 % is {left['45 %']} nats"
         f" (standard error about {tried.error():.4f} each).",
         f"{study.best}, the lowest of the grid, is number {place:.0f} of {len(own)}.",
-        f"With each cell at its own rate (1 seed, {short(tried.tokens)} tokens), 25 % is"
+        f"With each cell at its own rate (1 seed, {short(tried.tokens)} tokens), 25 % is still"
         f" {distance(own, '25 %'):.3f} nats worse.",
     ]
 

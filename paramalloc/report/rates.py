@@ -196,7 +196,10 @@ def _own_rates_paragraph(
     if shares:
         error = _standard_error(own, n_seeds, noise)
         sentences.append(f"There {' and '.join(shares)} nats{error}.")
-    return " ".join([*sentences, _place_of_best(own, runs)]).strip()
+    sentences.append(_place_of_best(own, runs))
+    if n_seeds == 1:
+        sentences.append("One seed claims nothing.")
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _place_of_best(own: pd.DataFrame, runs: pd.DataFrame) -> str:
@@ -219,9 +222,10 @@ def own_rates_clause(runs: pd.DataFrame, share: float) -> str:
     if distance is None:
         return ""
     n_seeds = plural(own.groupby("cell").seed.nunique().min(), "seed")
+    found = "still {:.3f} nats worse" if distance > 0 else "{:.3f} nats better"
     return (
         f"With each cell at its own rate ({n_seeds}, {short_count(own.tokens.iloc[0])} tokens),"
-        f" {percent(share)} is {abs(distance):.3f} nats {'worse' if distance > 0 else 'better'}."
+        f" {percent(share)} is {found.format(abs(distance))}."
     )
 
 
