@@ -19,8 +19,10 @@ NO_RESULTS = (
 )
 
 
-def nearest(runs: pd.DataFrame, total_params: int, vocab_size: int) -> tuple[pd.DataFrame, Surface]:
-    """The eligible runs and the surface of the group of runs that answers.
+def nearest_first(
+    runs: pd.DataFrame, total_params: int, vocab_size: int
+) -> list[tuple[pd.DataFrame, Surface]]:
+    """The eligible runs and the surface of each group of runs that may answer.
 
     One that varied both axes comes first, as another says nothing of the axis it held; then the
     nearest in size and vocabulary; of equally near ones that with more tokens, then with more runs.
@@ -43,7 +45,7 @@ def nearest(runs: pd.DataFrame, total_params: int, vocab_size: int) -> tuple[pd.
     order = pd.DataFrame(rows, columns=["axes", "away", "tokens", "runs"])
     # Sizes that only rounding sets apart share a step.
     order["away"] = (order.away.sort_values().diff() > math.log(1 + SIZE)).cumsum()
-    return fits[order.sort_values(list(order)).index[0]]
+    return [fits[at] for at in order.sort_values(list(order)).index]
 
 
 def _away(eligible: pd.DataFrame, total_params: int, vocab_size: int) -> float:

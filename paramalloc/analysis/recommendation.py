@@ -16,11 +16,11 @@ from .cells import baseline_cell, baseline_name
 from .comparisons import differences
 from .decoding import fit_decode_time
 from .elsewhere import Misfit, misfit_elsewhere
-from .evidence import nearest, support
+from .evidence import nearest_first, support
 from .groups import with_all_columns
 from .quadratic import AXES
 from .recipe import recipe, search_grid, training_command
-from .surface import Surface
+from .surface import Surface, fit_surface
 
 UNKNOWN = (math.nan, math.nan)  # the ends of an interval that is not known
 
@@ -32,36 +32,48 @@ def recommend(
     max_ms: float | None = None,
     max_flops: float | None = None,
 ) -> Recommendation:
-    """The shape with the lowest loss that the surface of the `nearest` group of runs predicts.
+    """The shape with the lowest loss that the surface of a group of runs predicts.
 
     For `total_params` and `vocab_size`, at most `max_ms` milliseconds per decoded token and
-    `max_flops` training FLOPs per token. The search is over the same shapes whatever the limits
+    `max_flops` training FLOPs per token. The first group answers (`nearest_first`) of which runs
+    resemble what the budget allows. The search is over the same shapes whatever the limits
     (`candidates`), so a tighter limit never predicts a lower loss. Raises UserError without
-    results, for a budget that TrainConfig refuses, where no run resembles what the budget allows,
-    and where nothing meets the limits.
+    results, for a budget that TrainConfig refuses, where no run resembles what it allows, and where
+    nothing meets the limits.
     """
     fields = TrainConfig.__dataclass_fields__
     total_params = convert(fields["total_params"], total_params)
     vocab_size = convert(fields["vocab_size"], vocab_size)
     runs = with_all_columns(runs)
-    eligible, surface = nearest(runs, total_params, vocab_size)
     decode = fit_decode_time(runs)
-    shapes = candidates(eligible, surface, total_params, vocab_size, decode)
+    refusals = []
+    for eligible, surface in nearest_first(runs, total_params, vocab_size):
+        try:
+            shapes = candidates(eligible, surface, total_params, vocab_size, decode)
+            break
+        except UserError as refusal:
+            refusals.append(refusal)
+    else:
+        raise refusals[0]
     affordable = _within_limits(shapes, max_ms, max_flops)
     if not affordable.any():
         raise UserError(_impossible(shapes, total_params, vocab_size))
     best = shapes.loc[[shapes.dev_loss[affordable].idxmin()]]
     row = best.iloc[0]
+    versus_baseline = _versus_baseline(shapes, best, eligible, surface)
+    versus_best = _versus_best(shapes, best, surface)
     misfit = None
     if row.outside:
         misfit = misfit_elsewhere(runs, eligible, surface, total_params, vocab_size)
+        versus_baseline = versus_baseline and _beyond(versus_baseline, misfit)
+        versus_best = _beyond(versus_best, misfit)
     timed = not math.isnan(row.decode_ms)
     return Recommendation(
         row["shape"],
         baseline=baseline_name(eligible),
         nearest=_nearest_cell(eligible, surface, best),
-        versus_baseline=_versus_baseline(shapes, best, eligible, surface, misfit),
-        versus_best=_versus_best(shapes, best, surface, misfit),
+        versus_baseline=versus_baseline,
+        versus_best=versus_best,
         alike=_alike(shapes[affordable], best, surface),
         n_searched=len(shapes),
         decode_ms=float(row.decode_ms) if timed else None,
@@ -102,21 +114,32 @@ def _impossible(shapes: pd.DataFrame, total_params: int, vocab_size: int) -> str
 # ------------------------------------------------------------------ how sure
 
 
+def claims_better(eligible: pd.DataFrame, shapes: pd.DataFrame) -> bool:
+    """Whether `recommend` calls the best of these shapes better than the runs' baseline.
+
+    For simulated studies, which draw the losses of `eligible` again and again: the shapes (columns
+    embed_share and glu, of `candidates`) are the same for all of them.
+    """
+    surface = fit_surface(eligible)
+    if surface is None:
+        return False
+    best = shapes.loc[[surface.predict(shapes).dev_loss.idxmin()]]
+    versus = _versus_baseline(shapes, best, eligible, surface)
+    return versus is not None and versus[2] < 0
+
+
 def _versus_baseline(
-    shapes: pd.DataFrame,
-    best: pd.DataFrame,
-    eligible: pd.DataFrame,
-    surface: Surface,
-    misfit: Misfit | None,
+    shapes: pd.DataFrame, best: pd.DataFrame, eligible: pd.DataFrame, surface: Surface
 ) -> Difference | None:
     """See `Recommendation`: all searched shapes at once, and the report's interval."""
     baseline = baseline_cell(eligible)
     if baseline.empty:
         return None
     row = surface.predict(shapes, baseline, together=True).loc[best.index[0]]
-    low, high = _reported(eligible, _nearest_cell(eligible, surface, best), baseline.cell.iloc[0])
-    both = (float(row.difference), float(min(row.low, low)), float(max(row.high, high)))
-    return _as_far_as_known(both if low <= high else (both[0], *UNKNOWN), best, misfit)
+    ends = _reported(eligible, _nearest_cell(eligible, surface, best), baseline.cell.iloc[0])
+    if any(map(math.isnan, ends)):
+        return float(row.difference), *UNKNOWN
+    return float(row.difference), float(min(row.low, ends[0])), float(max(row.high, ends[1]))
 
 
 def _reported(eligible: pd.DataFrame, cell: str, baseline: str) -> tuple[float, float]:
@@ -135,21 +158,17 @@ def _nearest_cell(eligible: pd.DataFrame, surface: Surface, best: pd.DataFrame) 
     return str(np.square(apart).sum(axis=1).idxmin())
 
 
-def _versus_best(
-    shapes: pd.DataFrame, best: pd.DataFrame, surface: Surface, misfit: Misfit | None
-) -> Difference:
+def _versus_best(shapes: pd.DataFrame, best: pd.DataFrame, surface: Surface) -> Difference:
     """The difference to the best of all searched shapes, the limits left aside."""
     best_of_all = shapes.loc[[shapes.dev_loss.idxmin()]]
     row = surface.predict(shapes, best_of_all, together=True).loc[best.index[0]]
-    return _as_far_as_known((float(row.difference), float(row.low), float(row.high)), best, misfit)
+    if surface.n_seeds < 2:
+        return float(row.difference), *UNKNOWN
+    return float(row.difference), float(row.low), float(row.high)
 
 
-def _as_far_as_known(
-    difference: Difference, best: pd.DataFrame, misfit: Misfit | None
-) -> Difference:
+def _beyond(difference: Difference, misfit: Misfit | None) -> Difference:
     """Outside of what was trained no interval is known but by the misfit of rows there."""
-    if not best.outside.iloc[0]:
-        return difference
     return misfit.widen(difference) if misfit else (difference[0], *UNKNOWN)
 
 

@@ -15,7 +15,7 @@ from paramalloc.analysis import differences, recommend
 from paramalloc.analysis.candidates import candidates
 from paramalloc.analysis.coverage import missing_runs
 from paramalloc.analysis.decoding import fit_decode_time
-from paramalloc.analysis.evidence import nearest
+from paramalloc.analysis.evidence import nearest_first
 from paramalloc.analysis.recipe import search_grid
 from paramalloc.config import TrainConfig
 from paramalloc.errors import UserError
@@ -261,7 +261,7 @@ def test_what_was_trained_can_be_recommended():
     multiple of 8 are among the candidates; at larger budgets coarser, and the study's own for runs
     of an unknown profile.
     """
-    eligible, surface = nearest(timed_grid(), **SIZE)
+    eligible, surface = nearest_first(timed_grid(), **SIZE)[0]
     widths = {
         shape.model.d_model % 8
         for shape in candidates(eligible, surface, **SIZE, decode=None)["shape"]
@@ -330,6 +330,15 @@ def test_a_grid_answers_before_a_nearer_group_that_held_an_axis():
     assert None not in found.alike.values() and "not compared" not in str(found)
 
 
+def test_where_the_first_group_resembles_nothing_the_next_answers():
+    """The grid at 1M has no shape like those of 2M with its vocabulary; shares trained there do."""
+    there = shares(2e6, d_model=176, n_layers=2, n_heads=4, d_head=44)
+    with pytest.raises(UserError, match="are other shapes than were trained"):
+        recommend(timed_grid(3), 2_000_000, 4096)
+    found = recommend(pd.concat([timed_grid(3), there], ignore_index=True), 2_000_000, 4096)
+    assert "9 runs of 3 cells" in found.rests_on and "at 2M parameters" in found.rests_on
+
+
 def test_a_long_label_does_not_run_into_its_text():
     """The baseline's name may be longer than every other label; the texts stay in one column."""
     runs = shares(1e6).assign(baseline_share=0.3512, baseline_glu=2.6667)
@@ -370,7 +379,7 @@ def test_of_equally_near_groups_the_one_with_more_tokens_answers():
         return runs.assign(total_params=runs.total_params * factor)
 
     def tokens(*parts):
-        runs, _ = nearest(pd.concat(parts, ignore_index=True), 10_000_000, 4096)
+        runs, _ = nearest_first(pd.concat(parts, ignore_index=True), 10_000_000, 4096)[0]
         return runs.tokens.median()
 
     assert (
@@ -380,10 +389,10 @@ def test_of_equally_near_groups_the_one_with_more_tokens_answers():
         == 600_000
     )
     assert tokens(at(short, 1.5), long) == 300_000
-    runs, _ = nearest(
+    runs, _ = nearest_first(
         pd.concat([timed_grid(2), timed_grid(4).assign(optimizer="muon")], ignore_index=True),
         **SIZE,
-    )
+    )[0]
     assert len(runs) == 48
 
 
