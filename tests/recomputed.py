@@ -61,8 +61,7 @@ class Study:
         between = self.n_cells * self.losses.mean().var()
         return float(np.sqrt(max(between - self.sigma**2, 0.0) / self.n_cells))
 
-    @property
-    def mean_half(self) -> float:
+    def mean_half(self, cell: str) -> float:
         """Half the interval of a cell's mean over seeds, where seeds have no common effect."""
         within = np.square(self.losses.sub(self.losses.mean(axis=1), axis=0)).sum(axis=None)
         df = self.n_cells * (self.n_seeds - 1)

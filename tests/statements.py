@@ -30,7 +30,7 @@ def short(count: float) -> str:
 def answers(study: Study) -> list[str]:
     """The lowest cell, how sure that is, at which scale."""
     best = study.cells.get_group(study.best)
-    first, mean, half = best.iloc[0], study.means[study.best], study.mean_half
+    first, mean, half = best.iloc[0], study.means[study.best], study.mean_half(study.best)
     row = study.to_baseline.loc[study.best]
     close = study.may_be_best
     rest = sorted(set(study.means.index) - set(close), key=list(study.means.index).index)
