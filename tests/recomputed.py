@@ -169,6 +169,17 @@ class Study:
         table = self.compare(pd.DataFrame(weights).T)
         return table.loc[table.difference.abs().idxmax()]
 
+    # ---- surface
+
+    @property
+    def curvatures(self) -> np.ndarray:
+        """Of the quadratic in the logarithms of share and expansion: both above zero in a bowl."""
+        u, v = np.log(self.grid[["embed_share", "glu"]].to_numpy()).T
+        seeds = pd.get_dummies(self.grid.seed, dtype=float).to_numpy()
+        design = np.column_stack([seeds, u, v, u**2, u * v, v**2])
+        *_, uu, uv, vv = np.linalg.lstsq(design, self.grid.dev_loss.to_numpy(), rcond=None)[0]
+        return np.linalg.eigvalsh([[2 * uu, uv], [uv, 2 * vv]])
+
 
 def draw_sizes(correlation: np.ndarray, df: float) -> np.ndarray:
     """(DRAWS, k): sizes |t| of estimates whose truth is zero."""

@@ -1,57 +1,9 @@
-"""What the report says beside its claims: surface, recipe, limits, origin (see statements.py)."""
+"""What the report says beside its claims: recipe, limits and origin (see statements.py)."""
 
-import numpy as np
 import pandas as pd
-from recomputed import BASELINE, TUNING_SEED, Study, about
+from recomputed import BASELINE, TUNING_SEED, Study
 from scipy import stats
 from statements import short
-
-
-def surface(study: Study) -> list[str]:
-    """A quadratic in the logarithms; Box and Hunter's region of its stationary point, on a grid."""
-    grid = study.grid
-    x = np.log(grid[["embed_share", "glu"]].to_numpy())
-    blocks = pd.get_dummies(grid.seed, dtype=float).to_numpy()
-    design = np.column_stack([blocks, quadratic(x)])
-    beta, rss, rank, _ = np.linalg.lstsq(design, grid.dev_loss.to_numpy(), rcond=None)
-    df = len(grid) - rank
-    n = blocks.shape[1]
-    covariance = (rss[0] / df * np.linalg.inv(design.T @ design))[n:, n:]
-    low, high = x.min(axis=0), x.max(axis=0)
-    points = lattice(low - (high - low), high + (high - low))
-    u, v = points.T
-    zero, one = np.zeros(len(u)), np.ones(len(u))
-    slopes = np.stack(
-        [np.stack([one, zero, 2 * u, v, zero], 1), np.stack([zero, one, zero, u, 2 * v], 1)], 1
-    )
-    g = slopes @ beta[n:]
-    size = np.einsum(
-        "pi,pij,pj->p", g, np.linalg.inv(slopes @ covariance @ slopes.transpose(0, 2, 1)), g
-    )
-    region = points[size <= 2 * stats.f.ppf(0.95, 2, df)]
-    inside = lattice(low, high)
-    least = inside[np.argmin(quadratic(inside) @ beta[n:])]
-    margin = 0.1 * (high - low)
-    assert np.isclose(least[0], high[0]) and region[:, 0].max() > high[0] + margin[0]
-    assert region[:, 1].min() < low[1] - margin[1] and region[:, 1].max() > high[1] + margin[1]
-    share = 100 * np.exp([high[0], region[:, 0].min()])
-    glus = np.exp([low[1], high[1]])
-    return [
-        f"The fitted loss is lowest at the edge, {share[0]:.0f} %; the best embedding share is at"
-        f" least {about(share[1], 0, 1)} % (95 % confidence); a best GLU expansion is not"
-        f" distinguishable between {glus[0]:.2f} and {glus[1]:.2f}."
-    ]
-
-
-def quadratic(x: np.ndarray) -> np.ndarray:
-    u, v = x.T
-    return np.column_stack([u, v, u**2, u * v, v**2])
-
-
-def lattice(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """(301^2, 2) points between two corners."""
-    axes = np.meshgrid(*np.linspace(low, high, 301).T)
-    return np.column_stack([axis.ravel() for axis in axes])
 
 
 def recipe(study: Study) -> list[str]:
@@ -139,4 +91,4 @@ def facts_of(rows: pd.DataFrame) -> dict[str, str]:
     }
 
 
-CIRCUMSTANCES = (surface, recipe, limits, origin)
+CIRCUMSTANCES = (recipe, limits, origin)

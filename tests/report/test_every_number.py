@@ -103,6 +103,12 @@ def test_every_number_of_a_page_is_recomputed(name, block, study, statements):
     assert unproven(told, [*statements, *own_rates(study), count]) == []
 
 
+def test_a_saddle_names_no_optimum(made, study):
+    """A surface that curves downwards somewhere has no lowest point within."""
+    assert study.curvatures.min() < 0 < study.curvatures.max()
+    assert "No optimum is reported" in made
+
+
 def test_a_wrong_number_is_found(made, statements):
     """The first digit of any number of any sentence changed: no statement agrees."""
     for sentence in numbered(made):
