@@ -157,13 +157,19 @@ def noisy(runs: pd.DataFrame, sigma: float = 0.003, seed: int = 0) -> pd.DataFra
 
 
 def broken_grid() -> pd.DataFrame:
-    """A grid in which every way to end without a result happens once."""
+    """A grid in which every way to end without a result happens, but for early stop."""
     return grid(
-        unfinished(0.25, 4.0, "stopped_early", 180_000),
+        unfinished(0.25, 4.0, "diverged", 180_000),
         unfinished(0.45, 2.0, "diverged", 60_000),
         unfinished(0.45, 3.0, "failed"),
         unfinished(0.45, 4.0, "missing", run_id=None, data_fingerprint=None),
     )
+
+
+def screened_grid() -> pd.DataFrame:
+    """A grid of which early stop killed one run: a screening."""
+    killed = unfinished(0.25, 4.0, "stopped_early", 180_000)
+    return grid(killed).assign(early_stop="kill")
 
 
 def curves(runs: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ Which runs:
 - `groups`: what is read of a run, and which runs compare with each other
 - `selection`: the eligible runs, of each cell those at its best learning rate; names of cells
 - `cells`: the table of cells, one row each
+- `screening`: what a sweep says of which early stop killed runs
 
 How sure:
 - `power`: the level of all intervals, and how many seeds a difference needs
@@ -33,7 +34,17 @@ What follows:
 
 from .advice import Recommendation
 from .arms import arm, by_tradeoff, matching_runs
-from .cells import STATUSES, baseline_cell, baseline_name, cells_table, completed_cells
+from .cells import (
+    STATUSES,
+    SURVIVED,
+    baseline_cell,
+    baseline_name,
+    cells_table,
+    completed_cells,
+    is_screening,
+    screened_out,
+    trained_cells,
+)
 from .comparisons import differences, linked
 from .curves import dev_curves, losses_by_frequency, views, wrong_kills
 from .early_order import early_order, other_seeds, tokens_until_known
@@ -47,7 +58,6 @@ from .fronts import (
     is_timed_alone,
     lacks_width,
     pareto_front,
-    screening,
 )
 from .groups import (
     GROUP_COLUMNS,
@@ -70,6 +80,7 @@ from .rates import (
 )
 from .recipe import training_command
 from .recommendation import recommend
+from .screening import NO_COMPARISON, describe_earlier_screening
 from .selection import NO_RUNS, NOTHING, cell_name, eligible_runs
 from .surface import Surface, fit_surface
 from .transfer import moves, nats, optima, slopes, transfer_verdict
@@ -80,10 +91,12 @@ __all__ = [
     "GROUP_COLUMNS",
     "LEVEL",
     "NOTHING",
+    "NO_COMPARISON",
     "NO_RUNS",
     "QUALITY_SENSE",
     "SPEED_COLUMNS",
     "STATUSES",
+    "SURVIVED",
     "CommonRate",
     "Floor",
     "Noise",
@@ -101,6 +114,7 @@ __all__ = [
     "comparable",
     "comparable_groups",
     "completed_cells",
+    "describe_earlier_screening",
     "dev_curves",
     "differences",
     "distances_of_shares",
@@ -112,6 +126,7 @@ __all__ = [
     "front_probability",
     "front_table",
     "interaction",
+    "is_screening",
     "is_timed_alone",
     "lacks_speeds",
     "lacks_width",
@@ -131,9 +146,10 @@ __all__ = [
     "reach_verdict",
     "recommend",
     "runs_at_own_rates",
-    "screening",
+    "screened_out",
     "slopes",
     "tokens_until_known",
+    "trained_cells",
     "training_command",
     "transfer_verdict",
     "views",

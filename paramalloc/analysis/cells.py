@@ -15,21 +15,19 @@ from .groups import (
     REQUEST_COLUMNS,
     SHAPE_COLUMNS,
     SPEED_COLUMNS,
-    comparable,
     on_evaluation_seeds,
-    with_all_columns,
 )
 from .least_squares import adjusted_means
 from .selection import (
     at_best_lr,
+    at_compared_lr,
     cached,
     cell_name,
+    comparable_cells,
     eligible_of,
-    full_smallbench_only,
     is_at_edge,
     is_selected_in_sample,
-    rate_labels,
-    split_by_cell,
+    stopped_runs,
 )
 
 CELL_COLUMNS = [
@@ -45,6 +43,7 @@ CELL_COLUMNS = [
     *LABEL_COLUMNS,
     "n_seeds",
     "n_flagged",
+    "n_survived",
     "n_stopped",
     "n_diverged",
     "n_failed",
@@ -57,7 +56,7 @@ CELL_COLUMNS = [
     "run_ids",
 ]
 
-# A cell's status is the first of these that one of its runs has.
+# A cell's status is the first of these that one of its runs has, but after a screening.
 STATUSES = [
     "completed",
     "stopped_early",
@@ -65,6 +64,7 @@ STATUSES = [
     "failed",
     "missing",
 ]
+SURVIVED = "survived"  # the status of a cell that was screened, and of which no run was killed
 
 
 @cached
@@ -77,7 +77,8 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     differ by factors, and runs of a seed trained beside the same other work.
 
     `n_seeds` counts the completed runs, `n_flagged` those of them that early stop would have
-    killed, `n_stopped` those that it killed, `n_diverged` those that diverged; `n_failed` and
+    killed, `n_stopped` those that it killed, `n_survived` those that were completed on
+    `screening_seeds`, which no mean includes, `n_diverged` those that diverged; `n_failed` and
     `n_missing` those that failed or were never trained, at any rate, since they may not have
     recorded theirs.
 
@@ -85,8 +86,7 @@ def cells_table(runs: pd.DataFrame) -> pd.DataFrame:
     their mean is optimistic. `lr_at_edge`: the best of the rates that were tried is the lowest or
     the highest of them, so a better one may lie beyond.
     """
-    runs = full_smallbench_only(comparable(with_all_columns(runs)))
-    cells = split_by_cell(runs)
+    cells = comparable_cells(runs)
     rows = [_cell_row(name, cell) for name, cell in cells.items()]
     table = pd.DataFrame(rows, columns=CELL_COLUMNS)
     eligible = eligible_of(cells)
@@ -107,15 +107,18 @@ def with_logs(eligible: pd.DataFrame, cost: str) -> pd.DataFrame:
 
 def _cell_row(name: str, runs: pd.DataFrame) -> dict:
     """The row of one cell from all of its runs."""
-    done = at_best_lr(runs)
+    claimed = runs[~runs.screens]
+    done = at_best_lr(claimed)
+    stopped = stopped_runs(runs)
     evaluated = on_evaluation_seeds(runs)
     statuses = evaluated.status
     if evaluated.empty:
         evaluated = runs.assign(status="missing")
     # Without a completed run, the curves still show how far the others came.
     shown = evaluated if done.empty else done
-    at_same_lr = evaluated[rate_labels(evaluated).isin(rate_labels(done)) | done.empty]
+    compared = at_compared_lr(runs if done.empty else claimed)
     first = evaluated.bfill().iloc[0]
+    status = _cell_status(evaluated, done, stopped)
     return {
         "cell": name,
         **first[[*REQUEST_COLUMNS, *SHAPE_COLUMNS, *REALISED_COLUMNS, *LABEL_COLUMNS]],
@@ -123,21 +126,54 @@ def _cell_row(name: str, runs: pd.DataFrame) -> dict:
         **shown[RATE_COLUMNS].max(),
         "n_seeds": done.seed.nunique(),
         "n_flagged": int((done.flagged_at_tokens > 0).sum()),
-        "n_stopped": int((at_same_lr.status == "stopped_early").sum()),
-        "n_diverged": int((at_same_lr.status == "diverged").sum()),
+        "n_survived": len(at_best_lr(runs[runs.screens])),
+        "n_stopped": len(stopped),
+        "n_diverged": int((compared.status == "diverged").sum()),
         "n_failed": int((statuses == "failed").sum()),
         "n_missing": int((statuses == "missing").sum()),
-        "lr_selected_in_sample": is_selected_in_sample(runs),
-        "lr_at_edge": is_at_edge(runs),
-        "tokens_trained": shown.tokens_trained.max(),
+        "lr_selected_in_sample": is_selected_in_sample(claimed),
+        "lr_at_edge": is_at_edge(claimed),
+        "tokens_trained": (stopped if status == "stopped_early" else shown).tokens_trained.max(),
         "flagged_at_tokens": done.flagged_at_tokens.min(),
-        "status": min(evaluated.status, key=_status_rank),
+        "status": status,
         "run_ids": list(shown.run_id.dropna()),
     }
 
 
+def _cell_status(evaluated: pd.DataFrame, done: pd.DataFrame, stopped: pd.DataFrame) -> str:
+    """The status of a cell: one killed run screens it out, unless it is complete on other seeds."""
+    first = min(evaluated.status, key=_status_rank)
+    if len(done):
+        return first
+    if len(stopped):
+        return "stopped_early"
+    return SURVIVED if first == "completed" and evaluated.screens.any() else first
+
+
 def _status_rank(status: str) -> int:
     return STATUSES.index(status) if status in STATUSES else len(STATUSES)
+
+
+def is_screening(runs: pd.DataFrame) -> bool:
+    """Whether early stop killed runs, and no two cells are whole on other seeds: no claim is made.
+
+    Then no run is eligible, and what is left says which cells are worth whole runs.
+    """
+    table = cells_table(runs)
+    return bool((table.n_stopped > 0).any()) and completed_cells(table).empty
+
+
+def trained_cells(runs: pd.DataFrame) -> pd.DataFrame:
+    """The `completed_cells`; of a screening the cells that it trained."""
+    table = cells_table(runs)
+    if not is_screening(runs):
+        return completed_cells(table)
+    return table[table.n_stopped + table.n_survived > 0].reset_index(drop=True)
+
+
+def screened_out(table: pd.DataFrame) -> list[str]:
+    """The cells of which early stop killed a run, and which are not complete on other seeds."""
+    return list(table.cell[(table.n_stopped > 0) & table.dev_loss.isna()])
 
 
 def completed_cells(table: pd.DataFrame) -> pd.DataFrame:

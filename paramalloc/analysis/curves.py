@@ -81,7 +81,8 @@ def with_curves(eligible: pd.DataFrame) -> pd.DataFrame:
     """The runs that recorded their probes."""
     if "dev_curve" not in eligible:
         return eligible.head(0).assign(dev_curve=None)
-    return eligible[[isinstance(curve, list) and len(curve) > 0 for curve in eligible.dev_curve]]
+    has_some = [isinstance(curve, list) and len(curve) > 0 for curve in eligible.dev_curve]
+    return eligible[np.array(has_some, bool)]
 
 
 def _view(eligible: pd.DataFrame, name: str, cost_per_token: pd.Series) -> pd.DataFrame:

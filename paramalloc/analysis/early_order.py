@@ -15,10 +15,8 @@ import pandas as pd
 from scipy import stats
 
 from .arms import matching_runs
-from .cells import cells_table
 from .comparisons import distinguishable_pairs
 from .curves import with_curves
-from .fronts import screening
 from .least_squares import adjusted_means
 from .noise import fit
 from .power import LEVEL
@@ -62,12 +60,12 @@ def early_order(runs: pd.DataFrame) -> pd.DataFrame:
     as given. NaN with one seed, and where every seed gives the same share. A run that is cut short
     has not lowered its learning rate yet.
 
-    No rows without two completed cells. None either where early stop ended a run: which runs have
-    an end was then decided by the probes.
+    No rows without two completed cells. None either of a screening: which runs have an end was then
+    decided by the probes.
     """
     nothing = pd.DataFrame(columns=EARLY_COLUMNS)
     eligible = eligible_runs(runs)
-    if eligible.cell.nunique() < 2 or screening(cells_table(runs)):
+    if eligible.cell.nunique() < 2:
         return nothing
     order = {
         ALL_PAIRS: ordered_pairs(adjusted_means(eligible, "dev_loss")),

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from ..errors import UserError
+from .cells import is_screening
 from .groups import SIZE, comparable_groups
 from .power import LEVEL
 from .quadratic import AXES
@@ -16,6 +17,10 @@ from .surface import Surface, fit_surface
 NO_RESULTS = (
     "no finished runs to recommend from: train a grid first, `paramalloc sweep grid`, "
     "or name a results.csv with --runs"
+)
+ONLY_SCREENED = (
+    "these runs are a screening: early stop killed some, so none is compared and no shape is"
+    " recommended; `paramalloc report` gives the command that trains the other cells whole"
 )
 
 
@@ -27,6 +32,8 @@ def nearest_first(
     One that varied both axes comes first, as another says nothing of the axis it held; then the
     nearest in size and vocabulary; of equally near ones that with more tokens, then with more runs.
     """
+    if is_screening(runs):
+        raise UserError(ONLY_SCREENED)
     groups = [eligible_runs(group) for group in comparable_groups(runs)]
     groups = [group for group in groups if len(group)]
     if not groups:

@@ -72,11 +72,6 @@ def front_table(table: pd.DataFrame, cost: str, quality: str = "dev_loss") -> pd
     return front.sort_values([quality, cost], ascending=ascending, ignore_index=True)
 
 
-def screening(table: pd.DataFrame) -> list[str]:
-    """The cells of which early stop killed runs: a front with them only screens."""
-    return list(table.cell[(table.n_stopped > 0) | (table.status == "stopped_early")])
-
-
 def front_probability(runs: pd.DataFrame, cost: str, quality: str = "dev_loss") -> pd.Series:
     """How probable it is, by cell name, that a cell is on the front.
 

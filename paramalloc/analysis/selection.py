@@ -49,26 +49,53 @@ def eligible_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs that every mean and difference rests on, with the name of their `cell`.
 
     Of one comparable group, completed, on evaluation seeds, at their cell's learning rate. Runs on
-    tuning seeds (config.TUNING_SEED and up) chose that rate, and killed runs have no final loss:
-    neither is here. Eligible runs come back as they are.
+    tuning seeds (config.TUNING_SEED and up) chose that rate, and runs on seeds on which early stop
+    killed others chose cells (`screening_seeds`): neither is here. Eligible runs come back as they
+    are.
     """
     return runs if "cell" in runs else _find_eligible(runs)
 
 
 @cached
 def _find_eligible(runs: pd.DataFrame) -> pd.DataFrame:
-    runs = full_smallbench_only(comparable(with_all_columns(runs)))
-    eligible = eligible_of(split_by_cell(runs))
+    eligible = eligible_of(comparable_cells(runs))
     if eligible.empty:
-        return runs.head(0).assign(cell=pd.Series(dtype=str))
+        return with_all_columns(runs).head(0).assign(cell=pd.Series(dtype=str))
     return eligible
 
 
+def comparable_cells(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The runs of the first comparable group by cell, with all columns.
+
+    One more, `screens`, marks the runs on `screening_seeds`.
+    """
+    cells = split_by_cell(full_smallbench_only(comparable(with_all_columns(runs))))
+    seeds = screening_seeds(cells)
+    return {name: cell.assign(screens=cell.seed.isin(seeds)) for name, cell in cells.items()}
+
+
 def eligible_of(cells: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The eligible runs of these cells, with their `cell`."""
-    parts = [at_best_lr(runs).assign(cell=name) for name, runs in cells.items()]
+    """The eligible runs of `comparable_cells`, with their `cell`."""
+    parts = [at_best_lr(runs[~runs.screens]).assign(cell=name) for name, runs in cells.items()]
     parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def screening_seeds(cells: dict[str, pd.DataFrame]) -> set[float]:
+    """The evaluation seeds whose runs chose cells and claim nothing; empty where none was killed.
+
+    Where early stop kills runs, the others of their seeds are a sample that was cut off: their
+    means and their scatter are too low. So a seed with a killed run screens, and one that was
+    trained under `kill` beside it. Cells that are whole on other seeds are compared on these alone;
+    where fewer than two are, all seeds screen.
+    """
+    if not any(len(stopped_runs(runs)) for runs in cells.values()):
+        return set()
+    runs = on_evaluation_seeds(pd.concat(cells.values()))
+    could_be_killed = (runs.status == "stopped_early") | (runs.early_stop == "kill")
+    seeds = set(runs.seed[could_be_killed])
+    whole = [completed_runs(cell[~cell.seed.isin(seeds)]) for cell in cells.values()]
+    return seeds if sum(map(bool, map(len, whole))) > 1 else set(runs.seed)
 
 
 def full_smallbench_only(runs: pd.DataFrame) -> pd.DataFrame:
@@ -156,6 +183,22 @@ def completed_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """The completed runs on evaluation seeds."""
     runs = on_evaluation_seeds(runs)
     return runs[(runs.status == "completed") & runs.dev_loss.notna()]
+
+
+def at_compared_lr(runs: pd.DataFrame) -> pd.DataFrame:
+    """A cell's runs on evaluation seeds at its best learning rate, however they ended.
+
+    At all rates where none is completed.
+    """
+    rates = rate_labels(at_best_lr(runs))
+    evaluated = on_evaluation_seeds(runs)
+    return evaluated[rate_labels(evaluated).isin(rates) | rates.empty]
+
+
+def stopped_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """A cell's runs that early stop killed, of those `at_compared_lr`."""
+    compared = at_compared_lr(runs)
+    return compared[compared.status == "stopped_early"]
 
 
 def is_selected_in_sample(runs: pd.DataFrame) -> bool:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..config import TUNING_SEED
-from .cells import baseline_cell, cells_table, completed_cells
+from .cells import baseline_cell, cells_table, completed_cells, is_screening
 from .comparisons import differences, may_be_best
 from .effects import main_effects
 from .groups import REQUEST_COLUMNS
 from .noise import Noise, estimate_noise, fit, means
+from .screening import describe_screening
 from .selection import CLOSE, NO_RUNS, eligible_runs
 from .surface import fit_surface
 from .wording import interval, join_words, percent, signed, signed_interval
@@ -52,11 +53,14 @@ class Verdict:
 def reach_verdict(runs: pd.DataFrame) -> Verdict:
     """Which cell has the lowest dev_loss, by how much, how surely, and what that says.
 
-    `sentences` holds the headline, then the certainty, then the main effects.
+    `sentences` holds the headline, then the certainty, then the main effects; of a screening, what
+    is left of it and what to train next (`describe_screening`).
     """
     table = cells_table(runs)
     if table.empty:
         return Verdict((NO_RUNS,))
+    if is_screening(runs):
+        return Verdict(describe_screening(runs))
     done = completed_cells(table)
     if done.empty:
         none = f"None of the {len(table)} cells is complete yet, so there is no answer yet."

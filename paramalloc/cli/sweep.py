@@ -17,6 +17,7 @@ OVERRIDES = (
     "profile",
     "dataset",
     "outputs",
+    "cells",
     "seed",
     "early_stop",
     "smallbench",
@@ -98,7 +99,13 @@ def _add_execution(parser) -> None:
 
 
 def add_recipe(parser) -> None:
-    """What replaces a sweep's own values and is no size."""
+    """Which cells to train, and what replaces a sweep's own values and is no size."""
+    parser.add_argument(
+        "--cells",
+        default="",
+        metavar="SHARExGLU[,…]",
+        help="Cells to train in place of all of them, by what they request: 0.35x2.66,0.45x4.",
+    )
     parser.add_argument(
         "--seed",
         default="",

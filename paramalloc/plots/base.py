@@ -15,7 +15,7 @@ import pandas as pd
 import vl_convert
 from IPython.display import display
 
-from ..analysis import NOTHING
+from ..analysis import NO_COMPARISON, NOTHING, is_screening
 from ..runs import Note
 from .theme import SHAPES
 
@@ -38,6 +38,16 @@ def needs_runs(draw):
             return draw(table, *args, **kwargs)
         except Exception as error:
             return _failure(draw.__name__, error)
+
+    return drawn
+
+
+def compares(draw):
+    """Draw only where cells are compared: a screening gets a sentence instead."""
+
+    @wraps(draw)
+    def drawn(runs: pd.DataFrame, *args, **kwargs):
+        return Note(NO_COMPARISON) if is_screening(runs) else draw(runs, *args, **kwargs)
 
     return drawn
 
@@ -121,6 +131,7 @@ def show_all(**charts) -> dict[str, Picture | Note]:
             notes.append(picture)
         else:
             display(picture)
+    notes = list(dict.fromkeys(notes))  # several charts may be missing for one reason
     if len(notes) == 1:
         display(notes[0])
     elif notes:
@@ -188,17 +199,6 @@ def short_count(count: float) -> str:
         if count >= size:
             return f"{count / size:.3g}{unit}"
     return f"{count:.0f}"
-
-
-def name_stopped(cells: list[str]) -> str:
-    """Which cells early stop ended, as a clause.
-
-    >>> name_stopped(["25 % × 4", "45 % × 2"])
-    '25 % × 4 and 45 % × 2 were stopped early'
-    """
-    if len(cells) == 1:
-        return f"{cells[0]} was stopped early"
-    return f"{', '.join(cells[:-1])} and {cells[-1]} were stopped early"
 
 
 # ---------------------------------------------------------------- legends

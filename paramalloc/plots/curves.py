@@ -15,6 +15,8 @@ from .theme import DASH, DOTS, GREY, INK, SHADES, SI
 DRAWN = 3000  # probes of a panel with more are thinned to about as many,
 FEWEST = 8  # but not below so many a curve
 
+# How a run ended, by its status; all others are unfinished.
+ENDINGS = {"completed": "completed", "stopped_early": "stopped early"}
 PROBE = {
     "GLU": "{expansion}",
     "seed": "{seed:.0f}",
@@ -29,7 +31,7 @@ PROBE = {
 def learning_curves(runs: pd.DataFrame):
     """Dev perplexity (log scale) against tokens, a panel per requested share.
 
-    Curves of unfinished runs are dashed and say so.
+    Curves of runs that were stopped early, or are unfinished, are dashed and say so.
     """
     cells = cells_table(runs)
     points = _probes(runs, cells)
@@ -61,7 +63,7 @@ def learning_curves(runs: pd.DataFrame):
 
 
 def _probes(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Each probe with its panel, its GLU as text, and whether its run finished and ends here."""
+    """Each probe with its panel, its GLU as text, how its run ended, and whether it ends here."""
     probes = dev_curves(runs)
     if probes.empty:
         return probes
@@ -72,11 +74,12 @@ def _probes(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
         glu=glu,
         panel=[f"share {100 * value:g} %" for value in share],
         expansion=[f"{value:.4g}" for value in glu],
-        state=np.where(cells.dev_loss.notna(), "completed", "unfinished"),
     )
-    columns = ["share", "glu", "panel", "expansion", "state", "run_ids"]
+    columns = ["share", "glu", "panel", "expansion", "run_ids"]
     of_run = cells[columns].explode("run_ids").rename(columns={"run_ids": "run_id"})
-    points = probes.merge(runs[["run_id", "seed"]], "left", "run_id").merge(of_run, on="run_id")
+    ends = runs.assign(state=runs.status.map(ENDINGS).fillna("unfinished"))
+    ends = ends[["run_id", "seed", "state"]]
+    points = probes.merge(ends, "left", "run_id").merge(of_run, on="run_id")
     last = points.groupby("run_id").tokens.transform("max")
     return points.assign(end=points.tokens == last, late=points.tokens > 0.6 * points.tokens.max())
 
@@ -103,7 +106,7 @@ def _share_panel(points: pd.DataFrame, name: str, width: int, unigram: float, fi
     here, tips, _ = describe_rows(points[points.panel == name], PROBE)
     y = _perplexity_axis(first)
     base = alt.Chart(here).encode(x=_tokens_axis(), y=y)
-    unfinished_ends = here[here.end & (here.state == "unfinished")]
+    unfinished_ends = here[here.end & (here.state != "completed")]
     layers = [
         *_curve_layers(base, tips, order, selects=first),
         *_unfinished_labels(base, unfinished_ends),
@@ -131,7 +134,9 @@ def _curve_layers(base: alt.Chart, tips: list, order: list[str], selects: bool) 
     """A line per run, a wide invisible target for its tooltips, and a mark where it ended."""
     selection, dimmed = single_out("expansion_pick", "expansion")
     hue, shape = colour_and_shape("expansion", order, SHADES, title="GLU expansion")
-    dashes = alt.Scale(domain=["completed", "unfinished"], range=[[1, 0], DASH])
+    dashes = alt.Scale(
+        domain=["completed", "stopped early", "unfinished"], range=[[1, 0], DASH, DASH]
+    )
     dash = alt.StrokeDash("state:N", legend=None, scale=dashes)
     lines = base.mark_line(strokeWidth=1.8, tooltip=None)
     lines = lines.encode(detail="run_id:N", color=hue, strokeDash=dash, **dimmed)
@@ -144,7 +149,7 @@ def _curve_layers(base: alt.Chart, tips: list, order: list[str], selects: bool) 
 
 
 def _unfinished_labels(base: alt.Chart, ends: pd.DataFrame) -> list:
-    """The word `unfinished`, on the side of a run's end that its own line leaves free."""
+    """How a run ended, on the side of its end that its own line leaves free."""
     places = {
         True: {"align": "right", "dx": 0, "dy": -20},
         False: {"align": "left", "dx": 9, "dy": -10},

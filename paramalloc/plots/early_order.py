@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..analysis import cells_table, early_order, other_seeds, screening
+from ..analysis import early_order, is_screening, other_seeds
 from ..runs import Note
 from .base import colour_and_shape, describe_rows, needs_runs, single_out, thin_rows, titled
 from .labels import WIDTH
@@ -64,7 +64,7 @@ def order_by_budget(runs: pd.DataFrame):
 
 def _no_order(runs: pd.DataFrame) -> str:
     """Why there is no chart."""
-    if screening(cells_table(runs)):
+    if is_screening(runs):
         return (
             "How early the order was known is not said: early stop ended runs by their probes, so"
             " the final losses of the others cannot judge these."

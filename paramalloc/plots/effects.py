@@ -8,7 +8,7 @@ from scipy import stats
 
 from ..analysis import Noise, baseline_name, by_tradeoff, cells_table, differences, estimate_noise
 from ..runs import Note
-from .base import colour_and_shape, describe_rows, needs_runs, single_out, titled
+from .base import colour_and_shape, compares, describe_rows, needs_runs, single_out, titled
 from .labels import WIDTH
 from .lines import interval_lines, interval_scale, padded_scale
 from .theme import BLUE, DOTS, FAINT, GREY, INK, PERCENT, SHADES, SIGNED
@@ -32,6 +32,7 @@ BAND = "Band: 95 % of differences between two single runs at one seed, if their 
 
 
 @needs_runs
+@compares
 def difference_forest(runs: pd.DataFrame):
     """Each cell's dev loss less the baseline's (nats per token), with its 95 % CI and verdict."""
     rows = _compared_cells(runs)
@@ -110,6 +111,7 @@ def _noise_band(noise: Noise):
 
 
 @needs_runs
+@compares
 def share_tradeoff(runs: pd.DataFrame):
     """Dev loss against realised share, a line for each part of the model that the share displaces.
 

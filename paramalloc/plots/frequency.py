@@ -5,14 +5,15 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from ..analysis import cells_table, losses_by_frequency
+from ..analysis import cells_table, completed_cells, losses_by_frequency
 from ..runs import Note
-from .base import colour_and_shape, describe_rows, needs_runs, single_out, titled
+from .base import colour_and_shape, compares, describe_rows, needs_runs, single_out, titled
 from .labels import WIDTH
 from .theme import DOTS, GREY, SHADES
 
 
 @needs_runs
+@compares
 def frequency_deciles(runs: pd.DataFrame):
     """Dev loss (nats per token) of each share by decile of token frequency.
 
@@ -50,8 +51,8 @@ def frequency_deciles(runs: pd.DataFrame):
 
 
 def _cell_losses(runs: pd.DataFrame) -> pd.DataFrame:
-    """Losses by run and decile, of the cells whose expansion every share has."""
-    cells = cells_table(runs)
+    """Losses by run and decile, of the completed cells whose expansion every share has."""
+    cells = completed_cells(cells_table(runs))
     share = cells.requested_share.fillna(cells.embed_share.round(2))
     cells = cells.assign(share=[f"{100 * value:g} %" for value in share])
     n_shares = cells.groupby("requested_glu").share.nunique()

@@ -19,10 +19,9 @@ from ..analysis import (
     lacks_width,
     means,
     pareto_front,
-    screening,
 )
 from ..runs import COLUMNS, Note
-from .base import colour_and_shape, describe_rows, name_stopped, needs_runs, single_out, titled
+from .base import colour_and_shape, compares, describe_rows, needs_runs, single_out, titled
 from .labels import HEIGHT, SIDES, WIDTH, place_labels
 from .theme import BLUE, GREY, INK, SI
 
@@ -64,6 +63,7 @@ STEP = {"more": "step-before", "less": "step-after"}
 
 
 @needs_runs
+@compares
 def pareto(runs: pd.DataFrame, cost: str, quality: str = "dev_loss"):
     """`quality` against `cost` with its front.
 
@@ -89,7 +89,7 @@ def pareto(runs: pd.DataFrame, cost: str, quality: str = "dev_loss"):
         *_front_subtitle(rows, cost, quality, lacks_width(runs, cost)),
         *_not_drawn(table, cost, quality),
     ]
-    return titled(chart, _front_title(screening(table), cost, quality), subtitle, numbers)
+    return titled(chart, _front_title(cost, quality), subtitle, numbers)
 
 
 # ---------------------------------------------------------------- data
@@ -148,13 +148,11 @@ def _front_columns(axis: CostAxis, quality: str) -> dict[str, str]:
     }
 
 
-def _front_title(stopped: list[str], cost: str, quality: str) -> str:
+def _front_title(cost: str, quality: str) -> str:
     title = f"Which allocations are good and {COST_AXES[cost].virtue}?"
     if quality != "dev_loss":
         name = COLUMNS[quality].label
         title = f"{name[0].upper()}{name[1:]}: {title[0].lower()}{title[1:]}"
-    if stopped:
-        title = f"Screening only, {name_stopped(stopped)}: {title[0].lower()}{title[1:]}"
     return title
 
 

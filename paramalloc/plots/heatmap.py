@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..analysis import cells_table, means
+from ..analysis import SURVIVED, cells_table, is_screening, means
 from ..runs import Note
 from .base import describe_rows, needs_runs, short_count, titled
 from .theme import DASH, FAINT, GREY, GROUND, HEAT, INK, ON_HEAT, PERCENT
@@ -18,38 +18,57 @@ LINES = [
     ("third", 22, 11, "normal"),
 ]
 
+LOSS_WORDS = (
+    "Which allocation ends with the lowest dev loss?",
+    "In each square: dev loss, realised share × GLU, d_model × layers. Framed: the lowest.",
+)
+SCREENING_WORDS = (
+    "Which allocations are worth whole runs?",
+    "Framed: early stop ended no run of the cell. Dashed: screened out. No losses are compared.",
+)
+FACTS = {
+    "cell (requested)": "{cell}",
+    "dev loss (nats/token)": "{dev_loss:.4f}",
+    "95 % CI over seeds": "[{low:.4f}, {high:.4f}]",
+    "dev ppl": "{dev_ppl:.1f}",
+    "realised share": "{percent:.1f} %",
+    "realised GLU": "{glu:.2f}",
+    "d_model × layers": "{d_model:.0f} × {n_layers:.0f}",
+    "seeds": "{seeds:.0f}",
+    "learning rate": "{lr:g}",
+    "status": "{state}",
+}
+SCREENING_FACTS = {
+    "cell (requested)": "{cell}",
+    "whole runs": "{n_survived:.0f}",
+    "stopped runs": "{n_stopped:.0f}",
+    "realised share": "{percent:.1f} %",
+    "realised GLU": "{glu:.2f}",
+    "d_model × layers": "{d_model:.0f} × {n_layers:.0f}",
+    "learning rate": "{lr:g}",
+    "status": "{state}",
+}
+
 
 @needs_runs
 def share_glu_heatmap(runs: pd.DataFrame):
     """Dev loss (nats per token) of each requested share x GLU.
 
-    A square without a loss is grey and says why.
+    A square without a loss is grey and says why. Of a screening no square has one: framed are those
+    of which no run was stopped.
     """
     intervals = means(runs)[["cell", "low", "high"]]
     squares = _squares(cells_table(runs).merge(intervals, "left", "cell"))
     if squares.empty:
         return Note("No cell was requested by share and GLU, so there is no map.")
-    squares, tips, table = describe_rows(
-        squares,
-        {
-            "cell (requested)": "{cell}",
-            "dev loss (nats/token)": "{dev_loss:.4f}",
-            "95 % CI over seeds": "[{low:.4f}, {high:.4f}]",
-            "dev ppl": "{dev_ppl:.1f}",
-            "realised share": "{percent:.1f} %",
-            "realised GLU": "{glu:.2f}",
-            "d_model × layers": "{d_model:.0f} × {n_layers:.0f}",
-            "seeds": "{seeds:.0f}",
-            "learning rate": "{lr:g}",
-            "status": "{state}",
-        },
-    )
-    return titled(
-        _map(squares, tips),
-        "Which allocation ends with the lowest dev loss?",
-        "In each square: dev loss, realised share × GLU, d_model × layers. Framed: the lowest.",
-        table,
-    )
+    if is_screening(runs):
+        screened = squares.assign(framed=squares.status == SURVIVED)
+        squares, tips, table = describe_rows(screened, SCREENING_FACTS)
+        words = SCREENING_WORDS
+    else:
+        squares, tips, table = describe_rows(squares, FACTS)
+        words = LOSS_WORDS
+    return titled(_map(squares, tips), *words, table)
 
 
 # ---------------------------------------------------------------- data
@@ -66,7 +85,7 @@ def _squares(cells: pd.DataFrame) -> pd.DataFrame:
     dark_ground = cells.dev_loss <= low + 0.45 * (high - low)
     return cells.join(texts).assign(
         ink=np.where(dark_ground, "strong", "weak"),
-        best=cells.dev_loss == low,
+        framed=cells.dev_loss == low,
         percent=100 * cells.embed_share,
         seeds=cells.n_seeds.where(cells.n_seeds > 0),
         state=cells.status.str.replace("_", " "),
@@ -74,10 +93,15 @@ def _squares(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _square_lines(cell) -> tuple[str, str, str]:
+    """A word, what is behind it, and the shape."""
     shape = "" if np.isnan(cell.d_model) else f"{cell.d_model:.0f} × {cell.n_layers:.0f}"
     if not np.isnan(cell.dev_loss):
         return f"{cell.dev_loss:.3f}", f"{100 * cell.embed_share:.1f} % × {cell.glu:.2f}", shape
+    if cell.status == SURVIVED:
+        return "not stopped", f"whole runs: {cell.n_survived}", shape
     reached = f"at {short_count(cell.tokens_trained)} tokens" if cell.tokens_trained > 0 else ""
+    if cell.n_survived:
+        reached = f"{cell.n_stopped} of {cell.n_stopped + cell.n_survived} runs"
     return cell.status.replace("_", " "), reached, shape
 
 
@@ -120,8 +144,8 @@ def _empty_tiles(base: alt.Chart):
 
 
 def _frame(base: alt.Chart):
-    best = base.transform_filter(alt.datum.best)
-    return best.mark_rect(fill="transparent", stroke=INK, strokeWidth=3)
+    framed = base.transform_filter(alt.datum.framed)
+    return framed.mark_rect(fill="transparent", stroke=INK, strokeWidth=3)
 
 
 def _square_texts(base: alt.Chart) -> list:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..analysis import cells_table, views
 from ..runs import Note
-from .base import colour_and_shape, describe_rows, needs_runs, single_out, titled
+from .base import colour_and_shape, compares, describe_rows, needs_runs, single_out, titled
 from .labels import WIDTH
 from .theme import SHADES
 
@@ -16,6 +16,7 @@ AMOUNTS = {"tokens": "{:,.0f} tokens", "flops": "{:.3g} FLOPs", "time": "{:,.0f}
 
 
 @needs_runs
+@compares
 def equal_spending(runs: pd.DataFrame):
     """Probe loss (nats per token) of each cell at equal tokens, FLOPs and time, interpolated."""
     rows = _spending(runs)

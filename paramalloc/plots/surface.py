@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..analysis import LEVEL, Surface, cells_table, fit_surface
 from ..runs import Note
-from .base import describe_rows, needs_runs, titled, tooltips
+from .base import compares, describe_rows, needs_runs, titled, tooltips
 from .labels import WIDTH
 from .theme import GROUND, HEAT, INK, ON_HEAT, PERCENT
 
@@ -25,6 +25,7 @@ TILE = {
 
 
 @needs_runs
+@compares
 def response_surface(runs: pd.DataFrame):
     """Dev loss (nats per token) as fitted over realised share and GLU.
 

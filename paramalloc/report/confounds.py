@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..analysis import cells_table, eligible_runs, fit, linked, main_effects, screening, views
+from ..analysis import (
+    describe_earlier_screening,
+    eligible_runs,
+    fit,
+    linked,
+    main_effects,
+    views,
+)
 from .markup import span
 from .rates import is_tuned, own_rates_clause
 
@@ -44,7 +51,7 @@ def comparison_limits(runs: pd.DataFrame, done: pd.DataFrame) -> list[str]:
         _heads(done),
         _totals(done),
         ONE_RATE if one_rate else "",
-        _screened(screening(cells_table(runs))),
+        describe_earlier_screening(runs),
         *[_marked_cells(done, column) for column in CELL_MARKS],
         EQUAL_BUDGETS if len(views(runs)) else "",
     ]
@@ -143,13 +150,6 @@ def _totals(done: pd.DataFrame) -> str:
         f"The cells' totals differ by up to {100 * excess:.1f} %: part of a difference comes from"
         " the budgets."
     )
-
-
-def _screened(stopped: list[str]) -> str:
-    if not stopped:
-        return ""
-    names = ", ".join(stopped)
-    return f"Early stop killed runs of {names}. Their cells are screened, not compared."
 
 
 def _marked_cells(done: pd.DataFrame, column: str) -> str:

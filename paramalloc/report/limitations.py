@@ -6,12 +6,12 @@ import pandas as pd
 
 from ..analysis import (
     SPEED_COLUMNS,
-    cells_table,
     comparable,
-    completed_cells,
     eligible_runs,
+    is_screening,
     is_timed_alone,
     lacks_speeds,
+    trained_cells,
 )
 from ..config import load_profile
 from ..plots import short_count
@@ -48,16 +48,13 @@ ALONE = (
 
 def limits(runs: pd.DataFrame) -> Note:
     """What these numbers cannot say, as far as the runs themselves show it."""
-    table = cells_table(runs)
-    done = completed_cells(table)
+    done = trained_cells(runs)
     if done.empty:
-        return no_cells(table)
-    lines = [
-        *comparison_limits(runs, done),
-        *_about_the_scale(runs, done),
-        *_about_the_measurements(runs, done),
-        _left_out(runs),
-    ]
+        return no_cells(runs)
+    lines = [*_about_the_scale(runs, done), _left_out(runs)]
+    if not is_screening(runs):
+        lines[:0] = comparison_limits(runs, done)
+        lines[-1:-1] = _about_the_measurements(runs, done)
     return Note(bullets(lines))
 
 

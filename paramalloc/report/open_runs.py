@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..analysis import GROUP_COLUMNS, NOTHING, STATUSES, cell_name, comparable, with_defaults
+from ..analysis import (
+    GROUP_COLUMNS,
+    NO_COMPARISON,
+    NOTHING,
+    STATUSES,
+    cell_name,
+    comparable,
+    is_screening,
+    with_defaults,
+)
 from ..runs import Note
 from .markup import code
 
 COMPARED = ["dataset", "total_params", *GROUP_COLUMNS]
 
 
-def no_cells(table: pd.DataFrame) -> Note:
-    """Why there is nothing to say of the cells yet."""
-    return NOTHING if table.empty else Note("No cell is complete yet.")
+def no_cells(runs: pd.DataFrame) -> Note:
+    """Why there is nothing to say of the cells."""
+    if runs.empty:
+        return NOTHING
+    return Note(NO_COMPARISON if is_screening(runs) else "No cell is complete yet.")
 
 
 def unfinished(runs: pd.DataFrame) -> Note:

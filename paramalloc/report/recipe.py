@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..analysis import cells_table, completed_cells, eligible_runs, fit_surface, wrong_kills
+from ..analysis import eligible_runs, fit_surface, is_screening, trained_cells, wrong_kills
 from ..config import TUNING_SEED
 from ..runs import Note
 from .markup import bullets, code, span
@@ -31,6 +31,10 @@ COMPARISONS = (
     " (Holm's step-down, with the known correlation). A cell may be the best unless another is"
     " distinguishably lower, all pairs adjusted together (Tukey)."
 )
+KILL = (
+    "In `kill` mode, early stop ends a run whose dev perplexity has stayed above that of the"
+    " baseline with its seed, at equal tokens. A cell is screened out once one of its runs was."
+)
 SURFACE = (
     "The surface is a quadratic in the logarithms of share and expansion, with a term for each"
     " seed. Box and Hunter's region says where its minimum may lie."
@@ -43,13 +47,14 @@ FRONTS = (
 
 def methods(runs: pd.DataFrame) -> Note:
     """How the numbers were made."""
-    table = cells_table(runs)
-    done = completed_cells(table)
+    done = trained_cells(runs)
     if done.empty:
-        return no_cells(table)
+        return no_cells(runs)
+    if is_screening(runs):
+        lines = [_model(done), _optimizer(done), DEV_LOSS, KILL]
+        return Note(bullets(lines))
     lines = [
-        "The model is a decoder as Llama's: RMSNorm before each block, rotary positions, no"
-        f" biases. MLP {_values(done, 'mlp')}, embedding {_values(done, 'embedding')}.",
+        _model(done),
         _optimizer(done) + describe_choice(runs),
         _schedule(runs),
         SAME_DATA,
@@ -64,6 +69,13 @@ def methods(runs: pd.DataFrame) -> Note:
         _source_rows(done),
     ]
     return Note(bullets(lines))
+
+
+def _model(done: pd.DataFrame) -> str:
+    return (
+        "The model is a decoder as Llama's: RMSNorm before each block, rotary positions, no"
+        f" biases. MLP {_values(done, 'mlp')}, embedding {_values(done, 'embedding')}."
+    )
 
 
 def _values(done: pd.DataFrame, column: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..analysis import NO_RUNS, fit_surface
+from ..analysis import NO_COMPARISON, NO_RUNS, fit_surface, is_screening
 from ..plots import Picture
 from ..runs import Note, as_csv, write_text
 from .early_order import how_early
@@ -106,7 +106,10 @@ def _write_figures(pictures: dict[str, Picture], folder: Path):
 
 
 def _results_text(runs: pd.DataFrame, figures: dict[str, Picture | Note], command: str) -> str:
-    """The text of RESULTS.md: the answer first, then what it rests on."""
+    """The text of RESULTS.md: the answer first, then what it rests on.
+
+    A screening compares nothing, so the sections that do are left out.
+    """
     parts = [
         f"# {REPORT_TITLE}",
         conclusion(runs),
@@ -114,17 +117,7 @@ def _results_text(runs: pd.DataFrame, figures: dict[str, Picture | Note], comman
         scale(runs),
         *_figure_parts(figures, FIGURES["answer"]),
         CELL_DEFINITION,
-        *_section("How sure is that?"),
-        *_figure_parts(figures, FIGURES["certainty"]),
-        *_effect_parts(runs),
-        certainty(runs),
-        *_early_parts(runs, figures),
-        *_section("What does a low loss cost?"),
-        _table_markdown(fronts(runs)),
-        *_figure_parts(figures, FIGURES["cost"]),
-        *_section("Share, width or depth?"),
-        surface_minimum(runs),
-        *_figure_parts(figures, FIGURES["share"]),
+        *([] if is_screening(runs) else _comparison_parts(runs, figures)),
         *_section("The cells"),
         _table_markdown(cell_results(runs)),
         *_shapes_part(runs),
@@ -142,6 +135,23 @@ def _results_text(runs: pd.DataFrame, figures: dict[str, Picture | Note], comman
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _comparison_parts(runs: pd.DataFrame, figures: dict[str, Picture | Note]) -> list[str]:
+    """The sections that compare cells."""
+    return [
+        *_section("How sure is that?"),
+        *_figure_parts(figures, FIGURES["certainty"]),
+        *_effect_parts(runs),
+        certainty(runs),
+        *_early_parts(runs, figures),
+        *_section("What does a low loss cost?"),
+        _table_markdown(fronts(runs)),
+        *_figure_parts(figures, FIGURES["cost"]),
+        *_section("Share, width or depth?"),
+        surface_minimum(runs),
+        *_figure_parts(figures, FIGURES["share"]),
+    ]
+
+
 def _section(title: str) -> list[str]:
     """Its heading, and the words that explain it."""
     return [f"## {title}", SECTIONS[title]]
@@ -149,6 +159,8 @@ def _section(title: str) -> list[str]:
 
 def surface_minimum(runs: pd.DataFrame) -> Note:
     """Where the fitted surface has its minimum, if that can be said."""
+    if is_screening(runs):
+        return Note(NO_COMPARISON)
     surface = fit_surface(runs)
     text = "Too few cells vary in share and GLU for a surface between them."
     if surface:
@@ -192,7 +204,7 @@ def _evidence_parts(figures: dict[str, Picture | Note]) -> list[str]:
     return [
         *_section("More evidence"),
         "<details><summary>Learning curves, further fronts, arms</summary>",
-        *_figure_parts(figures, further),
+        *dict.fromkeys(_figure_parts(figures, further)),
         "</details>",
     ]
 

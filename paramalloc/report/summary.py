@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from ..analysis import cells_table, comparable, completed_cells, reach_verdict
+from ..analysis import cells_table, comparable, is_screening, reach_verdict, trained_cells
 from ..plots import short_count
 from ..runs import Note
 from .confounds import confound
@@ -20,7 +20,7 @@ def conclusion(runs: pd.DataFrame) -> Note:
     """Which cell has the lowest dev loss, with its interval: one sentence."""
     verdict = reach_verdict(runs)
     sentence = verdict.sentences[0]
-    return Note(f"**{sentence}**" if verdict.best else sentence)
+    return Note(f"**{sentence}**" if verdict.best or is_screening(runs) else sentence)
 
 
 def reasons(runs: pd.DataFrame) -> Note:
@@ -30,19 +30,14 @@ def reasons(runs: pd.DataFrame) -> Note:
 
 def scale(runs: pd.DataFrame) -> Note:
     """At which scale the answer holds: parameters, vocabulary, tokens, corpus, seeds, machine."""
-    table = cells_table(runs)
-    done = completed_cells(table)
+    done = trained_cells(runs)
     if done.empty:
         return Note("")
     used = comparable(runs)
     used = used[used.status == "completed"]
     first = done.iloc[0]
-    seeds = "seed" if done.n_seeds.max() == 1 else "seeds"
-    words = [
-        f"{len(done)} of {len(table)} cells complete",
-        f"{span(done.n_seeds)} {seeds} a cell",
-        f"about {short_count(done.total_params.median())} parameters",
-    ]
+    words = [] if is_screening(runs) else _completeness(runs, done)
+    words.append(f"about {short_count(done.total_params.median())} parameters")
     words += [f"vocabulary {size:,.0f}" for size in used.vocab_size.mode()[:1]]
     epochs = used.epochs.max() if "epochs" in used else math.nan
     read = f" ({epochs:.2g} epochs)" if epochs > 0 else ""
@@ -53,12 +48,20 @@ def scale(runs: pd.DataFrame) -> Note:
     return Note(f"Measured at: {' · '.join(words)}.")
 
 
+def _completeness(runs: pd.DataFrame, done: pd.DataFrame) -> list[str]:
+    """How many cells and seeds are complete."""
+    seeds = "seed" if done.n_seeds.max() == 1 else "seeds"
+    return [
+        f"{len(done)} of {len(cells_table(runs))} cells complete",
+        f"{span(done.n_seeds)} {seeds} a cell",
+    ]
+
+
 def corpus(runs: pd.DataFrame) -> Note:
     """Which text, and how far each dev loss lies below the unigram entropy (nats per token)."""
-    table = cells_table(runs)
-    done = completed_cells(table)
+    done = trained_cells(runs)
     if done.empty:
-        return no_cells(table)
+        return no_cells(runs)
     first = done.iloc[0]
     gaps = done.unigram_loss - done.dev_loss
     fingerprint = str(first.data_fingerprint)[:16]

@@ -6,19 +6,21 @@ import pandas as pd
 
 from ..analysis import (
     COST_SENSE,
+    NO_COMPARISON,
     NOTHING,
     SPEED_COLUMNS,
+    SURVIVED,
     cells_table,
     completed_cells,
     eligible_runs,
     front_probability,
     front_table,
+    is_screening,
     lacks_speeds,
     main_effects,
     means,
-    screening,
 )
-from ..plots import COST_AXES, format_rows, name_stopped, short_count
+from ..plots import COST_AXES, format_rows, short_count
 from ..runs import COLUMNS, Note
 from .markup import Table
 from .open_runs import no_cells
@@ -57,6 +59,12 @@ SHAPE_TEXTS = {
     "learning rate": "{lr:g}",
     "status": "{state}",
 }
+SCREENING_TEXTS = {
+    "cell (requested)": "{cell}",
+    "early stop": "{outcome}",
+    "whole runs": "{n_survived:.0f}",
+    "stopped runs": "{n_stopped:.0f}",
+}
 EFFECT_TEXTS = {
     "difference": "{contrast}",
     "mean over": "{n_pairs} {over}",
@@ -75,6 +83,8 @@ def cell_results(runs: pd.DataFrame) -> Table | Note:
     cells = cells_table(runs)
     if cells.empty:
         return NOTHING
+    if is_screening(runs):
+        return _screening_results(cells)
     cells = cells.merge(means(runs)[["cell", "low", "high"]], "left", "cell")
     cells = cells.assign(
         gap=cells.unigram_loss - cells.dev_loss,
@@ -84,6 +94,13 @@ def cell_results(runs: pd.DataFrame) -> Table | Note:
     optional = [*OPTIONAL, "tokens/s"] if lacks_speeds(runs) else OPTIONAL
     unmeasured = [name for name in optional if set(frame[name]) == {"—"}]
     return Table(frame.drop(columns=unmeasured), "What the cells reached")
+
+
+def _screening_results(cells: pd.DataFrame) -> Table:
+    """Which cells a screening left; without losses, as they would be compared."""
+    outcomes = {"stopped_early": "screened out", SURVIVED: "worth whole runs"}
+    cells = cells.assign(outcome=cells.status.map(outcomes).fillna("not complete yet"))
+    return Table(_format_columns(cells, SCREENING_TEXTS), "What the screening left")
 
 
 def cell_shapes(runs: pd.DataFrame) -> Table | Note:
@@ -113,6 +130,8 @@ def _status(cell) -> str:
         "failed": cell.n_failed,
         "missing": cell.n_missing,
     }
+    if cell.status != "completed":
+        ends[SURVIVED] = cell.n_survived
     parts = [cell.status]
     parts += [f"{count} {end}" for end, count in ends.items() if count and end != cell.status]
     if cell.n_flagged:
@@ -127,6 +146,8 @@ def _status(cell) -> str:
 def effects(runs: pd.DataFrame) -> Table | Note:
     """The main effects: each share averaged over expansions, each expansion over shares."""
     rows = main_effects(runs)
+    if is_screening(runs):
+        return Note(NO_COMPARISON)
     if rows.empty:
         return Note(
             "Main effects need two expansions, or two shares, at which the baseline's and another"
@@ -158,17 +179,17 @@ def fronts(runs: pd.DataFrame) -> Table | Note:
     """
     table = cells_table(runs)
     if completed_cells(table).empty:
-        return no_cells(table)
+        return no_cells(runs)
     qualities = [quality for quality in QUALITY_HEADINGS if _is_repeated(runs, quality)]
     if not qualities:
         return ONE_SEED_FRONTS
     one_budget = table.total_params.max() <= ONE_BUDGET * table.total_params.min()
     costs = [cost for cost in COST_AXES if not (one_budget and cost == "total_params")]
-    stopped = screening(table)
-    against = f"Screening only, {name_stopped(stopped)}: against" if stopped else "against"
     if lacks_speeds(runs):
         costs = [cost for cost in costs if cost not in SPEED_COLUMNS]
-    columns = {against: [f"{COLUMNS[cost].label} ({COST_SENSE[cost]} is better)" for cost in costs]}
+    columns = {
+        "against": [f"{COLUMNS[cost].label} ({COST_SENSE[cost]} is better)" for cost in costs]
+    }
     for quality in qualities:
         columns[QUALITY_HEADINGS[quality]] = [_front(runs, table, cost, quality) for cost in costs]
     return Table(pd.DataFrame(columns), "Pareto fronts")

@@ -14,6 +14,7 @@ from ..analysis import (
     eligible_runs,
     estimate_noise,
     interaction,
+    is_screening,
     means,
     noise_floor,
 )
@@ -23,6 +24,10 @@ from .markup import bullets
 from .rates import rates_checked
 
 GAPS = (0.02, 0.005)  # nats per token: differences whose detection is costed
+CUT_OFF = (
+    "The noise is unknown as well: early stop left the runs that came out low, so they scatter too"
+    " little."
+)
 
 
 def certainty(runs: pd.DataFrame) -> Note:
@@ -32,6 +37,8 @@ def certainty(runs: pd.DataFrame) -> Note:
     """
     if runs.empty:
         return NOTHING
+    if is_screening(runs):
+        return Note(CUT_OFF)
     noise = estimate_noise(runs)
     floor = noise_floor(runs)
     lines = _noise_lines(noise) if noise else [_unknown_noise(runs)]

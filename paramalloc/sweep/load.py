@@ -28,11 +28,12 @@ NAME_LENGTH = 100  # characters
 NAME_BYTES = 180
 
 
-def load_sweep(source: str, **overrides: Any) -> Sweep:
+def load_sweep(source: str, cells: str = "", **overrides: Any) -> Sweep:
     """Read the sweep of a YAML file, or of params/<source>.yaml.
 
-    Overrides (profile, dataset, outputs, seed …) that are set replace what the file says. Raises
-    ConfigError for a file that is missing or malformed; an invalid cell keeps its error.
+    `cells` names those to keep (`_choose`). Overrides (profile, dataset, outputs, seed …) that are
+    set replace what the file says. Raises ConfigError for a file that is missing or malformed and
+    for a cell that is not there; an invalid cell keeps its error.
     """
     path = sweep_file(source)
     if path.stem in (".", ".."):  # it names the folder of the notebooks
@@ -54,10 +55,11 @@ def load_sweep(source: str, **overrides: Any) -> Sweep:
     points = [_join(axes, values) for values in itertools.product(*axes.values())]
     refuse_unknown(itertools.chain(shared, *points), TrainConfig.names())
     tuning = Tuning.from_yaml(tune) if tune else None
-    cells = _numbered([_make_cell(point, shared, tuning) for point in points])
-    cells.sort(key=_is_baseline, reverse=True)
+    made = _numbered([_make_cell(point, shared, tuning) for point in points])
+    made.sort(key=_is_baseline, reverse=True)
     notebook = str(content.get("notebook", "train"))
-    return Sweep(path.stem, _named_file(notebook, ROOT / "notebooks", ".ipynb", "notebook"), cells)
+    notebook_file = _named_file(notebook, ROOT / "notebooks", ".ipynb", "notebook")
+    return Sweep(path.stem, notebook_file, _choose(made, cells) if cells else made)
 
 
 def sweep_file(source: str) -> Path:
@@ -134,6 +136,30 @@ def _numbered(cells: list[Cell]) -> list[Cell]:
         replace(cell, name=f"{cell.name}-{number}") if counts[cell.name] > 1 else cell
         for number, cell in enumerate(cells, 1)
     ]
+
+
+def _choose(cells: list[Cell], names: str) -> list[Cell]:
+    """The cells that request one of the shares and expansions in `0.35x2.66,0.45x4`.
+
+    Several may request the same, in arms that vary something else. ConfigError with those that
+    there are where none does.
+    """
+    requests = [_request_name(cell) for cell in cells]
+    wanted = [name.strip().replace("×", "x") for name in names.split(",")]
+    for name in wanted:
+        if name not in requests:
+            there = ", ".join(dict.fromkeys(filter(None, requests)))
+            raise ConfigError(f"no cell {name} in this sweep: name some of {there or 'none'}")
+    return [cell for cell, request in zip(cells, requests, strict=True) if request in wanted]
+
+
+def _request_name(cell: Cell) -> str:
+    """`0.35x2.66`, the share alone where no expansion is requested, nothing for a given shape."""
+    if cell.config is None:
+        return ""
+    shape = allocation(cell.config)
+    values = [shape.requested_share, shape.requested_glu]
+    return "x".join(f"{value:g}" for value in values if value is not None)
 
 
 def _is_baseline(cell: Cell) -> bool:

@@ -208,6 +208,7 @@ def test_a_sweep_with_kills_says_nothing():
     """Early stop decided by the probes which runs have an end: they cannot be judged by it."""
     killed = unfinished(0.25, 4.0, "stopped_early", 150_000)
     runs = pd.concat([scattered(), pd.DataFrame([killed])], ignore_index=True)
+    runs = runs.assign(early_stop="kill")
     assert early_order(runs).empty and how_early(runs) == ""
     assert "early stop ended runs" in order_by_budget(runs)
     short = noisy(grid(), 0.01).assign(tokens=60_000, seed=1000)

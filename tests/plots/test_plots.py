@@ -13,6 +13,7 @@ from analysis_fixtures import (
     grid,
     noisy,
     run,
+    screened_grid,
     study,
     unfinished,
 )
@@ -20,8 +21,13 @@ from chart_spec import drawn, marks, rows
 from scipy import stats
 
 from paramalloc import plots
-from paramalloc.analysis import cells_table, differences, estimate_noise, fit_surface
-from paramalloc.plots import name_stopped
+from paramalloc.analysis import (
+    NO_COMPARISON,
+    cells_table,
+    differences,
+    estimate_noise,
+    fit_surface,
+)
 from paramalloc.plots.base import describe_rows
 from paramalloc.plots.fronts import _placed
 from paramalloc.plots.labels import HEIGHT, SIDES, WIDTH, _label_box
@@ -41,6 +47,11 @@ CHARTS = {
         "frequency_deciles",
         "equal_spending",
     )
+}
+COMPARISONS = {
+    name: draw
+    for name, draw in CHARTS.items()
+    if name not in ("share_glu_heatmap", "allocation_bars", "learning_curves")
 }
 FRONTS = {
     f"{quality}-{cost}": lambda runs, cost=cost, quality=quality: plots.pareto(runs, cost, quality)
@@ -121,15 +132,29 @@ def test_unfinished_cells_keep_their_square():
     """Cells without a loss stand in the map in words, and in no colour of a loss."""
     spec = drawn(plots.share_glu_heatmap(broken_grid()))
     words = {row["word"] for row in rows(spec, "word", "cell") if row["dev_loss"] is None}
-    assert words == {"stopped early", "diverged", "failed", "missing"}
+    assert words == {"diverged", "failed", "missing"}
 
 
-@pytest.mark.parametrize("cost", ["tokens_per_s", "train_flops"])
-def test_a_front_that_lacks_killed_cells_only_screens(cost):
-    """With a killed run the title says so and names the cell; without one it does not."""
-    title = drawn(plots.pareto(broken_grid(), cost))["title"]["text"]
-    assert title.startswith("Screening only") and "25 % × 4" in title
-    assert "Screening" not in drawn(plots.pareto(grid(), cost))["title"]["text"]
+def test_a_screening_frames_what_it_left_and_draws_no_loss():
+    """The map names the killed cells and frames those that are worth whole runs; no losses."""
+    spec = drawn(plots.share_glu_heatmap(screened_grid()))
+    squares = {row["cell"]: row for row in rows(spec, "word", "cell")}
+    framed = {cell for cell, row in squares.items() if row["framed"]}
+    assert len(squares) == 12 and len(framed) == 11
+    assert squares["25 % × 4"]["word"] == "stopped early"
+    assert {squares[cell]["word"] for cell in framed} == {"not stopped"}
+    assert all(row["dev_loss"] is None for row in squares.values())
+
+
+@pytest.mark.parametrize("draw", [*COMPARISONS.values(), *FRONTS.values()])
+def test_a_screening_has_no_chart_that_compares(draw):
+    """A killed run: each chart that compares cells is the sentence that says why it is not there.
+
+    It is drawn where the cells are whole on other seeds.
+    """
+    assert draw(screened_grid()) == NO_COMPARISON
+    killed = pd.DataFrame([unfinished(0.25, 4.0, "stopped_early", 100_000, seed=9)])
+    assert draw(pd.concat([study(), killed], ignore_index=True)) != NO_COMPARISON
 
 
 def test_probability_is_the_strength_of_a_mark(runs):
@@ -254,9 +279,3 @@ def test_a_surface_needs_as_many_cells_as_its_note_says(cells, seeds, enough):
     runs = pd.DataFrame([run(*request, embed_share=request[0]) for request in requests])
     assert (fit_surface(runs) is not None) == enough
     assert isinstance(plots.response_surface(runs), Note) != enough
-
-
-def test_cells_that_were_stopped_are_named_in_a_sentence():
-    """One was, several were."""
-    assert name_stopped(["a"]) == "a was stopped early"
-    assert name_stopped(["a", "b", "c"]) == "a, b and c were stopped early"

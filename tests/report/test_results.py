@@ -12,7 +12,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
-from analysis_fixtures import broken_grid, empty, grid, run, study
+from analysis_fixtures import broken_grid, empty, grid, run, screened_grid, study
 from nbclient import NotebookClient
 
 from paramalloc import plots, report
@@ -75,7 +75,7 @@ def test_the_scale_says_how_often_the_text_was_read(epochs, said):
 
 def test_the_answer_has_at_most_sixty_words():
     """And how sure it is takes three bullets at most."""
-    for runs in (grid(), study(), broken_grid()):
+    for runs in (grid(), study(), broken_grid(), screened_grid()):
         assert len(report.conclusion(runs).split()) <= 60
         assert len(report.reasons(runs).splitlines()) <= 3
 
@@ -96,7 +96,7 @@ def test_results_name_what_is_not_there(tmp_path):
     """Runs without a loss are named with their status; a missing value is never 0."""
     text = write(broken_grid(), tmp_path / "r")
     ends = {
-        "25 % × 4": "stopped early",
+        "25 % × 4": "diverged",
         "45 % × 2": "diverged",
         "45 % × 3": "failed",
         "45 % × 4": "missing",
@@ -248,12 +248,13 @@ def result_of(config, run_id: str, end: str) -> dict:
 
 @pytest.mark.parametrize("file", ["RESULTS.md", "report.html"])
 def test_a_broken_sweep_gives_a_report_that_says_so(broken, file):
-    """Each cell without a loss is named, and the fronts only screen."""
+    """Each cell without a loss is named; early stop ended one, so the others are a screening."""
     text = (broken / file).read_text(encoding="utf-8").replace("\xa0", " ")
     text = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
     text = re.sub("<[^>]+>", "", text)
     for status in ("stopped early", "diverged", "failed", "missing"):
         assert re.search(rf": (\*\*)?{status}", text)
-    assert "2 of 6 cells complete" in text
-    assert "Screening only" in text
+    assert "This is a screening and claims nothing: early stop ended 1 of 3 runs" in text
+    assert "2 of 6 cells are worth whole runs" in text
+    assert "Which differences to the baseline" not in text
     assert not re.search(r"\bnan\b|\b0\.0000\b", text, re.IGNORECASE)
