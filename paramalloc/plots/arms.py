@@ -220,7 +220,9 @@ def _arm_axis(spec: Arm) -> alt.X:
 
 
 def _arm_subtitle(rows: pd.DataFrame, quality: str) -> str:
-    intervals = "Lines: 95 % CIs." if rows.low.notna().any() else "One seed: no intervals."
+    intervals = (
+        "Lines: 95 % CIs over seeds." if rows.low.notna().any() else "One seed: no intervals."
+    )
     words = f"{quality[0].upper()}{quality[1:]}; lower is better. {intervals}"
     if rows.lr.nunique() > 1:
         words += " Not all at one learning rate: see the table."
