@@ -1,11 +1,10 @@
 """The study recomputed from a results.csv by other code: nothing here is paramalloc's.
 
 For a grid in which every cell has the same seeds. A loss is in nats per token. Whatever the report
-simulates is simulated here with other draws, so it agrees within a tolerance (`about`).
+simulates is simulated here with other draws, so it agrees within a tolerance (`agreement.about`).
 """
 
 import json
-import re
 from functools import cached_property
 from pathlib import Path
 
@@ -198,30 +197,3 @@ def step_down(sizes: np.ndarray, draws: np.ndarray) -> np.ndarray:
         floor = max(floor, float((draws[:, left].max(axis=1) >= sizes[left[0]]).mean()))
         adjusted[left.pop(0)] = floor
     return adjusted
-
-
-def about(value: float, digits: int, within: float) -> str:
-    """A number that the report simulates: it may be off by `within`."""
-    return f"{value:.{digits}f}±{within}"
-
-
-def agrees(statement: str, sentence: str) -> bool:
-    """Whether a sentence says what the statement does.
-
-    In a statement, `…` is any words without a digit, and `0.123±0.002` a number in this range.
-    """
-    parts = re.split(r"([−+-]?[\d.]+)±([\d.]+)", statement)
-    pattern = r"([−+-]?[\d.]+)".join(
-        re.escape(words).replace("…", r"[^\d]*") for words in parts[::3]
-    )
-    match = re.fullmatch(pattern, sentence)
-    if not match:
-        return False
-    wanted = zip(parts[1::3], parts[2::3], match.groups(), strict=True)
-    return all(
-        abs(_number(value) - _number(found)) <= float(within) for value, within, found in wanted
-    )
-
-
-def _number(text: str) -> float:
-    return float(text.replace("−", "-"))

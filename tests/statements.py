@@ -1,12 +1,13 @@
 """What the report of the published grid says, each sentence with its numbers recomputed.
 
 In a statement, `…` is any words without a digit and `0.123±0.002` a number of this range
-(`recomputed.agrees`). Where a claim could have come out otherwise, an assertion holds the numbers
+(`agreement.agrees`). Where a claim could have come out otherwise, an assertion holds the numbers
 against it.
 """
 
 import pandas as pd
-from recomputed import BASELINE, Study, about
+from agreement import about
+from recomputed import BASELINE, Study
 from recomputed_rates import Rates, distance
 
 

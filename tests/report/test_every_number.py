@@ -8,7 +8,8 @@ sentence needs its statement.
 import re
 
 import pytest
-from recomputed import Study, agrees
+from agreement import agrees
+from recomputed import Study
 from statements import CLAIMS, own_rates
 from statements_of_methods import CIRCUMSTANCES
 from statements_of_order import orders
