@@ -136,13 +136,16 @@ def test_at_least_four_probes_fall_within_one_patience():
 
 
 def test_the_studys_patience_is_a_million_tokens():
-    """The rule as published: 0.5 perplexity for 1M tokens in a row, after a tenth of the budget."""
+    """The rule as published: 0.5 perplexity for 1M tokens in a row, after a tenth of the budget.
+
+    It only marks: a killed run would make a screening of the study.
+    """
     config = TrainConfig.from_dict({"profile": "study"})
     assert (config.patience, config.grace, config.stop_margin, config.early_stop) == (
         1_000_000,
         5_000_000,
         0.5,
-        "kill",
+        "flag",
     )
 
 

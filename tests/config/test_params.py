@@ -52,6 +52,7 @@ def test_the_studys_arms_are_there():
         "lr_check_full",
         "embed_lr_check",
         "optimizer",
+        "screening",
         *ARMS,
     } == set(SWEEPS)
 
@@ -160,6 +161,19 @@ def test_arms_share_runs_with_the_grid(profile):
         assert len(of_seed_0[name] & of_seed_0["grid"]) == count, name
     factorized = of_seed_0["factorized_mlp"] | of_seed_0["factorized_depth"]
     assert len(of_seed_0["low_share"] & factorized) == 2
+
+
+@pytest.mark.parametrize("profile", profiles())
+def test_only_a_sweep_that_says_so_screens(profile):
+    """`kill` ends runs in the sweep screening, the same cells as the grid's; every other one makes
+    claims or chooses rates, from whole runs.
+    """
+    for name in ALL:
+        kills = {config.early_stop == "kill" for config in cells(name, profile)}
+        assert kills == {name == "screening"}, name
+    text = (ROOT / "params" / "screening.yaml").read_text()
+    assert "compares none" in text.splitlines()[0]
+    assert ids(cells("screening", profile)) == ids(cells("grid", profile))
 
 
 def test_make_reference_runs_every_arm():

@@ -55,7 +55,7 @@ def test_the_command_line_replaces_profile_and_dataset():
         16_000,
         50_000_000,
     )
-    assert config.dataset == "wikitext-103" and config.early_stop == "kill"
+    assert config.dataset == "wikitext-103" and config.early_stop == "flag"
 
 
 def test_no_cell_is_written_outside_its_sweeps_folder(tmp_path):
