@@ -16,6 +16,8 @@ def recipe(study: Study) -> list[str]:
     baseline = study.losses.loc[BASELINE]
     wrong = int((flagged.dev_loss <= flagged.seed.map(baseline)).sum())
     ci = stats.binomtest(wrong, len(flagged)).proportion_ci()
+    screened = sorted(set(flagged.cell))
+    no_worse = [cell for cell in screened if study.means[cell] <= study.means[BASELINE]]
     return [
         f"Corpus `{first.dataset}` (fingerprint `{first.data_fingerprint[:16]}`),"
         f" {study.tokens:,} training tokens.",
@@ -30,9 +32,12 @@ def recipe(study: Study) -> list[str]:
         f"Weight decay is {first.weight_decay:g}; gradients are clipped at a norm of"
         f" {first.grad_clip:g}.",
         f"It would have ended {len(flagged)} of the {len(watched)} runs that it watched.",
-        f"{wrong} of these ended no worse than the baseline, so wrongly:"
+        f"{wrong} of these ended no worse than the baseline's run on their seed, so wrongly:"
         f" {100 * wrong / len(flagged):.0f} % (95 % CI [{100 * ci.low:.0f} %, {100 * ci.high:.0f}"
         " %], as if runs were independent).",
+        f"In `kill` mode it would have screened out {len(screened)} cells, of which"
+        f" {len(no_worse)} ({', '.join(no_worse)}) ended no worse than the baseline in the mean"
+        " over seeds, so wrongly.",
         "SmallBench is BLiMP's accuracy…the mean over 12 phenomena: 0 is chance, 1 is perfect.",
         "Its standard error over the sentences is"
         f" {study.grid.smallbench_se.median():.4f} for one run;…",

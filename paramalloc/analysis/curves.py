@@ -97,13 +97,15 @@ def _view(eligible: pd.DataFrame, name: str, cost_per_token: pd.Series) -> pd.Da
 
 
 def wrong_kills(runs: pd.DataFrame) -> dict | None:
-    """How often early stop would have killed a run that ended no worse than the baseline.
+    """How often early stop would have killed what ends no worse than the baseline, runs and cells.
 
     Of the completed runs that it compared in `flag` mode (`watched`; None where old runs recorded
     nothing but their flags): those that it flagged (`flagged`), those of them with a final dev_loss
     at or below the baseline's of the same seed, or its mean (`wrong`), and their `rate` with `low`
-    and `high` (95 %, Clopper & Pearson 1934; NaN where none was flagged). None where none was
-    watched or no baseline is complete. Older runs recorded a mode only where they were compared.
+    and `high` (95 %, Clopper & Pearson 1934; NaN where none was flagged). One killed run screens
+    its cell out: `cells` names those with a flagged run, `wrong_cells` those of them with a mean
+    over seeds at or below the baseline's. None where none was watched or no baseline is complete.
+    Older runs recorded a mode only where they were compared.
     """
     eligible = eligible_runs(runs)
     is_baseline = eligible.cell.isin(baseline_cell(eligible).cell)
@@ -119,8 +121,17 @@ def wrong_kills(runs: pd.DataFrame) -> dict | None:
         "watched": None if watched.early_stop.isna().any() else len(watched),
         "flagged": len(flagged),
         "wrong": wrong,
+        "cells": sorted(flagged.cell.unique()),
+        "wrong_cells": _no_worse_cells(eligible, flagged.cell, baseline.cell.iloc[0]),
     }
     if flagged.empty:
         return kills | {"rate": math.nan, "low": math.nan, "high": math.nan}
     ci = stats.binomtest(wrong, len(flagged)).proportion_ci(1 - LEVEL)
     return kills | {"rate": wrong / len(flagged), "low": ci.low, "high": ci.high}
+
+
+def _no_worse_cells(eligible: pd.DataFrame, cells: pd.Series, baseline: str) -> list[str]:
+    """Those of `cells` whose mean dev_loss is at or below that of the cell `baseline`."""
+    means = adjusted_means(eligible, "dev_loss")
+    of_cells = means[sorted(cells.unique())]
+    return list(of_cells.index[of_cells <= means[baseline]])

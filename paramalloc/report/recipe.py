@@ -7,7 +7,7 @@ import pandas as pd
 from ..analysis import eligible_runs, fit_surface, is_screening, trained_cells, wrong_kills
 from ..config import TUNING_SEED
 from ..runs import Note
-from .markup import bullets, code, span
+from .markup import bullets, code, plural, span
 from .open_runs import no_cells
 from .rates import describe_choice
 
@@ -144,8 +144,18 @@ def early_stopping(runs: pd.DataFrame) -> str:
     low, high = 100 * kills["low"], 100 * kills["high"]
     return (
         f"{rule} {kills['flagged']}{watched}. {kills['wrong']} of these ended no worse than the"
-        f" baseline, so wrongly: {100 * kills['rate']:.0f} % (95 % CI [{low:.0f} %, {high:.0f} %],"
-        " as if runs were independent)."
+        f" baseline's run on their seed, so wrongly: {100 * kills['rate']:.0f} % (95 % CI"
+        f" [{low:.0f} %, {high:.0f} %], as if runs were independent). {_wrong_cells(kills)}"
+    )
+
+
+def _wrong_cells(kills: dict) -> str:
+    """One killed run screens a cell out, whose mean may be good: the price of a screening."""
+    wrong = kills["wrong_cells"]
+    names = f" ({', '.join(wrong)})" if wrong else ""
+    return (
+        f"In `kill` mode it would have screened out {plural(len(kills['cells']), 'cell')}, of which"
+        f" {len(wrong)}{names} ended no worse than the baseline in the mean over seeds, so wrongly."
     )
 
 

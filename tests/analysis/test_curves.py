@@ -14,7 +14,9 @@ from paramalloc.analysis import (
     views,
     wrong_kills,
 )
+from paramalloc.config import ROOT
 from paramalloc.report import methods
+from paramalloc.runs import read_results
 
 
 def with_curves(runs: pd.DataFrame) -> pd.DataFrame:
@@ -82,6 +84,27 @@ def test_a_kill_is_wrong_where_the_run_ended_no_worse_than_the_baseline():
     )  # Clopper and Pearson, by beta quantiles
     assert (found["watched"], found["flagged"], found["wrong"]) == (4, 3, 1)
     assert [found["low"], found["high"]] == pytest.approx(interval)
+
+
+def test_a_killed_run_screens_out_a_cell_that_may_be_good_in_the_mean():
+    """One of two seeds flagged, above the baseline there, and below it in the mean: no run is
+    killed wrongly, a cell is. On the published rows it is two of eight cells.
+    """
+    rows = [run(0.35, 2.66, seed, dev_loss=5.0) for seed in range(2)]
+    rows += [
+        run(0.45, 2.0, 0, dev_loss=5.01, flagged_at_tokens=1e5),
+        run(0.45, 2.0, 1, dev_loss=4.95),
+        run(0.25, 2.0, 0, dev_loss=5.1, flagged_at_tokens=1e5),
+        run(0.25, 2.0, 1, dev_loss=5.1),
+    ]
+    runs = pd.DataFrame(rows).assign(early_stop="flag")
+    found = wrong_kills(runs)
+    assert (found["wrong"], found["cells"]) == (0, ["25 % × 2", "45 % × 2"])
+    assert found["wrong_cells"] == ["45 % × 2"]
+    assert "screened out 2 cells, of which 1 (45 % × 2) ended" in methods(runs)
+    published = wrong_kills(read_results(ROOT / "outputs" / "reference" / "results.csv"))
+    assert (published["wrong"], len(published["cells"])) == (0, 8)
+    assert published["wrong_cells"] == ["35 % × 3", "35 % × 4"]
 
 
 def test_a_run_without_a_baseline_to_compare_with_is_not_watched():
