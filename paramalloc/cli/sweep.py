@@ -73,14 +73,14 @@ def _add_execution(parser) -> None:
         choices=("pool", "papermill", "ray"),
         default="pool",
         help="Train in long-lived processes of this machine, in one papermill process a cell, or "
-        "on Ray (default: pool).",
+        "in long-lived processes of a Ray cluster, as many as it has room for (default: pool).",
     )
     parser.add_argument(
         "--notebooks",
         choices=("after", "off"),
         default="after",
-        help="Whether the pool executes the notebooks of finished cells after training "
-        "(default: after). They show the runs; the record of a run is its folder.",
+        help="Whether the notebooks of finished cells are executed after training, here and by "
+        "papermill (default: after). They show the runs; the record of a run is its folder.",
     )
     parser.add_argument(
         "--address",
@@ -213,26 +213,26 @@ def _require_papermill(arguments) -> None:
 
 def _execute(plan, arguments, jobs: int, gpus: int, deadline, keeper) -> dict[str, str]:
     """Train the cells, then execute the notebooks that show them; the failures."""
-    from ..sweep import Papermill, Pool, execute_sweep, execute_views
+    from ..sweep import Papermill, execute_sweep, execute_views
 
-    if arguments.engine != "pool":
-        with closing(_engine(arguments, jobs)) as engine:
-            return execute_sweep(plan, engine, deadline, keeper)
+    if arguments.engine == "papermill":
+        return execute_sweep(plan, Papermill(jobs), deadline, keeper)
     runs = plan.by_run()
-    if ":" in plan.config.device:
-        gpus = 1  # the config says which
-    with closing(Pool(jobs, runs.unfinished, gpus)) as engine:
+    with closing(_crew(arguments, jobs, gpus, runs)) as engine:
         failures = execute_sweep(runs, engine, deadline, keeper)
     if arguments.notebooks == "after":
         failures |= execute_views(plan, Papermill(jobs), deadline)
     return failures
 
 
-def _engine(arguments, jobs: int):
-    from ..sweep import OnRay, Papermill
+def _crew(arguments, jobs: int, gpus: int, runs):
+    """The workers that train these runs."""
+    from ..sweep import OnRay, Pool
 
-    if arguments.engine == "papermill":
-        return Papermill(jobs)
-    gpus = number_option(arguments, "gpus_per_cell")
-    cpus = number_option(arguments, "cpus_per_cell")
-    return OnRay.connect(arguments.address, cpus, gpus)
+    if arguments.engine == "ray":
+        cpus = number_option(arguments, "cpus_per_cell")
+        share = number_option(arguments, "gpus_per_cell")
+        return OnRay.connect(runs.unfinished, arguments.address, cpus, share)
+    if ":" in runs.config.device:
+        gpus = 1  # the config says which
+    return Pool(jobs, runs.unfinished, gpus)

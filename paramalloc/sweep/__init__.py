@@ -12,7 +12,7 @@ where it stopped.
 - `worker`: a worker of this machine
 - `pool_worker`: its process (a program)
 - `pool`: a crew of this machine
-- `ray_engine`: cells as tasks on a Ray cluster
+- `ray_engine`: a crew of a Ray cluster
 - `papermill_process`: papermill that ends with its parent (a program)
 - `execution`: one cell on its way
 - `deadline`: when a sweep has to end, and what is left then

@@ -1,7 +1,7 @@
 """A crew: workers that live on from run to run, and which of them trains what.
 
 A worker imports and compiles once for many runs. Each owns some of the shapes, so that a shape is
-compiled in one place for all its seeds and rates. The pool is a crew.
+compiled in one place for all its seeds and rates. The pool and Ray are crews.
 """
 
 import subprocess

@@ -1,6 +1,7 @@
 """What an engine is, and the one that starts a papermill process for each cell.
 
-The pool is in pool.py, Ray in ray_engine.py.
+The others train in workers that live on (crew.py): of this machine (pool.py), of Ray's
+(ray_engine.py).
 """
 
 import json
@@ -59,9 +60,6 @@ class Engine(Protocol):
 
     def start(self, task: Task, waiting: list[Numbered]) -> Process:
         """Begin a task, while these cells wait."""
-
-    def close(self) -> None:
-        """Release what the engine holds."""
 
 
 def papermill_command(source: Path, target: Path, parameters: dict[str, Any]) -> list[str]:
@@ -134,6 +132,3 @@ class Papermill:
 
     def start(self, task: Task, waiting: list[Numbered]) -> PapermillProcess:
         return execute(task, self.threads)
-
-    def close(self) -> None:
-        """Nothing is held between cells."""

@@ -1,62 +1,71 @@
-"""The cells of a sweep as tasks on a Ray cluster."""
+"""The workers of a sweep on a Ray cluster: actors, each with a process of its node that trains."""
 
 import os
+import signal
 import socket
-import subprocess
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from ..config import cores
 from ..errors import UserError
-from .engines import Task, execute
-from .spec import Numbered
+from .crew import Crew
+from .spec import Cell
+from .worker import END_S, LocalWorker, Outcome, worker_environment
 
-RETRIES = 3  # of a cell whose worker or node was lost; it goes on from its checkpoint
+STARTS = 2  # of a cluster, and of an actor without a sign of life, before that is an error
+LOOK_S = 0.1  # seconds between two looks of an actor at its process
+
+Resources = dict[str, float]  # of a node: CPU, GPU …
 
 
-@dataclass
-class OnRay:
-    """A task for each cell, as many at a time as the cluster has room for.
+class OnRay(Crew):
+    """As many actors as the cluster has room for, or as there are cells to train.
 
     All nodes share the outputs folder, under the same path, and so they do this repository.
     """
 
-    ray: Any
-    task: Any
-    threads: int
-    jobs: int = 10**6  # no limit: the cluster queues what it has no room for
+    def __init__(self, ray: Any, workers: "list[RayWorker]", cells: list[Cell]) -> None:
+        super().__init__(workers, cells)
+        self.ray = ray
 
     @classmethod
-    def connect(cls, address: str = "", cpus: float = 1, gpus: float | None = None) -> "OnRay":
+    def connect(
+        cls, cells: list[Cell], address: str = "", cpus: float = 1, gpus: float | None = None
+    ) -> "OnRay":
         """Join the cluster at `address`, or start one on this machine.
 
         A cell gets `cpus` cores and `gpus` GPUs (None: one where there are any). Raises UserError
         where Ray is not installed, the cluster is not there, or no node can ever hold a cell.
         """
-        ray = _import_ray()
+        if cpus <= 0:
+            raise UserError(f"--cpus-per-cell must be above 0, not {cpus:g}")
         if gpus is not None and gpus > 1 and gpus != int(gpus):
             raise UserError(f"--gpus-per-cell {gpus:g} must be a part of one GPU, or whole GPUs")
+        ray = _import_ray()
         _join_cluster(ray, address)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if gpus is None:
             gpus = min(1, max(node.get("GPU", 0) for node in nodes))
-        if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
+        room = sum(cells_on(node, cpus, gpus) for node in nodes)
+        if not room:
             ray.shutdown()
             raise UserError(_too_large(cpus, gpus, nodes))
-        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)
-        return cls(ray, remote(execute_in_task), threads=max(1, int(cpus)))
-
-    def ready(self, waiting: list[Numbered]) -> list[Numbered]:
-        return waiting
-
-    def start(self, task: Task, waiting: list[Numbered]) -> "RayProcess":
-        reference = self.task.remote(task, self.threads)
-        return RayProcess(self.ray, reference, task.output)
+        # two calls at a time: one trains, the other interrupts it
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_concurrency=2)(ProcessActor)
+        threads = max(1, int(cpus))
+        count = min(room, max(1, len(cells)))
+        workers = [RayWorker(ray, lambda: remote.remote(threads)) for _ in range(count)]
+        return cls(ray, workers, cells)
 
     def close(self) -> None:
-        self.ray.shutdown()
+        try:
+            super().close()
+        finally:
+            self.ray.shutdown()
+
+
+# ------------------------------------------------------------------ cluster
 
 
 def _import_ray() -> Any:
@@ -68,18 +77,26 @@ def _import_ray() -> Any:
 
 
 def _join_cluster(ray: Any, address: str) -> None:
-    """Connect to the cluster at `address`, or start one; UserError if there is none."""
+    """Connect to the cluster at `address`, or start one; UserError where that fails twice."""
     if ":" in address:
         _check_reachable(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"address": address}
     if not address:
         options = {"address": "local", "num_cpus": cores(), "include_dashboard": False}
-    try:
-        ray.init(**options, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        message = " ".join(str(error).split())[:200]
-        raise UserError(f"no Ray cluster at {address}: {message}") from None
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    for attempt in range(STARTS):
+        try:
+            ray.init(**options, log_to_driver=False, logging_level="ERROR")
+            break
+        except Exception as error:  # Ray raises many kinds
+            ray.shutdown()
+            if attempt + 1 == STARTS:
+                what = f"no Ray cluster at {address}" if address else "Ray does not start here"
+                raise UserError(f"{what}: {_in_a_line(error)}") from None
+    signal.signal(
+        signal.SIGTERM, on_sigterm
+    )  # Ray would end this process before its runs are saved
 
 
 def _check_reachable(address: str) -> None:
@@ -91,7 +108,21 @@ def _check_reachable(address: str) -> None:
         raise UserError(f"no Ray cluster at {address}: {error}") from None
 
 
-def _too_large(cpus: float, gpus: float, nodes: list[dict[str, float]]) -> str:
+def cells_on(node: Resources, cpus: float, gpus: float) -> int:
+    """How many cells a node can hold at a time. A part of a GPU is never of two GPUs.
+
+    >>> cells_on({"CPU": 8, "GPU": 2}, cpus=1, gpus=0.4)
+    4
+    """
+    count = int(node.get("CPU", 0) / cpus)
+    if gpus >= 1:
+        count = min(count, int(node.get("GPU", 0) / gpus))
+    elif gpus > 0:
+        count = min(count, int(node.get("GPU", 0)) * int(1 / gpus))
+    return count
+
+
+def _too_large(cpus: float, gpus: float, nodes: list[Resources]) -> str:
     resources = ", ".join(
         f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes
     )
@@ -101,53 +132,91 @@ def _too_large(cpus: float, gpus: float, nodes: list[dict[str, float]]) -> str:
     )
 
 
-def execute_in_task(task: Task, threads: int) -> int | None:
-    """On a worker: execute one cell and return its exit status.
-
-    A task that is cancelled ends its cell as Ctrl-C would.
-    """
-    process = execute(task, threads)
-    try:
-        while process.poll() is None:
-            time.sleep(0.2)
-    finally:
-        if process.poll() is None:
-            process.interrupt()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-    return process.poll()
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
-@dataclass
-class RayProcess:
-    """A cell on the cluster. Of one that was lost for good the log holds Ray's message."""
+# ------------------------------------------------------------------ workers
 
-    ray: Any
-    reference: Any
-    output: Path
 
-    def poll(self) -> int | None:
-        ready, _ = self.ray.wait([self.reference], timeout=0)
-        return self._status() if ready else None
+class ProcessActor:
+    """On a node: an actor with a process that trains, and that ends with it."""
 
-    def _status(self) -> int:
-        try:
-            return int(self.ray.get(self.reference))
-        except self.ray.exceptions.RayError as error:
-            message = " ".join(str(error).split())[:500]
-            with open(self.output, "a", encoding="utf-8") as file:
-                file.write(f"\n{type(error).__name__}: {message}\n")
-            return 1
+    def __init__(self, threads: int) -> None:
+        self.worker = LocalWorker(worker_environment(threads))
+
+    def train(self, request: dict[str, Any]) -> Outcome:
+        """Wait for a job's end."""
+        self.worker.send(request)
+        while (outcome := self.worker.outcome()) is None:
+            time.sleep(LOOK_S)
+        return outcome
 
     def interrupt(self) -> None:
-        self.ray.cancel(self.reference)
+        self.worker.interrupt()
 
-    def wait(self, seconds: float) -> None:
-        ready, _ = self.ray.wait([self.reference], timeout=max(0.1, seconds))
-        if not ready:
-            raise subprocess.TimeoutExpired("ray", seconds)
+
+class RayWorker:
+    """A worker on a cluster: an actor, and another one in its place where that is lost.
+
+    The cluster gives an actor a place as soon as there is room.
+    """
+
+    def __init__(self, ray: Any, make_actor: Callable[[], Any]) -> None:
+        self.ray = ray
+        self.make_actor = make_actor
+        self.job: Any = None
+        self.answer: Any = None  # reference to the outcome of its job
+        self.failures = 0  # starts since it was up
+        self._start()
+
+    def _start(self) -> None:
+        self.actor = self.make_actor()
+        self.life: Any = self.actor.__ray_ready__.remote()  # reference to its first sign of life
+
+    @property
+    def is_up(self) -> bool:
+        """UserError where one actor after the other dies at its start."""
+        if self.life is None:
+            return True
+        if not self._is_there(self.life):
+            return False
+        try:
+            self.ray.get(self.life)
+        except self.ray.exceptions.RayError as error:
+            self.failures += 1
+            if self.failures == STARTS:
+                raise UserError(f"Ray starts no worker: {_in_a_line(error)}") from None
+            self._start()
+            return False
+        self.life = None
+        self.failures = 0
+        return True
+
+    def send(self, request: dict[str, Any]) -> None:
+        self.answer = self.actor.train.remote(request)
+
+    def outcome(self) -> Outcome | None:
+        if not self._is_there(self.answer):
+            return None
+        try:
+            outcome: Outcome = self.ray.get(self.answer)
+        except self.ray.exceptions.RayError as error:
+            self._start()
+            return _in_a_line(error)
+        return outcome
+
+    def interrupt(self) -> None:
+        self.actor.interrupt.remote()
+
+    def end(self) -> None:
+        if self.job:
+            self.ray.wait([self.answer], timeout=END_S)
+        self.kill()
 
     def kill(self) -> None:
-        self.ray.cancel(self.reference, force=True)
+        self.ray.kill(self.actor)
+
+    def _is_there(self, reference: Any) -> bool:
+        ready, _ = self.ray.wait([reference], timeout=0)
+        return bool(ready)
