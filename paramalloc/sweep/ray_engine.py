@@ -13,7 +13,7 @@ from .crew import Crew
 from .spec import Cell
 from .worker import END_S, LocalWorker, Outcome, worker_environment
 
-STARTS = 2  # of a cluster, and of an actor without a sign of life, before that is an error
+STARTS = 2  # of an actor that dies before it is up, until that is an error
 LOOK_S = 0.1  # seconds between two looks of an actor at its process
 
 Resources = dict[str, float]  # of a node: CPU, GPU …
@@ -85,18 +85,23 @@ def _join_cluster(ray: Any, address: str) -> None:
     if not address:
         options = {"address": "local", "num_cpus": cores(), "include_dashboard": False}
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    for attempt in range(STARTS):
-        try:
-            ray.init(**options, log_to_driver=False, logging_level="ERROR")
-            break
-        except Exception as error:  # Ray raises many kinds
-            ray.shutdown()
-            if attempt + 1 == STARTS:
-                what = f"no Ray cluster at {address}" if address else "Ray does not start here"
-                raise UserError(f"{what}: {_in_a_line(error)}") from None
-    signal.signal(
-        signal.SIGTERM, on_sigterm
-    )  # Ray would end this process before its runs are saved
+    try:
+        _init_twice(ray, options | {"log_to_driver": False, "logging_level": "ERROR"})
+    except Exception as error:  # Ray raises many kinds
+        ray.shutdown()
+        what = f"no Ray cluster at {address}" if address else "Ray does not start here"
+        raise UserError(f"{what}: {_in_a_line(error)}") from None
+    finally:
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's handler saves no run
+
+
+def _init_twice(ray: Any, options: dict[str, Any]) -> None:
+    """A start may fail by chance on a busy machine: Ray waits 15 s for its own parts."""
+    try:
+        ray.init(**options)
+    except Exception:
+        ray.shutdown()
+        ray.init(**options)
 
 
 def _check_reachable(address: str) -> None:

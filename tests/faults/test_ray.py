@@ -31,7 +31,7 @@ PORT = "6399"
 @pytest.fixture(scope="module")
 def plan(tiny, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("ray") / "kills.yaml"
-    shared = tiny | {"tokens": 600 * 1024, "probes": 5, "checkpoint_seconds": 0.2}
+    shared = tiny | {"tokens": 300 * 1024, "probes": 5, "checkpoint_seconds": 0.2}
     path.write_text(yaml.safe_dump({"axes": {"embed_share": SHARES}, "parameters": shared}))
     return path
 
@@ -85,7 +85,7 @@ def test_actors_and_their_processes_killed_at_random(plan, whole, tmp_path, caps
 
 def kill_one(chance, sweep, victim: str) -> int:
     """Kill an actor that trains, and its process dies with it; or that process. How many it was."""
-    wait_for(lambda: sweep.poll() is not None or family(sweep)["worker"], 120)
+    wait_for(lambda: sweep.poll() is not None or family(sweep)["worker"])
     time.sleep(chance.uniform(0, 9))
     workers = family(sweep)["worker"] if sweep.poll() is None else []
     if not workers:
@@ -97,18 +97,24 @@ def kill_one(chance, sweep, victim: str) -> int:
     return 1
 
 
-def test_an_interrupted_sweep_on_ray_leaves_no_process(plan, tmp_path):
-    sweep = start(plan, tmp_path / "o", *ON_RAY)
-    wait_for(lambda: list(tmp_path.glob("o/runs/*/metrics.jsonl")), 120)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_on_ray_saves_its_runs_and_leaves_no_process(plan, tmp_path, number):
+    """Only the interrupt saves a run here, and as quickly as on one machine."""
+    content = yaml.safe_load(plan.read_text())
+    content["parameters"]["checkpoint_seconds"] = 3600
+    (tmp_path / "kills.yaml").write_text(yaml.safe_dump(content))
+    sweep = start(tmp_path / "kills.yaml", tmp_path / "o", *ON_RAY)
+    wait_for(lambda: any(path.stat().st_size for path in tmp_path.glob("o/runs/*/metrics.jsonl")))
     everyone = psutil.Process(sweep.pid).children(recursive=True)
-    sweep.send_signal(signal.SIGINT)
+    sweep.send_signal(number)
     assert sweep.wait(60) == 130
+    assert list(tmp_path.glob("o/runs/*/checkpoint/step-*"))
     _, left = psutil.wait_procs(everyone, timeout=10)
     left = [process for process in left if process.is_running()]
     assert all(process.status() == psutil.STATUS_ZOMBIE for process in left)
 
 
-def wait_for(condition, seconds: float):
+def wait_for(condition, seconds: float = 120):
     """Wait until a condition holds, but no longer than so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from paramalloc.cli import main
+from paramalloc.cli import machine_end, main
+from paramalloc.cli.machine_end import make_deadline
 from paramalloc.config import TrainConfig
 from paramalloc.data import prepare
 from paramalloc.errors import ConfigError, UserError
@@ -385,6 +386,15 @@ def test_what_only_a_table_holds_is_never_overwritten(sweep, clock, tmp_path):
     Path(tmp_path / "notes.csv").write_text("mine\n")
     with pytest.raises(UserError, match="is not a results"):
         Keeper(new, tmp_path / "notes.csv").begin()
+
+
+def test_a_run_on_ray_is_predicted_with_the_cores_of_a_cell(sweep, monkeypatch):
+    """Not with a part of this machine's."""
+    monkeypatch.setattr(machine_end, "cores", lambda: 8)
+    arguments = SimpleNamespace(deadline="60s", until="", engine="ray", cpus_per_cell="3")
+    assert make_deadline(arguments, sweep, 1, 0.0).threads == 3
+    arguments.engine = "pool"
+    assert make_deadline(arguments, sweep, 2, 0.0).threads == 4
 
 
 # ---- with real runs
