@@ -6,9 +6,17 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from ..analysis import early_order, is_screening, other_seeds
+from ..analysis import early_order, other_seeds
 from ..runs import Note
-from .base import colour_and_shape, describe_rows, needs_runs, single_out, thin_rows, titled
+from .base import (
+    colour_and_shape,
+    compares,
+    describe_rows,
+    needs_runs,
+    single_out,
+    thin_rows,
+    titled,
+)
 from .labels import WIDTH
 from .theme import BLUE, DOTS, GREY, INK, PERCENT, SHADES
 
@@ -25,15 +33,20 @@ NUMBERS = {
     "seeds": "{n_seeds:.0f}",
 }
 Y_TITLE = "pairs in their final order"
+NO_ORDER = (
+    "How early the order was known needs two completed cells with probes, or with shorter runs:"
+    " there are none yet."
+)
 TABLED = 10  # budgets of the table; the chart draws all
 
 
 @needs_runs
+@compares
 def order_by_budget(runs: pd.DataFrame):
     """The share of pairs in their final order against the fraction of the budget."""
     rows = early_order(runs)
     if rows.empty:
-        return Note(_no_order(runs))
+        return Note(NO_ORDER)
     rows = rows.assign(
         series=rows.pairs.map(SERIES),
         runs=rows.source.map(SOURCES),
@@ -62,19 +75,6 @@ def order_by_budget(runs: pd.DataFrame):
 # ---------------------------------------------------------------- data and words
 
 
-def _no_order(runs: pd.DataFrame) -> str:
-    """Why there is no chart."""
-    if is_screening(runs):
-        return (
-            "How early the order was known is not said: early stop ended runs by their probes, so"
-            " the final losses of the others cannot judge these."
-        )
-    return (
-        "How early the order was known needs two completed cells with probes, or with shorter runs:"
-        " there are none yet."
-    )
-
-
 def _tabled(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the table: of the runs cut short only some budgets."""
     cut = rows[rows.source == "cut short"]
@@ -96,7 +96,7 @@ def _order_chart(rows: pd.DataFrame, tips: list, whole: pd.DataFrame):
     lowest = np.nanmin([*rows.share, *rows.low, level])
     scale = alt.Scale(domain=[np.floor(10 * lowest) / 10, 1], nice=False)
     y = alt.Y("share:Q", title=Y_TITLE, scale=scale, axis=alt.Axis(labelExpr=PERCENT))
-    low = alt.Y("low:Q", title=Y_TITLE, scale=scale)
+    ends = {"y": alt.Y("low:Q", title=Y_TITLE, scale=scale), "y2": "high"}
     x = alt.X(
         "fraction:Q",
         title="fraction of the training tokens",
@@ -107,40 +107,51 @@ def _order_chart(rows: pd.DataFrame, tips: list, whole: pd.DataFrame):
     selection, dimmed = single_out("pairs_pick", "series")
     hue, shape = colour_and_shape("series", order, [BLUE, SHADES[1]])
     base = alt.Chart(rows).encode(x=x, color=hue, tooltip=tips)
-    cut = base.transform_filter(alt.datum.source == "cut short")
-    separate = base.transform_filter(alt.datum.source == "separate")
     layers = [
-        *_cut_layers(cut, y, low, shape, dimmed),
-        *_separate_layers(separate, y, low, dimmed),
+        *_cut_layers(base, rows, y, ends, shape, dimmed),
+        *_separate_layers(base, rows, y, ends, dimmed),
         *_whole_layers(level, x, y),
     ]
-    layers[1] = layers[1].add_params(selection)
-    return alt.layer(*layers).properties(width=WIDTH, height=320)
+    return alt.layer(*layers).add_params(selection).properties(width=WIDTH, height=320)
 
 
-def _cut_layers(base: alt.Chart, y: alt.Y, low: alt.Y, shape: alt.Shape, dimmed: dict) -> list:
+def _cut_layers(
+    base: alt.Chart, rows: pd.DataFrame, y: alt.Y, ends: dict, shape: alt.Shape, dimmed: dict
+) -> list:
     """The lines of the runs cut short, with a band where seeds tell one."""
-    bands = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.15, tooltip=None)
-    lines = base.mark_line(strokeWidth=1.8, tooltip=None)
-    points = base.mark_point(filled=True, size=30)
-    return [
-        bands.encode(y=low, y2="high"),
-        lines.encode(y=y, **dimmed),
-        points.encode(y=y, shape=shape, **dimmed),
-    ]
+    rows = rows[rows.source == "cut short"]
+    if rows.empty:
+        return []
+    base = base.properties(data=rows)
+    lines = base.mark_line(strokeWidth=1.8, tooltip=None).encode(y=y, **dimmed)
+    points = base.mark_point(filled=True, size=30).encode(y=y, shape=shape, **dimmed)
+    band = base.mark_area(opacity=0.15, tooltip=None).encode(**ends)
+    return [*_where_known(band, rows), lines, points]
 
 
-def _separate_layers(base: alt.Chart, y: alt.Y, low: alt.Y, dimmed: dict) -> list:
+def _separate_layers(
+    base: alt.Chart, rows: pd.DataFrame, y: alt.Y, ends: dict, dimmed: dict
+) -> list:
     """The diamonds of separate runs, with an interval where seeds tell one, and a word."""
-    spans = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.4)
+    rows = rows[rows.source == "separate"]
+    if rows.empty:
+        return []
+    base = base.properties(data=rows)
     points = base.mark_point(filled=True, size=140, shape="diamond", stroke=INK, strokeWidth=1)
-    words = base.transform_filter(alt.datum.pairs == "all")
+    span = base.mark_rule(strokeWidth=1.4).encode(**ends, **dimmed)
+    words = base.properties(data=rows[rows.pairs == "all"])
     words = words.mark_text(align="left", dx=11, fontSize=11)
     return [
-        spans.encode(y=low, y2="high", **dimmed),
         points.encode(y=y, **dimmed),
+        *_where_known(span, rows),
         words.encode(y=y, text="runs:N", color=alt.value(INK)),
     ]
+
+
+def _where_known(layer: alt.Chart, rows: pd.DataFrame) -> list:
+    """The layer of the intervals, of the rows that have one; none at all if no row has."""
+    known = rows[rows.low.notna()]
+    return [layer.properties(data=known)] if len(known) else []
 
 
 def _whole_layers(level: float, x: alt.X, y: alt.Y) -> list:

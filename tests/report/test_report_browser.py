@@ -14,7 +14,7 @@ from paramalloc.runs import as_csv
 pytestmark = pytest.mark.browser
 SHOTS = os.environ.get("SHOTS")  # a folder that keeps the screenshots
 HOSTILE = 'x</script><script>document.title = "owned"</script>'
-CHARTS = 14  # of a study without the arms that no run belongs to
+CHARTS = 15  # of a study without the arms that no run belongs to
 
 UNFOLD = "document.querySelectorAll('details.more').forEach((fold) => (fold.open = true))"
 UNFOLD_ALL = UNFOLD.replace("details.more", "details")
@@ -117,7 +117,7 @@ def test_a_mark_tells_its_numbers(opened):
     tooltip = page.locator("#vg-tooltip-element.visible")
     tooltip.wait_for(timeout=5000)
     text = tooltip.inner_text()
-    assert re.search(r"95 % CI\s*\[5\.\d+, 5\.\d+\]", text)
+    assert re.search(r"95 % CI over seeds\s*\[5\.\d+, 5\.\d+\]", text)
     assert "learning rate" in text
     keep(page, "tooltip")
 
