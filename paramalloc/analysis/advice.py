@@ -25,7 +25,7 @@ class Recommendation:
     `alike`: the ranges of realised embed_share and glu that are not distinguishable from the shape
     at the runs' own size, None for an axis that the runs did not vary. `decode_ms` is None where
     nothing like it was timed. `outside`: what of the shape was not trained; `misfit`: how far rows
-    of other sizes lie off the prediction.
+    of other sizes lie off the prediction; `missing`: the runs that would tell.
     """
 
     shape: Allocation
@@ -41,6 +41,7 @@ class Recommendation:
     rests_on: str
     outside: tuple[str, ...]
     misfit: str
+    missing: str
     command: str
 
     @property
@@ -67,6 +68,7 @@ class Recommendation:
         rows.append(("rests on", self.rests_on))
         if self.outside:
             rows.append(("extrapolates", "; ".join(self.outside)))
+            rows.append(("missing", self.missing))
         rows.append(("train it", self.command))
         return rows
 
@@ -76,12 +78,13 @@ class Recommendation:
             return "not compared: it was not trained"
         text = _difference(self.versus_baseline)
         if math.isnan(self.versus_baseline[1]):
-            return text
+            why = "beyond what was trained" if self.outside else "from one seed"
+            return f"{text}: none is known {why}"
         if self.misfit:
             return f"{text}. The interval is as wide as other rows lie off: {self.misfit}"
         return (
-            f"{text}. It holds for all {self.n_searched} shapes searched at once, and contains the "
-            f"report's interval for the nearest trained cell, {self.nearest}"
+            f"{text}. The interval holds for all {self.n_searched} shapes searched at once, and "
+            f"contains the report's for the nearest trained cell, {self.nearest}"
         )
 
     def _decoding(self) -> str:

@@ -48,12 +48,12 @@ def candidates(
     if table.empty:
         raise UserError(
             f"no shape of {total_params:,} parameters with vocab_size {vocab_size:,} lies among "
-            f"the runs' shares and expansions; {missing_runs(total_params, vocab_size)}"
+            f"the runs' shares and expansions; missing is {missing_runs(total_params, vocab_size)}"
         )
     alike = table[resemble(table, eligible)]
     if alike.empty:
         unlike = describe_unlike(table, eligible, vocab_size)
-        raise UserError(f"{unlike}; {missing_runs(total_params, vocab_size)}")
+        raise UserError(f"{unlike}; missing is {missing_runs(total_params, vocab_size)}")
     decode_ms = decode.predict(alike) if decode else math.nan
     alike = alike.assign(outside=outside(alike, eligible), decode_ms=decode_ms)
     within = alike[alike.outside.map(len) == 0]

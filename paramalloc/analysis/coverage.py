@@ -99,7 +99,7 @@ def missing_runs(total_params: int, vocab_size: int) -> str:
         for name, size in sizes.items()
         if (size["total_params"], size["vocab_size"]) == (total_params, vocab_size)
     ]
-    grid = f"a grid at {total_params:,} parameters with vocabulary {vocab_size:,} is missing"
+    grid = f"a grid at {total_params:,} parameters with vocabulary {vocab_size:,}"
     if fitting:
         name = max(fitting, key=lambda name: sizes[name]["tokens"])
         return f"{grid}: `paramalloc sweep grid --profile {name}`"

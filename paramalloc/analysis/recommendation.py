@@ -14,6 +14,7 @@ from .advice import Difference, Recommendation
 from .candidates import candidates
 from .cells import baseline_cell, baseline_name
 from .comparisons import differences
+from .coverage import missing_runs
 from .decoding import fit_decode_time
 from .elsewhere import Misfit, misfit_elsewhere
 from .evidence import nearest_first, support
@@ -82,6 +83,7 @@ def recommend(
         rests_on=support(eligible, surface),
         outside=row.outside,
         misfit=misfit.words if misfit else "",
+        missing=missing_runs(total_params, vocab_size) if row.outside else "",
         command=_command(row["shape"], eligible, total_params),
     )
 

@@ -19,7 +19,15 @@ REQUIRED = (
 )
 LOSSES = [name for name in COLUMNS if name.endswith("_loss")]
 LARGEST_LOSS = 700  # nats per token: its perplexity is still a number
-POSITIVE = {*column_names(role="shape"), *column_names(role="realised"), *LOSSES}
+LARGEST_VALUE = 10**18  # of anything: what follows from it is still a number
+PROPORTIONS = ("embed_share", "requested_share")
+POSITIVE = {
+    *column_names(role="request"),
+    *column_names(role="shape"),
+    *column_names(role="realised"),
+    *column_names(role="speed"),
+    *LOSSES,
+}
 RECORDED = column_names(role="recorded")
 # A number as spreadsheets write it in most of Europe.
 DECIMAL_COMMA = r"-?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?"
@@ -64,8 +72,10 @@ def check_cell(name: str, value: Any) -> None:
         raise RunError(f"it must be above 0, not {value:g}")
     if name in LOSSES and value > LARGEST_LOSS:
         raise RunError(f"it must be at most {LARGEST_LOSS} nats per token, not {value:g}")
-    if name == "embed_share" and value >= 1:
+    if name in PROPORTIONS and value >= 1:
         raise RunError(f"it must be below 1, not {value:g}")
+    if name in POSITIVE and value > LARGEST_VALUE:
+        raise RunError(f"it must be at most {LARGEST_VALUE:g}, not {value:g}")
     if name == "status" and value not in STATES:
         raise RunError(f"it must be one of {', '.join(STATES)}, not {value!r}")
 

@@ -63,7 +63,8 @@ def test_many_are_answered_and_a_refusal_is_one_line_that_says_what_to_do(answer
     for said in refused:
         assert "\n" not in said
         assert any(
-            words in said for words in ("is missing: ", "the least that any", "paramalloc time")
+            words in said
+            for words in ("missing is a grid at", "the least that any", "paramalloc time")
         )
 
 

@@ -141,6 +141,8 @@ def test_a_published_table_of_sixty_runs_is_small(outputs):
         ("dev_loss", "5,1,2", "'5,1,2' is not a number"),
         ("d_model", "88.5", "88.5 is not a whole number"),
         ("embed_share", "35", "it must be below 1"),
+        ("requested_share", "35", "it must be below 1"),
+        ("glu", "1e300", "it must be at most 1e+18"),
         ("seed", "-1", "it must be between 0 and"),
         ("vocab_size", "1", "it must be between 257 and 65536"),
         ("embedding", "tide", "it must be one of tied"),
