@@ -5,6 +5,7 @@ simulates is simulated here with other draws, so it agrees within a tolerance (`
 """
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from scipy import stats
 TUNING_SEED = 1000  # from here on, seeds only choose a learning rate
 BASELINE = "35 % × 2.66"
 DRAWS = 50_000
+SHARE_PRIOR, CELL_PRIOR = 4, 12  # degrees of freedom that a prior variance counts as
+SHIFT_WEIGHT, SHIFT_ERRORS = 0.3, 3
 
 
 class Study:
@@ -60,12 +63,47 @@ class Study:
         between = self.n_cells * self.losses.mean().var()
         return float(np.sqrt(max(between - self.sigma**2, 0.0) / self.n_cells))
 
+    # ---- a variance for each cell
+
+    def df_of(self, n: int, prior: float = 0.0) -> float:
+        """Degrees of freedom of the residuals of n cells, with those that a prior counts as."""
+        return n * (self.n_seeds - 1) * (1 - 2 / self.n_cells + n / self.n_cells**2) + prior
+
+    def sample(self, cells: list[str]) -> float:
+        """The variance of the runs of these cells, whose residuals hold the noise of all others."""
+        n = len(cells)
+        total = np.square(self.residuals.loc[cells]).sum(axis=None)
+        others = n * (self.n_seeds - 1) * (1 - 1 / self.n_cells) - self.df_of(n)
+        return max(total - others * self.sigma**2, 0.0) / self.df_of(n)
+
+    def shrunk(self, cells: list[str], towards: float, prior: float) -> float:
+        """The average of the sample variance and one that counts as so many degrees of freedom."""
+        both = prior * towards + self.df_of(len(cells)) * self.sample(cells)
+        return both / self.df_of(len(cells), prior)
+
+    @cached_property
+    def variances(self) -> pd.Series:
+        """Of one run: of a cell, shrunk towards that of its share, and that towards all cells'."""
+        found = {}
+        for cell in self.losses.index:
+            share = self.shrunk(self._of(cell.split(" × ")[0]), self.sigma**2, SHARE_PRIOR)
+            found[cell] = self.shrunk([cell], share, CELL_PRIOR)
+        return pd.Series(found)
+
+    def with_shift(self, cell: str) -> float:
+        """The variance of a cell that others are compared with: more, if it is off the middle."""
+        off = np.sort((self.losses.mean(axis=1) - self.losses.mean(axis=1)[cell]).to_numpy())
+        shift = np.abs(off[[(self.n_cells - 1) // 2, self.n_cells // 2]]).min()
+        most = SHIFT_ERRORS**2 * self.sample([cell])
+        return self.variances[cell] + SHIFT_WEIGHT * min(self.n_seeds * shift**2, most)
+
     def mean_half(self, cell: str) -> float:
         """Half the interval of a cell's mean over seeds, where seeds have no common effect."""
         within = np.square(self.losses.sub(self.losses.mean(axis=1), axis=0)).sum(axis=None)
         df = self.n_cells * (self.n_seeds - 1)
         assert within / df <= self.sigma**2, "then the seeds' own variance would add to it"
-        return float(stats.t.ppf(0.975, df) * self.sigma / np.sqrt(self.n_seeds))
+        df = min(df, self.df_of(1, CELL_PRIOR))
+        return float(stats.t.ppf(0.975, df) * np.sqrt(self.variances[cell] / self.n_seeds))
 
     def seeds_needed(self, gap: float) -> int:
         """The least n at which a paired t test of two cells finds a gap with a power of 80 %."""
@@ -88,7 +126,19 @@ class Study:
         nats = nats.loc[self.losses.index]
         expected = np.outer(nats.sum(axis=1) / tokens.sum(), tokens)
         off = (nats - expected) / tokens.sum()
-        return len(tokens) / (len(tokens) - 1) * off @ off.T
+        count = len(tokens) / (len(tokens) - 1)
+        return without_negative(count * off @ off.T - count * self._noise_of_groups(groups))
+
+    def _noise_of_groups(self, groups: np.ndarray) -> pd.DataFrame:
+        """What runs scatter differently in different groups, in the covariance of the means."""
+        tokens = groups[0, :, 0]
+        share = tokens / tokens.sum()
+        off = groups[:, :, 1] / tokens.sum()
+        off = pd.DataFrame(off - off.sum(axis=1)[:, None] * share)
+        cell, seed = self.grid.cell.to_numpy(), self.grid.seed.to_numpy()
+        off = off - off.groupby(cell).transform("mean") - off.groupby(seed).transform("mean")
+        total = np.square(off - off.mean()).sum(axis=None)
+        return total / self.df / self.n_seeds * np.eye(self.n_cells)
 
     @property
     def n_groups(self) -> int:
@@ -100,14 +150,23 @@ class Study:
 
     # ---- differences
 
-    def compare(self, weights: pd.DataFrame) -> pd.DataFrame:
-        """Contrasts (a row each, a column a cell): difference, low, high (together), p adjusted."""
+    def compare(self, weights: pd.DataFrame, references: Iterable[str] = ()) -> pd.DataFrame:
+        """Contrasts (a row each, a column a cell): difference, low, high (together), p adjusted.
+
+        `references` are the cells whose error many contrasts share.
+        """
         weights = weights[self.losses.index]
-        runs = self.sigma**2 / self.n_seeds * weights @ weights.T
+        variances = self.variances.copy()
+        for cell in references:
+            variances[cell] = self.with_shift(cell)
+        runs = weights * variances / self.n_seeds @ weights.T
+        of_cells = np.square(weights) * variances / self.n_seeds
+        squares = np.square(of_cells).sum(axis=1) / self.df_of(1, CELL_PRIOR)
+        runs_df = np.minimum(np.square(of_cells.sum(axis=1)) / squares, self.df)
         sampled = weights @ self.documents @ weights.T
         covariance = (runs + sampled).to_numpy()
         variance, parts = np.diag(covariance), (np.diag(runs), np.diag(sampled))
-        df = variance**2 / (parts[0] ** 2 / self.df + parts[1] ** 2 / (self.n_groups - 1))
+        df = variance**2 / (parts[0] ** 2 / runs_df + parts[1] ** 2 / (self.n_groups - 1))
         error = np.sqrt(variance)
         difference = weights @ self.losses.mean(axis=1)
         sizes = draw_sizes(covariance / np.outer(error, error), df.min())
@@ -130,14 +189,14 @@ class Study:
     def to_baseline(self) -> pd.DataFrame:
         others = self.losses.index.drop(BASELINE)
         weights = {cell: self.unit([cell]) - self.unit([BASELINE]) for cell in others}
-        return self.compare(pd.DataFrame(weights).T)
+        return self.compare(pd.DataFrame(weights).T, [BASELINE])
 
     @cached_property
     def may_be_best(self) -> list[str]:
         """The cells, from the lowest on, that no other is distinguishably below, of all pairs."""
         pairs = [(low, high) for low in self.means.index for high in self.means.index if low < high]
         weights = {pair: self.unit([pair[0]]) - self.unit([pair[1]]) for pair in pairs}
-        table = self.compare(pd.DataFrame(weights).T)
+        table = self.compare(pd.DataFrame(weights).T, self.losses.index)
         worse = {first for (first, _), row in table.iterrows() if row.low > 0}
         worse |= {second for (_, second), row in table.iterrows() if row.high < 0}
         return [cell for cell in self.means.index if cell not in worse]
@@ -151,7 +210,7 @@ class Study:
             weights[level] = self.unit(self._of(level)) - self.unit(self._of(share))
         for level in sorted({cell.split(" × ")[1] for cell in self.means.index} - {glu}):
             weights[level] = self.unit(self._of(level)) - self.unit(self._of(glu))
-        return self.compare(pd.DataFrame(weights).T)
+        return self.compare(pd.DataFrame(weights).T, [BASELINE])
 
     def _of(self, level: str) -> list[str]:
         """The cells of a share (`35 %`) or of an expansion (`2.66`)."""
@@ -178,6 +237,13 @@ class Study:
         design = np.column_stack([seeds, u, v, u**2, u * v, v**2])
         *_, uu, uv, vv = np.linalg.lstsq(design, self.grid.dev_loss.to_numpy(), rcond=None)[0]
         return np.linalg.eigvalsh([[2 * uu, uv], [uv, 2 * vv]])
+
+
+def without_negative(covariance: pd.DataFrame) -> pd.DataFrame:
+    """Without the directions in which a covariance is below zero."""
+    values, vectors = np.linalg.eigh(covariance)
+    positive = vectors @ np.diag(np.maximum(values, 0.0)) @ vectors.T
+    return pd.DataFrame(positive, covariance.index, covariance.columns)
 
 
 def draw_sizes(correlation: np.ndarray, df: float) -> np.ndarray:

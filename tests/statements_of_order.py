@@ -81,7 +81,7 @@ def distinguishable(study: Study) -> list[tuple[str, str]]:
     """(better, worse): pairs whose simultaneous interval over all pairs leaves out zero."""
     pairs = list(combinations(study.means.index, 2))
     weights = {pair: study.unit([pair[0]]) - study.unit([pair[1]]) for pair in pairs}
-    table = study.compare(pd.DataFrame(weights).T)
+    table = study.compare(pd.DataFrame(weights).T, study.losses.index)
     return [pair for pair, high in zip(pairs, table.high, strict=True) if high < 0]
 
 

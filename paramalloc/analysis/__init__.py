@@ -11,6 +11,7 @@ Which runs:
 
 How sure:
 - `power`: the level of all intervals, and how many seeds a difference needs
+- `variances`: the variance of each cell, shrunk towards that of its share and of all
 - `least_squares`: the cell + seed model, arrays in and out
 - `noise`: run-to-run noise, means and their intervals
 - `comparisons`: differences between cells, corrected for how many there are

@@ -6,6 +6,7 @@ Shapes: C cells, k contrasts (weights of the cells that sum to zero).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from .cells import baseline_cell
 from .noise import Fit, fit, half_width, satterthwaite
 from .power import LEVEL
 from .selection import eligible_runs
+from .variances import reference_variance
 
 T_DRAWS = 10_000  # for critical values: p values are exact to about 0.002 at 0.05
 DIFFERENCE_COLUMNS = [
@@ -52,7 +54,7 @@ def compare_with(model: Fit, at: int) -> pd.DataFrame:
     """`differences` of a fitted model to its cell number `at`."""
     unit = np.eye(len(model.cells))
     contrasts = np.delete(unit - unit[at], at, axis=0)
-    difference, covariance, df = estimate_contrasts(model, contrasts)
+    difference, covariance, df = estimate_contrasts(model, contrasts, [at])
     error = np.sqrt(np.diag(covariance))
     t = difference / error
     half = half_width((np.diag(covariance), df))
@@ -75,16 +77,22 @@ def compare_with(model: Fit, at: int) -> pd.DataFrame:
 
 
 def estimate_contrasts(
-    model: Fit, contrasts: np.ndarray
+    model: Fit, contrasts: np.ndarray, references: Iterable[int] = ()
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The estimates (k,), their covariance (k, k) and degrees of freedom (k,) of contrasts (k, C).
 
-    NaN where no seeds link the cells.
+    `references` are the cells whose error many of the contrasts share. NaN where no seeds link the
+    cells.
     """
     known = is_estimable(model, contrasts)
-    noise = contrasts @ (model.sigma2 * model.unit) @ contrasts.T
+    variance = _variances(model, references)
+    weights = contrasts @ model.weights
+    noise = weights * variance[model.cell] @ weights.T
+    of_cells = np.square(weights) @ np.eye(len(variance))[model.cell] * variance
+    _, df = satterthwaite(*zip(of_cells.T, model.variance_df, strict=True))
+    df = np.minimum(df, model.df)
     sampled = contrasts @ model.documents @ contrasts.T
-    _, df = satterthwaite((np.diag(noise), model.df), (np.diag(sampled), model.documents_df))
+    _, df = satterthwaite((np.diag(noise), df), (np.diag(sampled), model.documents_df))
     return (
         np.where(known, contrasts @ model.effect, np.nan),
         np.where(np.outer(known, known), noise + sampled, np.nan),
@@ -92,12 +100,26 @@ def estimate_contrasts(
     )
 
 
+def _variances(model: Fit, references: Iterable[int]) -> np.ndarray:
+    """(C,): the variances of the cells, those of references as `reference_variance` has them."""
+    variance = model.variance.copy()
+    for at in references:
+        others = linked(model, at)
+        others[at] = False
+        if others.any():
+            weights = model.weights[at] - model.weights[others].mean(axis=0)
+            error = np.square(weights[model.cell == at]).sum()
+            differences = model.effect[others] - model.effect[at]
+            variance[at] = reference_variance(variance[at], model.sample[at], differences, error)
+    return variance
+
+
 def is_estimable(model: Fit, contrasts: np.ndarray) -> np.ndarray:
     """(k,): whether a chain of shared seeds links the cells of each contrast (k, C).
 
     Searle (1987), Linear Models for Unbalanced Data, ch. 5.
     """
-    return np.isclose(contrasts @ model.unit @ model.information, contrasts).all(axis=1)
+    return np.isclose(contrasts @ model.linked, contrasts).all(axis=1)
 
 
 def linked(model: Fit, at: int) -> np.ndarray:
@@ -110,12 +132,13 @@ def distinguishable_pairs(model: Fit) -> list[tuple[str, str]]:
     """(better, worse): every pair of cells that the comparison of all pairs tells apart.
 
     At the critical value of the largest |t| of all pairs, since a cell that was picked by its loss
-    was not named beforehand (Tukey 1953; Hsu 1996, Multiple Comparisons, ch. 5). None with one
-    seed.
+    was not named beforehand (Tukey 1953; Hsu 1996, Multiple Comparisons, ch. 5). Each cell is the
+    reference of its pairs. None with one seed.
     """
     first, second = np.triu_indices(len(model.cells), 1)
     unit = np.eye(len(model.cells))
-    difference, covariance, df = estimate_contrasts(model, unit[first] - unit[second])
+    pairs = unit[first] - unit[second]
+    difference, covariance, df = estimate_contrasts(model, pairs, range(len(unit)))
     critical = critical_value(covariance, df) * np.sqrt(np.diag(covariance))
     better = np.where(difference < 0, first, second)
     worse = first + second - better

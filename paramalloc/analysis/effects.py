@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..runs import baseline_request
+from .cells import baseline_cell
 from .comparisons import critical_value, estimate_contrasts, step_down
 from .groups import REQUEST_COLUMNS
 from .noise import fit
@@ -46,7 +47,8 @@ def main_effects(runs: pd.DataFrame) -> pd.DataFrame:
     if not contrasts:
         return pd.DataFrame(columns=EFFECT_COLUMNS)
     weights = np.stack([contrast.weights for contrast in contrasts])
-    difference, covariance, df = estimate_contrasts(model, weights)
+    baseline = [model.cells.index(name) for name in baseline_cell(eligible).cell]
+    difference, covariance, df = estimate_contrasts(model, weights, baseline)
     half = critical_value(covariance, df) * np.sqrt(np.diag(covariance))
     table = pd.DataFrame([contrast[:4] for contrast in contrasts], columns=EFFECT_COLUMNS[:4])
     return table.assign(difference=difference, low=difference - half, high=difference + half)

@@ -122,7 +122,7 @@ def _draw_qualities(
     model = fit(eligible, quality)
     if not model.df:
         return None
-    over_runs = model.effect + draw_t(model.sigma2 * model.unit, model.df, DRAWS, generator)
+    over_runs = model.effect + draw_t(model.covariance, model.df, DRAWS, generator)
     over_documents = draw_t(model.documents, model.documents_df, DRAWS, generator)
     return (over_runs + over_documents)[:, [model.cells.index(name) for name in names]]
 
@@ -160,8 +160,9 @@ def _draw_costs(
     measured = with_logs(eligible, cost).dropna(subset=cost)
     names, cell, seed = coded(measured)
     model = two_way(cell, seed, measured[cost].to_numpy(float))
-    are_linked = np.linalg.matrix_rank(model["information"], hermitian=True) == len(names) - 1
+    are_linked = np.linalg.matrix_rank(model["linked"], hermitian=True) == len(names) - 1
     if not model["df"] or not are_linked:
         return np.full((DRAWS, len(table)), np.nan)
-    noise = draw_t(model["sigma2"] * model["unit"], model["df"], DRAWS, generator)
+    weights = model["weights"]
+    noise = draw_t(model["sigma2"] * weights @ weights.T, model["df"], DRAWS, generator)
     return centre * np.exp(noise[:, [names.index(name) for name in table.index]])

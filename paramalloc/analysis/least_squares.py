@@ -10,6 +10,8 @@ import math
 import numpy as np
 import pandas as pd
 
+from .variances import cell_variances
+
 EXACT = 1e-20  # nats^2: a variance of losses that repeat to the last digit
 
 
@@ -19,8 +21,13 @@ def coded(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
     return list(cells), cell, pd.factorize(runs.seed, use_na_sentinel=False)[0]
 
 
-def two_way(cell: np.ndarray, seed: np.ndarray, y: np.ndarray) -> dict:
-    """The fields of `noise.Fit` but its documents, from codes (N,) and values (N,)."""
+def two_way(
+    cell: np.ndarray, seed: np.ndarray, y: np.ndarray, share: np.ndarray | None = None
+) -> dict:
+    """The fields of `noise.Fit` but its documents, from codes (N,) and values (N,).
+
+    `share` are the codes of groups of cells whose variances are alike; None: those of all cells.
+    """
     x = np.eye(cell.max(initial=-1) + 1)[cell]  # (N, C)
     z = np.eye(seed.max(initial=-1) + 1)[seed]  # (N, S)
     n = x.sum(axis=0)
@@ -29,27 +36,37 @@ def two_way(cell: np.ndarray, seed: np.ndarray, y: np.ndarray) -> dict:
     without_seeds = _without(x, z)
     information = x.T @ without_seeds
     unit = np.linalg.pinv(information, rcond=1e-10, hermitian=True)
-    effect = unit @ x.T @ _without(y, z)
+    weights = unit @ without_seeds.T
 
-    # The variance within a seed, then that within a cell.
+    # The residuals, the variance within a seed, and that of each cell.
     df = len(y) - z.shape[1] - np.linalg.matrix_rank(information, hermitian=True)
+    maker = _without(np.eye(len(y)), z) - without_seeds @ weights
+    residual = _without(y - x @ (weights @ y), z)
     sigma2 = math.nan
     if df:
-        sigma2 = max(float(np.square(_without(y - x @ effect, z)).sum() / df), EXACT)
+        sigma2 = max(float(np.square(residual).sum() / df), EXACT)
+    share = np.zeros_like(cell) if share is None else share
+    variance, variance_df, sample = cell_variances(maker, residual, sigma2, cell, share)
+
+    # The variance over seeds, and means at the seeds that all cells share.
     rss_within = _without(y, x) @ y
     total, total_df = _total(rss_within, z.T @ _without(z, x), len(y) - len(n), sigma2)
-
-    # Means at the seeds that all cells share.
-    weights = averaging(x, z, unit @ without_seeds.T, np.eye(len(n)) - unit @ information)
+    averages = averaging(x, z, weights, np.eye(len(n)) - unit @ information)
     return {
         "n": n,
-        "mean": weights @ y,
-        "mean_variance": _variance(weights, z, sigma2, total),
-        "effect": effect,
-        "unit": unit,
-        "information": information,
+        "mean": averages @ y,
+        "mean_variance": _variance(averages, z, variance[cell], sigma2, total),
+        "effect": weights @ y,
+        "weights": weights,
+        "cell": cell,
+        "linked": unit @ information,
+        "residual": residual,
+        "maker": maker,
         "sigma2": sigma2,
         "df": int(df),
+        "variance": variance,
+        "variance_df": variance_df,
+        "sample": sample,
         "total": total,
         "total_df": total_df,
     }
@@ -79,15 +96,17 @@ def averaging(x: np.ndarray, z: np.ndarray, effects: np.ndarray, linked: np.ndar
     return effects + linked @ (used / used.sum(axis=0)).T
 
 
-def _variance(weights: np.ndarray, z: np.ndarray, sigma2: float, total: float) -> np.ndarray:
-    """The variance of weighted sums of runs, over the choice of seeds.
+def _variance(
+    weights: np.ndarray, z: np.ndarray, variance: np.ndarray, sigma2: float, total: float
+) -> np.ndarray:
+    """The variance of weighted sums of runs (N,), over the choice of seeds.
 
     (sigma_seed^2 + sigma^2) / n of a plain mean.
     """
-    within = np.square(weights).sum(axis=1)
     if math.isnan(sigma2):
-        return total * within
-    return sigma2 * within + max(total - sigma2, 0.0) * np.square(weights @ z).sum(axis=1)
+        return total * np.square(weights).sum(axis=1)
+    seed2 = max(total - sigma2, 0.0)
+    return np.square(weights) @ variance + seed2 * np.square(weights @ z).sum(axis=1)
 
 
 def _total(rss: float, blocks: np.ndarray, df: int, sigma2: float) -> tuple[float, float]:

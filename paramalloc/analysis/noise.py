@@ -1,12 +1,12 @@
 """The noise of a loss, and how sure it leaves a mean.
 
-    y_cs = mu_c + b_s + e_cs,   Var b = sigma_seed^2,   Var e = sigma^2
+    y_cs = mu_c + b_s + e_cs,   Var b = sigma_seed^2,   Var e = sigma_c^2
 
 A seed s is a block: it fixes the order of the data and the draws of the initialisation, the same
-in every cell c, so a difference of cells on the same seeds is free of b. sigma is pooled over all
-cells (Searle, Casella & McCulloch 1992, Variance Components, ch. 4), because the few seeds of one
-cell say little about it. Documents are a sample as well: their variance is added where runs carry
-dev_by_group.
+in every cell c, so a difference of cells on the same seeds is free of b. sigma, as one number, is
+pooled over all cells (Searle, Casella & McCulloch 1992, Variance Components, ch. 4); intervals use
+the variance of each cell (`variances`). Documents are a sample as well: their variance is added
+where runs carry dev_by_group.
 
 Shapes: N runs, C cells, G groups of documents.
 """
@@ -56,10 +56,13 @@ class Noise:
 class Fit:
     """Least squares of the model. NaN where nothing repeats.
 
-    `effect` (C,) are the cells with the seeds taken out, up to a common constant, `unit` (C, C)
-    their generalised covariance in units of `sigma2`. `mean` (C,) is at the seeds that all cells
-    share, `mean_variance` its variance over seeds. `total` is sigma_seed^2 + sigma^2. `documents`
-    (C, C) is the covariance that the choice of dev documents adds.
+    `effect` (C,) are the cells with the seeds taken out, up to a common constant: `weights` (C, N)
+    of the runs, whose cells `cell` (N,) numbers. Cells i and j are comparable where a contrast of
+    them is one of `linked` (C, C). `mean` (C,) is at the seeds that all cells share,
+    `mean_variance` its variance over seeds. `sigma2` is the pooled variance on `df`, `variance`
+    (C,) that of each cell on `variance_df`, and `sample` the one of its own runs alone; `maker`
+    (N, N) makes the `residual` (N,). `total` is sigma_seed^2 + sigma^2. `documents` (C, C) is the
+    covariance that the choice of dev documents adds.
     """
 
     cells: list[str]
@@ -67,49 +70,68 @@ class Fit:
     mean: np.ndarray
     mean_variance: np.ndarray
     effect: np.ndarray
-    unit: np.ndarray
-    information: np.ndarray
+    weights: np.ndarray
+    cell: np.ndarray
+    linked: np.ndarray
+    residual: np.ndarray
+    maker: np.ndarray
     sigma2: float
     df: int
+    variance: np.ndarray
+    variance_df: np.ndarray
+    sample: np.ndarray
     total: float
     total_df: float
     documents: np.ndarray
     documents_df: float
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """(C, C): the covariance of `effect` over seeds."""
+        return self.weights * self.variance[self.cell] @ self.weights.T
 
 
 def fit(eligible: pd.DataFrame, quality: str = "dev_loss") -> Fit:
     """The model by least squares, of any pattern of seeds (`eligible_runs`)."""
     eligible = eligible[eligible[quality].notna()]
     cells, cell, seed = coded(eligible)
-    documents, documents_df = _document_covariance(eligible, cell, quality)
-    return Fit(
-        cells,
-        **two_way(cell, seed, eligible[quality].to_numpy(float)),
-        documents=documents,
-        documents_df=documents_df,
-    )
+    share = pd.factorize(eligible.requested_share, use_na_sentinel=False)[0]
+    model = two_way(cell, seed, eligible[quality].to_numpy(float), share)
+    documents, documents_df = _document_covariance(eligible, quality, model)
+    return Fit(cells, **model, documents=documents, documents_df=documents_df)
 
 
 def _document_covariance(
-    eligible: pd.DataFrame, cell: np.ndarray, quality: str
+    eligible: pd.DataFrame, quality: str, model: dict
 ) -> tuple[np.ndarray, float]:
     """The covariance (C, C) of the cells' losses over the choice of documents, and its df.
 
     From G groups of whole documents, by the ratio estimator (Cochran 1977, Sampling Techniques, eq.
-    6.13). Zero where a run lacks dev_by_group or the groups differ.
+    6.13), less the runs' own noise, which differs between groups and is in `sigma2` already. Zero
+    where a run lacks dev_by_group or the groups differ.
     """
     groups = _document_groups(eligible, quality)
+    cell = model["cell"]
+    x = np.eye(cell.max(initial=-1) + 1)[cell]
     if groups is None:
-        n_cells = cell.max(initial=-1) + 1
-        return np.zeros((n_cells, n_cells)), math.inf
+        return np.zeros((x.shape[1], x.shape[1])), math.inf
 
     tokens, nats = groups
     residual = (nats - nats.sum(1, keepdims=True) / tokens.sum() * tokens) / tokens.sum()
     residual *= (eligible[quality] / eligible.dev_loss).to_numpy(float)[:, None]
-    x = np.eye(cell.max() + 1)[cell]
-    residual = x.T @ residual / x.sum(axis=0)[:, None]
+    averaged = x.T @ residual / x.sum(axis=0)[:, None]
     n = len(tokens)
-    return n / (n - 1) * residual @ residual.T, n - 1
+    covariance = n / (n - 1) * averaged @ averaged.T
+    if model["df"]:
+        of_runs = n / (n - 1) * np.square(model["maker"] @ residual).sum() / model["df"]
+        covariance = _positive(covariance - np.diag(of_runs / x.sum(axis=0)))
+    return covariance, n - 1
+
+
+def _positive(matrix: np.ndarray) -> np.ndarray:
+    """The nearest covariance matrix: no variance below zero."""
+    values, vectors = np.linalg.eigh(matrix)
+    return vectors * values.clip(0) @ vectors.T
 
 
 def _document_groups(eligible: pd.DataFrame, quality: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -185,7 +207,8 @@ def means(runs: pd.DataFrame, quality: str = "dev_loss") -> pd.DataFrame:
 
 def mean_table(model: Fit, quality: str = "dev_loss") -> pd.DataFrame:
     """`means` of a fitted model."""
-    half = half_width((model.mean_variance, model.total_df))
+    # Of both df the fewer; those of the cell are unknown where no seed repeats in two cells.
+    half = half_width((model.mean_variance, np.fmin(model.total_df, model.variance_df)))
     half = np.where((model.n > 1) | bool(model.df), half, np.nan)
     return pd.DataFrame(
         {

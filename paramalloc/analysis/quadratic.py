@@ -31,7 +31,7 @@ class Quadratic:
     products: Products
     beta: np.ndarray
     covariance: np.ndarray
-    df: int
+    df: float
 
     def terms(self, points: pd.DataFrame) -> np.ndarray:
         """(n, p): the terms at the points' columns of these axes."""

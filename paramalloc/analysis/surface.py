@@ -2,10 +2,11 @@
 
     y = b_s + b_u u + b_v v + b_uu u^2 + b_uv u v + b_vv v^2 + e
 
-with u = ln share and v = ln glu (realised), a block b_s for each seed and the residual pooled. It
-holds for these dev documents, which all cells share, and within the convex hull of the cells. An
-axis with two levels has no square.
-Shapes: N runs, n points, p terms.
+with u = ln share and v = ln glu (realised), a block b_s for each seed and a variance of e for each
+cell (`variances`), from which the covariance of least squares follows. It holds for these dev
+documents, which all cells share, and within the convex hull of the cells. An axis with two levels
+has no square.
+Shapes: N runs, C cells, n points, p terms.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from scipy import stats
 from .comparisons import T_DRAWS, draw_t
 from .hull import EDGE_TOLERANCE, Hull, hull_of
 from .least_squares import EXACT
-from .noise import fit
+from .noise import fit, satterthwaite
 from .optimum import GRID_SIDE, describe_no_optimum, describe_optimum, locate_optimum
 from .power import LEVEL
 from .quadratic import AXES, Quadratic, mesh, products_for, quadratic_terms
 from .selection import eligible_runs
+from .variances import cell_variances
 
 VARIES = 0.05  # range of a logarithm: below, an axis was not varied, only rounded
 FEWEST_CELLS = 3
@@ -38,8 +40,8 @@ class Surface:
     `optimum`: for each axis (estimate, low, high), 95 %, where an end that the data do not bound is
     0 or inf. None where no optimum is distinguishable, the axis was not fitted, the fit is not
     convex with 95 % confidence, or a quadratic does not describe the cells. `lack_of_fit_p`: of the
-    F test against the scatter of seeds; NaN without any. `sigma`: residual, nats per token, with
-    `df` degrees of freedom; where a quadratic does not describe the cells, how far they lie off it.
+    F test against the scatter of seeds; NaN without any. `sigma`: residual, nats per token, pooled;
+    where a quadratic does not describe the cells, how far they lie off it.
     """
 
     quadratic: Quadratic
@@ -56,8 +58,8 @@ class Surface:
         return self.quadratic.axes
 
     @property
-    def df(self) -> int:
-        """Degrees of freedom of `sigma`."""
+    def df(self) -> float:
+        """Degrees of freedom of the intervals."""
         return self.quadratic.df
 
     @property
@@ -164,12 +166,19 @@ def fit_over(eligible: pd.DataFrame, axes: tuple[str, ...]) -> Surface | None:
 
     # Least squares; where a quadratic does not describe the cells, the variance is the misfit's.
     response = _without_seeds(y, seeds)
-    beta = np.linalg.lstsq(design, response, rcond=None)[0]
-    rss = float(np.square(response - design @ beta).sum())
+    weights = np.linalg.pinv(design)  # (p - 1, N) of the runs
+    beta = weights @ response
+    residual = response - design @ beta
+    rss = float(np.square(residual).sum())
     p, misfit, misfit_df = lack_of_fit(eligible, rss, df)
-    variance, df = (misfit, misfit_df) if p < LEVEL else (rss / df, df)
+    if p < LEVEL:
+        variance, df, variances = misfit, misfit_df, np.full(len(eligible), misfit)
+    else:
+        variance = max(rss / df, EXACT)
+        maker = _without_seeds(np.eye(len(eligible)), seeds) - design @ weights
+        variances, df = _variances_of_runs(eligible, maker, residual, variance, df, weights)
     covariance = np.zeros((1 + len(beta), 1 + len(beta)))
-    covariance[1:, 1:] = max(variance, EXACT) * np.linalg.inv(design.T @ design)
+    covariance[1:, 1:] = weights * variances @ weights.T
     beta = np.concatenate([[(y - terms @ beta).mean()], beta])
 
     quadratic = Quadratic(axes, centre, scale, products, beta, covariance, df)
@@ -178,6 +187,23 @@ def fit_over(eligible: pd.DataFrame, axes: tuple[str, ...]) -> Surface | None:
     optimum = dict.fromkeys(AXES) if p < LEVEL else locate_optimum(quadratic, ranges, hull)
     sigma, n_seeds = math.sqrt(variance), eligible.seed.nunique()
     return Surface(quadratic, optimum, p, sigma, n_seeds, ranges, hull)
+
+
+def _variances_of_runs(
+    eligible: pd.DataFrame,
+    maker: np.ndarray,
+    residual: np.ndarray,
+    sigma2: float,
+    df: int,
+    weights: np.ndarray,
+) -> tuple[np.ndarray, float]:
+    """The variance of each run (N,), that of its cell, and the lowest df of any coefficient."""
+    cell = pd.factorize(eligible.cell)[0]
+    share = pd.factorize(eligible.requested_share, use_na_sentinel=False)[0]
+    variance, variance_df, _ = cell_variances(maker, residual, sigma2, cell, share)
+    of_cells = np.square(weights) @ np.eye(len(variance))[cell] * variance  # (p - 1, C)
+    _, dfs = satterthwaite(*zip(of_cells.T, variance_df, strict=True))
+    return variance[cell], min(df, float(dfs.min()))
 
 
 def _seed_dummies(runs: pd.DataFrame) -> np.ndarray:

@@ -24,11 +24,13 @@ from paramalloc.analysis.comparisons import (
     compare_with,
     critical_value,
     draw_t,
+    estimate_contrasts,
     may_be_best,
     step_down,
 )
 from paramalloc.analysis.noise import satterthwaite
 from paramalloc.analysis.surface import fit_over
+from paramalloc.analysis.variances import CELL_PRIOR, SHARE_PRIOR, cell_variances
 
 
 @pytest.fixture(scope="module")
@@ -88,26 +90,33 @@ def test_balanced_data_give_the_two_way_analysis_of_variance():
 
 
 def test_unbalanced_differences_are_those_of_a_regression_on_dummies(study):
-    """With runs missing here and there: coefficients and errors of ordinary least squares."""
+    """With runs missing here and there: coefficients of ordinary least squares, and their errors
+    when each cell has a variance of its own (White 1980): those of the model, the baseline's at
+    least.
+    """
     runs = (
         draw_losses(study, 5.0, np.random.default_rng(6))
         .drop(index=[0, 7, 20])
         .reset_index(drop=True)
     )
-    cells = list(dict.fromkeys(runs.cell))
-    base = cells.index("35 % × 2.66")
-    dummies = pd.get_dummies(runs.cell, dtype=float)[
-        [name for name in cells if name != cells[base]]
-    ]
+    model = fit(runs)
+    base = model.cells.index("35 % × 2.66")
+    dummies = pd.get_dummies(runs.cell, dtype=float)[model.cells].drop(columns=model.cells[base])
     x = np.column_stack([dummies, pd.get_dummies(runs.seed, dtype=float)])
     beta, rss, rank, _ = np.linalg.lstsq(x, runs.dev_loss.to_numpy(float))
-    df = len(runs) - rank
-    error = np.sqrt(np.diag(np.linalg.inv(x.T @ x)) * rss / df)[: dummies.shape[1]]
-    table = compare_with(fit(runs), base)
-    assert table.difference.to_numpy() == pytest.approx(beta[: dummies.shape[1]])
-    assert ((table.high - table.low) / 2).to_numpy() == pytest.approx(
-        stats.t.ppf(0.975, df) * error
-    )
+    others = np.delete(np.arange(len(model.cells)), base)
+    unit = np.eye(len(model.cells))
+    difference, covariance, df = estimate_contrasts(model, (unit - unit[base])[others])
+    assert difference == pytest.approx(beta[: len(others)])
+    variance = np.diag(model.variance[model.cell])
+    inverse = np.linalg.inv(x.T @ x)
+    expected = (inverse @ x.T @ variance @ x @ inverse)[: len(others), : len(others)]
+    assert covariance == pytest.approx(expected) and df.max() <= len(runs) - rank == model.df
+    assert model.sigma2 == pytest.approx(rss[0] / model.df)
+    table = compare_with(model, base)
+    width = stats.t.ppf(0.975, df) * np.sqrt(np.diag(covariance))
+    assert table.difference.to_numpy() == pytest.approx(difference)
+    assert ((table.high - table.low) / 2 >= width - 1e-12).all()
 
 
 def test_the_largest_t_is_adjusted_as_scipy_does_dunnetts_test():
@@ -163,7 +172,7 @@ def test_satterthwaite_of_one_part_is_that_part():
 
 def test_the_surface_and_its_intervals_are_those_of_a_regression(study):
     """A predicted difference of two points and its interval: ordinary least squares of the
-    quadratic with dummies for the seeds.
+    quadratic with dummies for the seeds, each cell with its variance.
     """
     runs = draw_losses(study, 5.0, np.random.default_rng(16))
     found = fit_over(runs, ("embed_share", "glu"))
@@ -180,10 +189,17 @@ def test_the_surface_and_its_intervals_are_those_of_a_regression(study):
         for share, glu in ((0.3, 2.2), (0.4, 3.5))
     )
     apart = np.concatenate([(terms(here) - terms(there))[0], np.zeros(BASELINE_SEEDS)])
-    error = math.sqrt(apart @ np.linalg.inv(x.T @ x) @ apart * rss[0] / df)
     row = found.predict(here, there).iloc[0]
-    assert row.difference == pytest.approx(apart @ beta, abs=1e-8) and found.df == df
-    assert (row.high - row.low) / 2 == pytest.approx(stats.t.ppf(0.975, df) * error, rel=1e-6)
+    assert row.difference == pytest.approx(apart @ beta, abs=1e-8) and found.df <= df
+
+    # Errors under the cells' variances, from the residuals of this regression.
+    inverse = np.linalg.inv(x.T @ x)
+    maker = np.eye(len(x)) - x @ inverse @ x.T
+    cell, share = pd.factorize(runs.cell)[0], pd.factorize(runs.requested_share)[0]
+    variance, _, _ = cell_variances(maker, maker @ runs.dev_loss, rss[0] / df, cell, share)
+    error = np.sqrt(np.square(apart @ inverse @ x.T) @ variance[cell])
+    half = stats.t.ppf(0.975, found.df) * error
+    assert (row.high - row.low) / 2 == pytest.approx(half, rel=1e-6)
 
 
 def test_losses_that_repeat_exactly_are_told_apart():
@@ -381,3 +397,45 @@ def test_two_seeds_are_enough_without_scatter():
     by zero.
     """
     assert Floor(0.0, 0.0, 0.0, 8).seeds_needed(0.01) == 2
+
+
+def test_the_sample_variance_of_a_cell_is_its_own():
+    """Balanced, unbalanced, and cells of few seeds: in the mean of 4,000 draws the sample variance
+    of a cell four times as noisy is its true one, though its residuals hold the noise of others.
+    """
+    generator = np.random.default_rng(21)
+    for dropped in ([], [0, 7, 20, 21]):
+        runs = grid(seeds=SEEDS).drop(index=dropped)
+        cell, seed = (
+            pd.factorize(runs[["requested_share", "requested_glu"]].apply(tuple, axis=1))[0],
+            runs.seed,
+        )
+        x = np.column_stack([np.eye(12)[cell], np.eye(SEEDS)[seed]])
+        maker = np.eye(len(runs)) - x @ np.linalg.pinv(x)
+        noise = generator.standard_normal((4000, len(runs))) * np.where(cell == 5, 2.0, 1.0)
+        share = np.zeros_like(cell)
+        found = [cell_variances(maker, maker @ row, 1.0, cell, share)[2][5] for row in noise]
+        assert np.mean(found) == pytest.approx(4.0, rel=0.08)
+
+
+def test_a_variance_lies_between_the_runs_of_the_cell_those_of_its_share_and_all():
+    """Balanced seeds, by hand: residuals' sums of squares of a cell hold (1 - 2 / C) (S - 1) of its
+    own variance and (S - 1) / C of the mean, then Smyth's average twice.
+    """
+    runs = noisy(eligible_runs(grid(seeds=SEEDS)), 0.01)
+    model = fit(runs)
+    y = runs.dev_loss.to_numpy(float).reshape(12, SEEDS)
+    left = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0) + y.mean()
+    own, mean = np.square(left).sum(axis=1), np.square(left).sum() / 22
+
+    def shrink(rss, n, prior, weight):
+        df = n * (SEEDS - 1) * (1 - 2 / 12 + n / 12**2)
+        others = n * (SEEDS - 1) * (1 - 1 / 12) - df
+        sample = max((rss - others * mean) / df, 0.0)
+        return (weight * prior + df * sample) / (weight + df), weight + df
+
+    for i in range(12):
+        at_share = 4 * (i // 4)
+        prior, _ = shrink(own[at_share : at_share + 4].sum(), 4, mean, SHARE_PRIOR)
+        expected = shrink(own[i], 1, prior, CELL_PRIOR)
+        assert (model.variance[i], model.variance_df[i]) == pytest.approx(expected)
