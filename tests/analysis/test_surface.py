@@ -13,6 +13,7 @@ from paramalloc.analysis import LEVEL, fit_surface
 from paramalloc.analysis.optimum import describe_optimum
 from paramalloc.analysis.quadratic import AXES, mesh
 from paramalloc.analysis.surface import fit_over
+from paramalloc.analysis.variances import cell_variances
 from paramalloc.runs import read_results
 
 
@@ -86,7 +87,9 @@ def test_a_bowl_beyond_the_edge_has_its_optimum_at_or_beyond_the_edge():
 
 
 def test_a_bowl_is_told_by_the_t_test_of_its_curvature():
-    """One axis: convex exactly where the one-sided p of ordinary least squares is below 5 %."""
+    """One axis: convex exactly where the one-sided p of ordinary least squares is below 5 %, each
+    cell with its variance.
+    """
     answers = set()
     for seed in range(30):
         runs = grid(seeds=2)[lambda rows: rows.requested_glu == 2.66].assign(glu=2.66)
@@ -95,7 +98,11 @@ def test_a_bowl_is_told_by_the_t_test_of_its_curvature():
         design = np.column_stack([share, share**2, runs.seed == 0, runs.seed == 1]).astype(float)
         beta, [rss], _, _ = np.linalg.lstsq(design, runs.dev_loss.to_numpy(float))
         df = len(runs) - 4
-        error = math.sqrt(rss / df * np.linalg.inv(design.T @ design)[1, 1])
+        weights = np.linalg.pinv(design)
+        maker = np.eye(len(runs)) - design @ weights
+        cell = share = pd.factorize(runs.requested_share)[0]
+        variance, _, _ = cell_variances(maker, maker @ runs.dev_loss, rss / df, cell, share)
+        error = math.sqrt(np.square(weights[1]) @ variance[cell])
         p = stats.t.sf(beta[1] / error, df)
         found = fit_surface(runs)
         if found.lack_of_fit_p < LEVEL:
