@@ -39,7 +39,8 @@ def describe_screening(runs: pd.DataFrame) -> tuple[str, ...]:
         _count_cells(others, table, "not complete yet"),
         "The runs that are left were selected by their loss, so their means and their scatter are"
         " too low."
-        f" To compare cells, train them whole on fresh seeds: `{claim_command(runs)}`.",
+        f" To compare cells, train them whole on fresh seeds: `{claim_command(runs)}`"
+        " (SWEEP: the one that was screened).",
     ]
     return tuple(sentence for sentence in sentences if sentence)
 

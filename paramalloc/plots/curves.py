@@ -155,7 +155,7 @@ def _unfinished_labels(base: alt.Chart, ends: pd.DataFrame) -> list:
         False: {"align": "left", "dx": 9, "dy": -10},
     }
     labels = []
-    for late, rows in ends.groupby("late"):
+    for late, rows in ends.drop_duplicates(["tokens", "state"]).groupby("late"):
         label = base.properties(data=rows).mark_text(fontSize=11, color=INK, **places[late])
         labels.append(label.encode(text="state:N"))
     return labels

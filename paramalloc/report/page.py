@@ -22,6 +22,7 @@ import pandas as pd
 import vl_convert
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from ..analysis import NO_COMPARISON
 from ..plots import DARK, VEGALITE
 from ..runs import write_text
 from .markup import keep_together, scrolling_table
@@ -31,13 +32,13 @@ HERE = Path(__file__).parent
 
 
 def write_html(notebook: Path, page: Path) -> Path:
-    """The executed notebook as `page`.
+    """The executed notebook as `page`, without the sections that have nothing to compare.
 
     Cells tagged `answer`, `reasons` or `scale` get a style of their own. Sections whose heading is
     tagged `fold` are folded.
     """
     page = Path(page)
-    cells = nbformat.read(notebook, as_version=4).cells
+    cells = _without_empty_sections(nbformat.read(notebook, as_version=4).cells)
     body = _join_cells([(cell.metadata.get("tags", []), _cell_html(cell)) for cell in cells])
     text = _fill(
         "page.html",
@@ -90,6 +91,23 @@ def _safe_json(value) -> str:
 
 
 # ---------------------------------------------------------------- cells
+
+
+def _without_empty_sections(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The cells, without sections that a screening leaves empty: nothing but notes that it does."""
+    sections: list[list[nbformat.NotebookNode]] = [[]]
+    for cell in cells:
+        if cell.source.startswith("## "):
+            sections.append([])
+        sections[-1].append(cell)
+    return [cell for section in sections if not _is_empty(section) for cell in section]
+
+
+def _is_empty(section: list[nbformat.NotebookNode]) -> bool:
+    """Whether its outputs say that no cells are compared, and show neither figure nor table."""
+    outputs = [output.get("data", {}) for cell in section for output in cell.get("outputs", [])]
+    shown = any("image/svg+xml" in data or "text/html" in data for data in outputs)
+    return not shown and any(data.get("text/plain") == NO_COMPARISON for data in outputs)
 
 
 def _join_cells(cells: list[tuple[list, str]]) -> str:

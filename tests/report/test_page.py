@@ -6,12 +6,14 @@ from base64 import b64encode
 from hashlib import sha256
 
 import nbformat
+import pandas as pd
 import pytest
 from analysis_fixtures import study
 from IPython.core.formatters import DisplayFormatter
 
 from paramalloc import plots, report
-from paramalloc.analysis import reach_verdict
+from paramalloc.analysis import NO_COMPARISON, reach_verdict
+from paramalloc.runs import Note
 
 HOSTILE = 'x</script><script>alert(1)</script><!--|![i](http://evil.example/a.png)`<b>"'
 
@@ -129,6 +131,18 @@ def test_page_charts_have_words_and_numbers(page):
         assert "<figcaption><b>" in chart
         assert re.search(r'alt="[^"]{30,}" src="data:', chart)
         assert "<table" in chart
+
+
+def test_a_section_that_compares_nothing_is_left_out(tmp_path):
+    """Of a screening: one with nothing but the note that says so. Where a table stands, both do."""
+    note = display_data(Note(NO_COMPARISON))
+    table = display_data(report.Table(pd.DataFrame({"cell": ["35 %"]}), "cells"))
+    cells = [nbformat.v4.new_markdown_cell("# Title")]
+    for heading, outputs in {"## Empty": [note], "## Kept": [note, table], "## Words": []}.items():
+        cells.append(nbformat.v4.new_markdown_cell(heading))
+        cells += [code_cell("", output) for output in outputs]
+    text = write_page(cells, tmp_path)
+    assert re.findall("<h2.*?>(.*?)</h2>", text) == ["Kept", "Words"]
 
 
 def test_sections_tagged_fold_are_folded(tmp_path):
