@@ -120,7 +120,6 @@ _TABLE = (
     _parameter("seed"),
     _parameter("tokens", "realised"),
     _column("tokens_trained", "int", "tokens", "how far the run came"),
-    _column("epochs", "float", "", "readings of the train text: tokens_trained / its tokens"),
     _column("dev_curve", "list", "tokens, nats per token",
             "the probes: [tokens, loss of the dev probe]"),
 
@@ -255,6 +254,7 @@ _TABLE = (
             "timed", better="less"),
     _column("graphed", "bool", "",
             "whether tokens_per_s is of steps that were replayed as one CUDA graph", "timed"),
+    _column("epochs", "float", "", "readings of the train text: tokens_trained / its tokens"),
     _column("beside", "text", "",
             "run_ids of the other runs of these outputs that this machine held as training began"
             " or ended; `nobody` where it held none"),
