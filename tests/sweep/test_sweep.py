@@ -58,6 +58,17 @@ def test_the_command_line_replaces_profile_and_dataset():
     assert config.dataset == "wikitext-103" and config.early_stop == "flag"
 
 
+def test_some_cells_of_a_sweep_are_chosen_by_what_they_request():
+    """In the sweep's own order; one that it lacks is refused, with those that there are."""
+    some = load_sweep("grid", cells="0.45x4, 0.35×2.66", profile="quick")
+    requests = [(cell.config.embed_share, cell.config.glu) for cell in some.cells]
+    assert requests == [(0.35, 2.66), (0.45, 4.0)]
+    kept = load_sweep("factorized_mlp", cells="0.35", profile="quick").cells
+    assert [cell.parameters["embed_share"] for cell in kept] == [0.35]
+    with pytest.raises(ConfigError, match=r"no cell 0\.3x4 in this sweep: name some of 0\.35x"):
+        load_sweep("grid", cells="0.3x4", profile="quick")
+
+
 def test_no_cell_is_written_outside_its_sweeps_folder(tmp_path):
     """A value that is a path becomes part of a file's name; equal names get a number."""
     path = tmp_path / "paths.yaml"
