@@ -17,7 +17,7 @@ TUNING_SEED = 1000  # from here on, seeds only choose a learning rate
 BASELINE = "35 % × 2.66"
 DRAWS = 50_000
 SHARE_PRIOR, CELL_PRIOR = 4, 12  # degrees of freedom that a prior variance counts as
-SHIFT_WEIGHT, SHIFT_ERRORS = 0.3, 3
+SHIFT_WEIGHT, DEVIATION_WEIGHT, SHIFT_ERRORS = 0.3, 0.06, 3
 
 
 class Study:
@@ -150,13 +150,15 @@ class Study:
 
     # ---- differences
 
-    def compare(self, weights: pd.DataFrame, references: Iterable[str] = ()) -> pd.DataFrame:
+    def compare(
+        self, weights: pd.DataFrame, references: Iterable[str] = (), more: pd.Series | float = 0.0
+    ) -> pd.DataFrame:
         """Contrasts (a row each, a column a cell): difference, low, high (together), p adjusted.
 
-        `references` are the cells whose error many contrasts share.
+        `references` are the cells whose error many contrasts share, `more` is added to variances.
         """
         weights = weights[self.losses.index]
-        variances = self.variances.copy()
+        variances = self.variances + more
         for cell in references:
             variances[cell] = self.with_shift(cell)
         runs = weights * variances / self.n_seeds @ weights.T
@@ -224,7 +226,10 @@ class Study:
             share, glu = cell.split(" × ")
             row, column = self.unit(self._of(share)), self.unit(self._of(glu))
             weights[cell] = self.unit([cell]) - row - column + self.unit(list(self.means.index))
-        table = self.compare(pd.DataFrame(weights).T)
+        weights = pd.DataFrame(weights).T
+        off = self.n_seeds * np.square(weights[self.losses.index] @ self.losses.mean(axis=1))
+        most = SHIFT_ERRORS**2 * pd.Series({cell: self.sample([cell]) for cell in off.index})
+        table = self.compare(weights, more=DEVIATION_WEIGHT * np.minimum(off, most))
         return table.loc[table.difference.abs().idxmax()]
 
     # ---- surface
