@@ -114,6 +114,18 @@ def test_an_interrupted_sweep_on_ray_saves_its_runs_and_leaves_no_process(plan, 
     assert all(process.status() == psutil.STATUS_ZOMBIE for process in left)
 
 
+def test_when_a_sweep_on_ray_is_killed_nothing_trains_on(plan, whole, tmp_path):
+    """Its actors and their processes end within 10 s, and the same command goes on."""
+    sweep = start(plan, tmp_path / "o", *ON_RAY)
+    wait_for(lambda: list(tmp_path.glob("o/runs/*/checkpoint/step-*")))
+    workers = family(sweep)["worker"]
+    sweep.kill()
+    _, left = psutil.wait_procs(workers, timeout=10)
+    assert workers and not left
+    finish(plan, tmp_path / "o", *ON_RAY)
+    assert_same_runs(whole, tmp_path / "o")
+
+
 def wait_for(condition, seconds: float = 120):
     """Wait until a condition holds, but no longer than so many seconds."""
     deadline = time.monotonic() + seconds
