@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from recomputed_draws import draw_sizes, step_down
 from scipy import stats
 
 TUNING_SEED = 1000  # from here on, seeds only choose a learning rate
 BASELINE = "35 % × 2.66"
-DRAWS = 50_000
 SHARE_PRIOR, CELL_PRIOR = 4, 12  # degrees of freedom that a prior variance counts as
 SHIFT_WEIGHT, DEVIATION_WEIGHT, SHIFT_ERRORS = 0.3, 0.06, 3
 
@@ -249,22 +249,3 @@ def without_negative(covariance: pd.DataFrame) -> pd.DataFrame:
     values, vectors = np.linalg.eigh(covariance)
     positive = vectors @ np.diag(np.maximum(values, 0.0)) @ vectors.T
     return pd.DataFrame(positive, covariance.index, covariance.columns)
-
-
-def draw_sizes(correlation: np.ndarray, df: float) -> np.ndarray:
-    """(DRAWS, k): sizes |t| of estimates whose truth is zero."""
-    generator = np.random.default_rng(7)
-    normal = generator.multivariate_normal(
-        np.zeros(len(correlation)), correlation, DRAWS, check_valid="ignore"
-    )
-    return np.abs(normal) / np.sqrt(generator.chisquare(df, (DRAWS, 1)) / df)
-
-
-def step_down(sizes: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Holm's procedure on the largest |t|: of each hypothesis among those not yet rejected."""
-    adjusted, floor = np.empty(len(sizes)), 0.0
-    left = list(np.argsort(-sizes))
-    while left:
-        floor = max(floor, float((draws[:, left].max(axis=1) >= sizes[left[0]]).mean()))
-        adjusted[left.pop(0)] = floor
-    return adjusted
