@@ -97,6 +97,18 @@ class Study:
         most = SHIFT_ERRORS**2 * self.sample([cell])
         return self.variances[cell] + SHIFT_WEIGHT * min(self.n_seeds * shift**2, most)
 
+    @property
+    def equal_scatter_p(self) -> float:
+        """The test of Brown and Forsythe by hand: do distances from the medians differ?"""
+        shares = self.residuals.groupby(lambda cell: cell.split(" × ")[0])
+        distances = [abs(part.stack() - part.stack().median()) for _, part in shares]
+        return float(stats.f_oneway(*distances).pvalue)
+
+    def scatter_of(self, cells: list[str]) -> float:
+        """The standard deviation of the runs of these cells around the model."""
+        df = len(cells) * (self.n_seeds - 1) * (1 - 1 / self.n_cells)
+        return float(np.sqrt(np.square(self.residuals.loc[cells]).sum(axis=None) / df))
+
     def mean_half(self, cell: str) -> float:
         """Half the interval of a cell's mean over seeds, where seeds have no common effect."""
         within = np.square(self.losses.sub(self.losses.mean(axis=1), axis=0)).sum(axis=None)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pandas as pd
 from analysis_fixtures import SEEDS, grid
 
-from paramalloc.analysis import eligible_runs, fit, main_effects
+from paramalloc.analysis import eligible_runs, fit, fit_surface, main_effects
 from paramalloc.analysis.comparisons import compare_with, may_be_best
+from paramalloc.analysis.quadratic import mesh
+from paramalloc.analysis.recommendation import claims_better
 
 SIGMA, WORSE = 0.0106, 0.073  # nats per token: published
 BASELINE, BETTER = "35 % × 2.66", "45 % × 4"
@@ -129,18 +132,38 @@ def effect_missed(runs: pd.DataFrame) -> bool:
     return bool(((table.low > true) | (table.high < true)).any())
 
 
+def recommended_falsely(runs: pd.DataFrame) -> bool:
+    """`recommend` calls a shape better than the baseline: no shape is, in any scenario."""
+    return claims_better(runs, searched_shapes())
+
+
+@cache
+def searched_shapes() -> pd.DataFrame:
+    """The points of a grid over share and expansion that lie within the cells' convex hull."""
+    runs = normal()(design(), np.random.default_rng(0))
+    surface = fit_surface(runs)
+    assert surface is not None, "a whole grid has one"
+    points = mesh(surface.ranges, 6)
+    return points[surface.contains(points)].reset_index(drop=True)
+
+
 CLAIMS: dict[str, Callable[[pd.DataFrame], bool]] = {
     "differs from the baseline": differs_falsely,
     "ruled out as best": best_ruled_out,
     "main effects": effect_missed,
+    "recommended as better": recommended_falsely,
 }
 
 
-def share_false(scenario: str, claim: str, studies: int, seed: int = 0) -> float:
-    """How many of these studies make a false claim."""
+def false_claims(scenario: str, studies: int, seed: int = 0) -> dict[str, float]:
+    """The part of these studies in which each of the claims is false."""
     generator, runs = np.random.default_rng(seed), design()
-    draws = (SCENARIOS[scenario](runs, generator) for _ in range(studies))
-    return sum(CLAIMS[claim](study) for study in draws) / studies
+    counts = dict.fromkeys(CLAIMS, 0)
+    for _ in range(studies):
+        study = SCENARIOS[scenario](runs, generator)
+        for name, claim in CLAIMS.items():
+            counts[name] += claim(study)
+    return {name: count / studies for name, count in counts.items()}
 
 
 def power(studies: int, errors: float = 4.0, cell: str = BETTER, seed: int = 0) -> float:

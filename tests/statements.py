@@ -40,8 +40,8 @@ def answers(study: Study) -> list[str]:
         f"Of {study.n_cells} cells, {study.best} (d_model {first.d_model:.0f}, {first.n_layers:.0f}"
         f" layers) reached the lowest dev loss: {mean:.3f} nats per token (95 % CI over seeds"
         f" [{mean - half:.3f}, {mean + half:.3f}]), perplexity {best.dev_ppl.mean():.1f}.",
-        f"It {relation} the baseline, {BASELINE}: {signed(row.difference)} nats (adjusted p"
-        f" {about(row.p, 4, 0.01)}, simultaneous 95 % CI {signed_interval(row)}).",
+        f"It {relation} the baseline, {BASELINE}: {signed(row.difference)} nats (adjusted p ="
+        f" {about(row.p, 3, 0.01)}, simultaneous 95 % CI {signed_interval(row)}).",
         f"Comparing all pairs, {len(close)} of {study.n_cells} cells, the lowest included, may be"
         f" the best (all but {', '.join(rest)}), with {study.n_seeds} seeds a cell and a run-to-run"
         f" standard deviation of {study.sigma:.4f} nats.",
@@ -92,6 +92,8 @@ def noise(study: Study) -> list[str]:
         "One comparison of two cells, planned beforehand and on the same seeds, needs"
         f" {study.seeds_needed(0.02)} seeds to detect 0.02 nats and {study.seeds_needed(0.005)}"
         " seeds to detect 0.005 nats (power 80 %).",
+        f"No share is known to scatter more than another (Brown-Forsythe test of the shares, p ="
+        f" {study.equal_scatter_p:.3f}).",
         f"The choice of dev documents adds a standard error of {study.documents_error:.3f} nats…",
         f"On the test split, {study.best} is the lowest, as on dev ({test.min():.3f} nats per"
         " token).",

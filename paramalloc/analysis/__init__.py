@@ -14,6 +14,7 @@ How sure:
 - `variances`: the variance of each cell, shrunk towards that of its share and of all
 - `least_squares`: the cell + seed model, arrays in and out
 - `noise`: run-to-run noise, means and their intervals
+- `scatter`: whether shares and cells scatter equally
 - `comparisons`: differences between cells, corrected for how many there are
 - `effects`: main effects of share and GLU expansion
 - `floor`: the scatter of the baseline over many seeds
@@ -81,6 +82,7 @@ from .rates import (
 )
 from .recipe import training_command
 from .recommendation import recommend
+from .scatter import equal_scatter_p, scatter_table
 from .screening import NO_COMPARISON, describe_earlier_screening
 from .selection import NO_RUNS, NOTHING, cell_name, eligible_runs
 from .surface import Surface, fit_surface
@@ -121,6 +123,7 @@ __all__ = [
     "distances_of_shares",
     "early_order",
     "eligible_runs",
+    "equal_scatter_p",
     "estimate_noise",
     "fit",
     "fit_surface",
@@ -147,6 +150,7 @@ __all__ = [
     "reach_verdict",
     "recommend",
     "runs_at_own_rates",
+    "scatter_table",
     "screened_out",
     "slopes",
     "tokens_until_known",

@@ -15,7 +15,7 @@ from .noise import Noise, estimate_noise, fit, means
 from .screening import describe_screening
 from .selection import CLOSE, NO_RUNS, eligible_runs
 from .surface import fit_surface
-from .wording import interval, join_words, percent, signed, signed_interval
+from .wording import interval, join_words, p_value, percent, signed, signed_interval
 
 # How a main effect names a level, several levels, and what it is averaged over.
 EFFECT_WORDS = {
@@ -152,7 +152,7 @@ def _versus_baseline(
         "is distinguishably better than" if row.distinguishable else "is not distinguishable from"
     )
     ci = f"simultaneous 95 % CI {signed_interval(row.low_all, row.high_all)}"
-    numbers = f"{signed(row.difference)} nats (adjusted p {row.p_adjusted:.3g}, {ci})"
+    numbers = f"{signed(row.difference)} nats (adjusted {p_value(row.p_adjusted)}, {ci})"
     return f"It {relation} the baseline, {baseline.cell.iloc[0]}: {numbers}."
 
 

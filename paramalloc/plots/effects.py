@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from ..analysis import Noise, baseline_name, by_tradeoff, cells_table, differences, estimate_noise
+from ..analysis.wording import p_value
 from ..runs import Note
 from .base import colour_and_shape, compares, describe_rows, needs_runs, single_out, titled
 from .labels import WIDTH
@@ -47,7 +48,7 @@ def difference_forest(runs: pd.DataFrame):
             "cell": "{cell}",
             "difference (nats/token)": "{difference:+.4f}",
             "simultaneous 95 % CI": "[{low:+.4f}, {high:+.4f}]",
-            "p (adjusted for all cells)": "{p_adjusted:.3g}",
+            "p (adjusted for all cells)": "{p_text}",
             "verdict": "{verdict}",
         },
     )
@@ -64,7 +65,13 @@ def _compared_cells(runs: pd.DataFrame) -> pd.DataFrame:
     """The cells in order of their difference, with simultaneous intervals and a verdict each."""
     cells = differences(runs).sort_values("difference")
     verdicts = [_verdict(cell) for cell in cells.itertuples()]
-    return cells.assign(low=cells.low_all, high=cells.high_all, verdict=verdicts)
+    p_text = cells.p_adjusted.map(_p_text)
+    return cells.assign(low=cells.low_all, high=cells.high_all, verdict=verdicts, p_text=p_text)
+
+
+def _p_text(p: float) -> str | None:
+    """`0.096` or `< 0.001`; nothing where it is not known."""
+    return None if pd.isna(p) else p_value(p).removeprefix("p ").removeprefix("= ")
 
 
 def _verdict(cell) -> str:

@@ -5,6 +5,7 @@ nothing in them acts.
 
     summary      the answer, how sure it is, its scale and its corpus
     uncertainty  noise, seeds that a difference needs, the test split
+    scatter      whether shares and cells scatter equally
     early_order  how early the order of the cells was known
     rates        how learning rates were chosen, or what others would have gained
     tables       cells, main effects, fronts

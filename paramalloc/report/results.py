@@ -15,6 +15,7 @@ from .markup import Table, code, escape_markdown, frame_to_markdown
 from .open_runs import unfinished
 from .origin import provenance
 from .recipe import methods
+from .scatter import scatter_by_cell, scatter_by_share
 from .summary import REPORT_TITLE, conclusion, corpus, reasons, scale
 from .tables import cell_results, cell_shapes, effects, fronts
 from .uncertainty import certainty
@@ -142,6 +143,7 @@ def _comparison_parts(runs: pd.DataFrame, figures: dict[str, Picture | Note]) ->
         *_figure_parts(figures, FIGURES["certainty"]),
         *_effect_parts(runs),
         certainty(runs),
+        *_scatter_parts(runs),
         *_early_parts(runs, figures),
         *_section("What does a low loss cost?"),
         _table_markdown(fronts(runs)),
@@ -185,6 +187,15 @@ def _early_parts(runs: pd.DataFrame, figures: dict[str, Picture | Note]) -> list
         return []
     parts = [*_section("How early was the order known?"), text]
     return [*parts, *_figure_parts(figures, FIGURES["early"])]
+
+
+def _scatter_parts(runs: pd.DataFrame) -> list[str]:
+    """How far the runs of each share scatter, the cells folded; nothing where no seed repeats."""
+    by_share, by_cell = scatter_by_share(runs), scatter_by_cell(runs)
+    if isinstance(by_share, Note) or isinstance(by_cell, Note):
+        return []
+    summary = "<details><summary>How far the runs of each cell scatter</summary>"
+    return [_table_markdown(by_share), summary, _table_markdown(by_cell), "</details>"]
 
 
 def _shapes_part(runs: pd.DataFrame) -> list[str]:

@@ -22,6 +22,7 @@ from ..analysis.wording import p_value, signed, signed_interval
 from ..runs import Note
 from .markup import bullets
 from .rates import rates_checked
+from .scatter import scatter_tested
 
 GAPS = (0.02, 0.005)  # nats per token: differences whose detection is costed
 CUT_OFF = (
@@ -44,7 +45,13 @@ def certainty(runs: pd.DataFrame) -> Note:
     lines = _noise_lines(noise) if noise else [_unknown_noise(runs)]
     if floor:
         lines.append(_floor_line(floor))
-    lines = [_interaction_line(runs), *lines, _test_line(runs), *rates_checked(runs, noise)]
+    lines = [
+        _interaction_line(runs),
+        *lines,
+        scatter_tested(runs),
+        _test_line(runs),
+        *rates_checked(runs, noise),
+    ]
     return Note(bullets(lines))
 
 

@@ -6,12 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from analysis_fixtures import SEEDS, SIGMA, design, draw_losses
+from simulated_studies import SCENARIOS, false_claims, power
 
-from paramalloc.analysis import (
-    comparisons,
-    fit,
-    main_effects,
-)
+from paramalloc.analysis import fit, main_effects
 from paramalloc.analysis.comparisons import (
     compare_with,
     may_be_best,
@@ -27,31 +24,15 @@ def study() -> pd.DataFrame:
     return design()
 
 
-@pytest.fixture(autouse=True)
-def draws_once(monkeypatch):
-    """The draws behind critical values depend on the correlation alone, which all studies share."""
-    draws, draw = {}, comparisons._draw_sizes
-
-    def look_up(covariance, df):
-        scale = np.sqrt(np.diag(covariance))
-        correlation = (covariance / np.outer(scale, scale)).round(9) + 0.0
-        key = (correlation.tobytes(), df.round(6).tobytes())
-        if key not in draws:
-            draws[key] = draw(covariance, df)
-        return draws[key]
-
-    monkeypatch.setattr(comparisons, "_draw_sizes", look_up)
-
-
 def test_intervals_of_means_cover_and_nothing_is_found_where_nothing_is(study):
-    """No true difference, 500 studies: 95 % intervals of the cells' means hold the truth in 92 to
-    98 %, those of differences too, the simultaneous ones all at once; at most 36 studies claim any
-    difference, or tell a cell from the best.
+    """No true difference, 200 studies: 95 % intervals of the cells' means hold the truth in 92 to
+    98 %, those of differences in 94 % at least, the simultaneous ones all at once in 92 %; at most
+    14 studies claim any difference, or tell a cell from the best.
     """
     generator = np.random.default_rng(1)
     covered, paired, together = [], [], []
     false, separated = 0, 0
-    for _ in range(STUDIES):
+    for _ in range(200):
         model = fit(draw_losses(study, 5.0, generator))
         covered.append(abs(model.mean - 5.0) <= half_width((model.mean_variance, model.total_df)))
         table = compare_with(model, model.cells.index("35 % × 2.66"))
@@ -59,9 +40,9 @@ def test_intervals_of_means_cover_and_nothing_is_found_where_nothing_is(study):
         together.append(((table.low_all <= 0) & (table.high_all >= 0)).all())
         false += table.distinguishable.any()
         separated += len(may_be_best(model)) < len(model.cells)
-    for intervals in (covered, paired, together):
-        assert 0.92 <= np.mean(intervals) <= 0.98
-    assert false <= 36 and separated <= 36
+    assert 0.92 <= np.mean(covered) <= 0.98
+    assert np.mean(paired) >= 0.94 and np.mean(together) >= 0.92
+    assert false <= 14 and separated <= 14
 
 
 def test_the_true_best_may_be_the_best(study):
@@ -165,3 +146,25 @@ def test_means_cover_whatever_the_seeds_share(study, sigma_seed):
         model = fit(draw_losses(study, 5.0, generator, sigma_seed))
         covered.append(abs(model.mean - 5.0) <= half_width((model.mean_variance, model.total_df)))
     assert 0.92 <= np.mean(covered) <= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_false_claims_are_rare_whatever_the_noise(scenario):
+    """Runs that scatter unequally, heavy tails, an outlier, a run lost or diverged: at most 36 of
+    500 studies (7.2 %) claim a difference to the baseline that is not there, rule out a best cell,
+    miss a main effect, or recommend a shape as better.
+    """
+    assert max(false_claims(scenario, STUDIES).values()) <= 36 / STUDIES
+
+
+@pytest.mark.slow
+def test_four_standard_errors_are_found_in_the_published_design():
+    """Three paired seeds, equal noise: in at least 80 % of 2,000 studies."""
+    assert power(2000) >= 0.8
+
+
+@pytest.mark.parametrize("scenario", ["baseline three times as noisy", "one run lost"])
+def test_false_claims_are_rare_in_a_few_studies(scenario):
+    """A hundred of them, at most 12: two standard errors more than 7.2 %."""
+    assert max(false_claims(scenario, 100).values()) <= 0.12

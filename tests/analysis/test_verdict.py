@@ -13,6 +13,7 @@ from paramalloc.analysis import (
     means,
     reach_verdict,
 )
+from paramalloc.analysis.wording import p_value
 from paramalloc.config import ROOT
 from paramalloc.report import certainty
 from paramalloc.runs import read_results
@@ -139,7 +140,7 @@ def test_the_verdict_calls_distinguishable_what_the_table_does(shift):
     verdict = str(reach_verdict(runs))
     assert ("It is distinguishably better than the baseline" in verdict) == row.distinguishable
     assert ("It is not distinguishable from the baseline" in verdict) != row.distinguishable
-    assert f"(adjusted p {row.p_adjusted:.3g}, simultaneous 95 % CI [" in verdict
+    assert f"(adjusted {p_value(row.p_adjusted)}, simultaneous 95 % CI [" in verdict
 
 
 def test_one_cell_with_many_seeds_gives_the_others_no_interval():

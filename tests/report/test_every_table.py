@@ -8,6 +8,7 @@ from recomputed import Study
 
 from paramalloc import report
 from paramalloc.config import ROOT
+from paramalloc.report.scatter import scatter_by_cell, scatter_by_share
 from paramalloc.runs import read_results
 
 ROWS = ROOT / "outputs" / "reference" / "results.csv"
@@ -54,6 +55,16 @@ def test_every_main_effect_of_the_table_is_recomputed(study, runs):
         assert row["dev loss (nats/token)"] == f"{effect.difference:+.4f}"
         ends = interval(row["simultaneous 95 % CI"])
         assert ends == pytest.approx([effect.low, effect.high], abs=SIMULATED)
+
+
+def test_every_standard_deviation_is_recomputed(study, runs):
+    """Of the shares and of the cells, alone and as intervals use them."""
+    for table in (scatter_by_share(runs).frame, scatter_by_cell(runs).frame):
+        for name, n_runs, sd, used in table.itertuples(index=False, name=None):
+            cells = [cell for cell in study.losses.index if name in (cell, cell.split(" × ")[0])]
+            assert n_runs == str(len(cells) * study.n_seeds)
+            assert sd == f"{study.scatter_of(cells):.4f}"
+            assert used == f"{study.variances[cells].mean() ** 0.5:.4f}"
 
 
 def test_every_shape_of_the_table_is_the_rows(study, runs):
