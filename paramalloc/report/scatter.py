@@ -11,13 +11,13 @@ from ..runs import Note
 from .markup import Table
 
 NO_SCATTER = "No seed repeats in two cells, so how far runs scatter is not known."
-BY_SHARE = {
+OF_SHARES = {
     "share": "{share}",
     "runs": "{n_runs:.0f}",
     "standard deviation (nats/token)": "{sd:.4f}",
     "used for intervals": "{sd_used:.4f}",
 }
-BY_CELL = {"cell": "{cell}"} | {name: form for name, form in BY_SHARE.items() if name != "share"}
+OF_CELLS = {"cell": "{cell}"} | {name: form for name, form in OF_SHARES.items() if name != "share"}
 
 
 def scatter_by_share(runs: pd.DataFrame) -> Table | Note:
@@ -27,7 +27,7 @@ def scatter_by_share(runs: pd.DataFrame) -> Table | Note:
     if rows.empty:
         return Note(NO_SCATTER)
     rows = rows.assign(share=rows.requested_share.map(percent))
-    return Table(_texts(rows, BY_SHARE), "How far the runs of each share scatter")
+    return Table(_texts(rows, OF_SHARES), "How far the runs of each share scatter")
 
 
 def scatter_by_cell(runs: pd.DataFrame) -> Table | Note:
@@ -36,7 +36,7 @@ def scatter_by_cell(runs: pd.DataFrame) -> Table | Note:
     rows = table[table.cell.notna()]
     if rows.empty:
         return Note(NO_SCATTER)
-    return Table(_texts(rows, BY_CELL), "How far the runs of each cell scatter")
+    return Table(_texts(rows, OF_CELLS), "How far the runs of each cell scatter")
 
 
 def _texts(rows: pd.DataFrame, forms: dict[str, str]) -> pd.DataFrame:
