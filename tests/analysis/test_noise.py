@@ -347,6 +347,29 @@ def test_the_interval_of_a_mean_is_over_seeds():
     assert estimate_noise(runs).documents == 0
 
 
+def test_the_noise_of_runs_is_not_counted_among_the_documents():
+    """Runs scatter group by group. Where the two cells are equal in every group, their difference
+    has less than a quarter of the variance that the groups' scatter alone would say; where they
+    differ truly, what that difference says.
+    """
+    generator, shares = np.random.default_rng(25), (0.35, 0.45)
+    runs = pd.DataFrame([run(share, 2.66, seed) for share in shares for seed in range(SEEDS)])
+    runs = eligible_runs(runs)
+    for truly in (0.0, 0.1):
+        found, naive = [], []
+        for _ in range(60):
+            true = truly * generator.standard_normal((2, 1, 30))
+            losses = 5 + true + 0.05 * generator.standard_normal((2, SEEDS, 30))
+            groups = [[[1, nats] for nats in loss] for loss in losses.reshape(-1, 30)]
+            drawn = runs.assign(dev_loss=losses.mean(axis=2).ravel(), dev_by_group=groups)
+            found.append([1, -1] @ fit(drawn).documents @ [1, -1])
+            naive.append(np.var(losses[0].mean(axis=0) - losses[1].mean(axis=0), ddof=1) / 30)
+        if truly:
+            assert np.mean(found) == pytest.approx(2 * truly**2 / 30, rel=0.15)
+        else:
+            assert np.mean(found) < np.mean(naive) / 4
+
+
 def test_documents_are_left_out_where_a_run_lacks_them():
     """One run without groups: their variance is zero for all, not for some."""
     groups = [[10, 50.0], [10, 52.0]]
