@@ -76,10 +76,10 @@ def at_rate(runs: pd.DataFrame, lr: float, worse: float, **changed) -> pd.DataFr
 
 def test_heads_that_move_with_the_shape_are_told():
     runs = noisy(grid(seeds=2), 0.02)
-    shares = "25 % alone 8; 35 % alone 11; 45 % alone 14"
-    heads = f"The attention heads move with the shape (8 to 14 of dimension 8; {shares})"
+    shares = "25 % alone 1; 35 % alone 2; 45 % alone 4"
+    heads = f"The attention heads move with the shape (1 to 4 of dimension 28 to 64; {shares})"
     assert heads in report.limits(runs)
-    assert "heads move" not in report.limits(runs.assign(n_heads=8))
+    assert "heads move" not in report.limits(runs.assign(n_heads=8, d_head=8))
     wider = 8 + 8 * (runs.requested_share > 0.3)
     assert "(2 of dimension 8 to 16)" in report.limits(runs.assign(n_heads=2, d_head=wider))
 
@@ -88,7 +88,9 @@ def test_heads_that_only_one_share_has_are_named():
     """Counts that another share has as well are not."""
     runs = grid(seeds=2)
     n_heads = 1 + (runs.requested_share > 0.3) * (1 + (runs.requested_glu > 3))
-    assert "(1 to 3 of dimension 8; 25 % alone 1)" in report.limits(runs.assign(n_heads=n_heads))
+    assert "(1 to 3 of dimension 28 to 64; 25 % alone 1)" in report.limits(
+        runs.assign(n_heads=n_heads)
+    )
 
 
 def test_a_worse_share_of_single_heads_is_confounded():
