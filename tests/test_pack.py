@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from analysis_fixtures import ended_run
 from bare import make_bare_python
 
 from paramalloc.cli import main
@@ -76,7 +77,7 @@ def test_finished_runs_go_along(sweep, tmp_path):
     run = Run(plan.config, corpus.fingerprint)
     with run.held():
         run.begin({})
-        run.finish({"run_id": run.id, "status": "completed", "dev_loss": 5.0})
+        run.finish(ended_run() | {"run_id": run.id})
     table = tmp_path / "finished.csv"
     table.write_bytes(pack(sweep, tmp_path / "two.tar.gz")["two/finished.csv"])
     assert list(read_results(table).run_id) == [run.id]

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import yaml
+from analysis_fixtures import ended_run
 
 from paramalloc.cli import machine_end, main
 from paramalloc.cli.machine_end import make_deadline
@@ -124,9 +125,8 @@ class FakeProcess:
 
 
 def write_result(config, run):
-    result = {
+    result = ended_run() | {
         "run_id": run.id,
-        "status": "completed",
         "seed": config.seed,
         "dev_loss": 3 + config.lr / 7,
         "dev_curve": [[1024, 4.5]],
