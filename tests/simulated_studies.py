@@ -104,6 +104,15 @@ SCENARIOS: dict[str, Study] = {
     "the worst run diverged": diverged,
 }
 
+# Where false claims are most frequent, one of each kind (tests/bench/bench_claims.py has all).
+HARDEST = [
+    "equal noise",
+    "25 % three times as noisy",
+    f"25 % half as noisy, worse by {WORSE}",
+    f"the same, 25 % worse by {WORSE}",
+    "the worst run diverged",
+]
+
 # ---- what may be claimed falsely: a function of the runs
 
 
