@@ -19,9 +19,8 @@ PROPERTIES = {
     "n_heads": "heads",
     "aspect": "d_model / n_layers",
 }
-ASPECT_FACTOR = (
-    2.0  # to the d_model / n_layers of cells of that share and expansion: more is unlike
-)
+# A shape is unlike the cells of its share and expansion if its d_model / n_layers is that far off.
+ASPECT_FACTOR = 2.0
 
 
 def outside(shapes: pd.DataFrame, eligible: pd.DataFrame) -> list[tuple[str, ...]]:

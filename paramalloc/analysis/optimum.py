@@ -16,6 +16,7 @@ from scipy import stats
 from .hull import Hull
 from .power import LEVEL
 from .quadratic import AXES, Quadratic, gradient, quadratic_terms
+from .wording import p_value
 
 GRID_SIDE = 81  # of the grid on which the region is sought
 WIDER = 0.1  # of the data's range, on the log scale: how far beyond it an optimum is located
@@ -129,9 +130,8 @@ def describe_optimum(optimum: dict, ranges: dict, n_seeds: int) -> str:
 def describe_no_optimum(model: Quadratic, lack_of_fit_p: float) -> str:
     """Why no optimum is reported: the quadratic does not describe the cells, or is no bowl."""
     if lack_of_fit_p < LEVEL:
-        p = "< 0.001" if lack_of_fit_p < 0.001 else f"= {lack_of_fit_p:.3f}"
         return (
-            f"A quadratic does not describe these cells (lack of fit, p {p}): "
+            f"A quadratic does not describe these cells (lack of fit, {p_value(lack_of_fit_p)}): "
             "no optimum is reported."
         )
     if model.straight:

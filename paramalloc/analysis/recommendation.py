@@ -15,7 +15,7 @@ from .candidates import candidates
 from .cells import baseline_cell, baseline_name
 from .comparisons import differences
 from .coverage import missing_runs
-from .decoding import fit_decode_time
+from .decoding import DecodeTime, fit_decode_time
 from .elsewhere import Misfit, misfit_elsewhere
 from .evidence import nearest_first, support
 from .groups import with_all_columns
@@ -47,15 +47,7 @@ def recommend(
     vocab_size = convert(fields["vocab_size"], vocab_size)
     runs = with_all_columns(runs)
     decode = fit_decode_time(runs)
-    refusals = []
-    for eligible, surface in nearest_first(runs, total_params, vocab_size):
-        try:
-            shapes = candidates(eligible, surface, total_params, vocab_size, decode)
-            break
-        except UserError as refusal:
-            refusals.append(refusal)
-    else:
-        raise refusals[0]
+    eligible, surface, shapes = _first_answer(runs, total_params, vocab_size, decode)
     affordable = _within_limits(shapes, max_ms, max_flops)
     if not affordable.any():
         raise UserError(_impossible(shapes, total_params, vocab_size))
@@ -86,6 +78,24 @@ def recommend(
         missing=missing_runs(total_params, vocab_size) if row.outside else "",
         command=_command(row["shape"], eligible, total_params),
     )
+
+
+def _first_answer(
+    runs: pd.DataFrame, total_params: int, vocab_size: int, decode: DecodeTime | None
+) -> tuple[pd.DataFrame, Surface, pd.DataFrame]:
+    """The runs and surface of the nearest group that resembles the budget's shapes, and these.
+
+    Where none does, the UserError of the nearest.
+    """
+    refusals = []
+    for eligible, surface in nearest_first(runs, total_params, vocab_size):
+        try:
+            shapes = candidates(eligible, surface, total_params, vocab_size, decode)
+        except UserError as refusal:
+            refusals.append(refusal)
+        else:
+            return eligible, surface, shapes
+    raise refusals[0]
 
 
 def _within_limits(

@@ -23,9 +23,9 @@ def scatter_table(runs: pd.DataFrame) -> pd.DataFrame:
     No rows where no seed repeats.
     """
     eligible = eligible_runs(runs)
-    if eligible.empty or not fit(eligible).df:
-        return pd.DataFrame(columns=SCATTER_COLUMNS)
     model = fit(eligible)
+    if not model.df:
+        return pd.DataFrame(columns=SCATTER_COLUMNS)
     used = pd.Series(model.variance, model.cells)[eligible.cell].to_numpy()
     df = np.diag(model.maker)  # of each run: they add up to the model's
     eligible = eligible.assign(used=used, squares=np.square(model.residual), df=df)
